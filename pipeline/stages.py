@@ -224,10 +224,9 @@ def _run_jobs(
     ray.kill(tally)
     for name, failure in failures.items():
         cause = getattr(failure, "cause", None) or failure
-        raise StageError(
-            f"stage {stage.name}, partition {name} ({', '.join(source.address for source in jobs[name].sources[:3])}): "
-            f"{cause!r} (traceback in {storage.join(folder, name)}.error.txt)"
-        ) from failure
+        reads = ", ".join(source.address for source in jobs[name].sources[:3])
+        told = f"{cause!r} (traceback in {storage.join(folder, name)}.error.txt)"
+        raise StageError(f"stage {stage.name}, partition {name} ({reads}): {told}") from failure
     return committed
 
 

@@ -1,0 +1,217 @@
+"""The shell of the refine stages: read a partition, call the pure functions, write a partition."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import storage
+from pipeline.corpus import SPLITS, CorpusOptions, split_of
+from pipeline.gather.warc import read_page
+from pipeline.records import DOCUMENTS, DROPS, LINKS, Drop
+from pipeline.refine.duplicates import cluster
+from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
+from pipeline.refine.minhash import DuplicateOptions, signature
+from pipeline.refine.quality import RefineOptions, judge
+from pipeline.refine.sandbox import Sandbox, SandboxCrashError, SandboxTimeoutError
+from pipeline.stages import Counts, Task
+from pipeline.tables import Sieve, TableWriter, read_rows, read_tables
+
+KEYS = pa.schema(
+    [("id", pa.string()), ("url", pa.string()), ("karma", pa.int32()), ("characters", pa.int64())]
+)
+
+
+def extract_pages(task: Task) -> Counts:
+    """Turn the pages of a fetch log into documents. Inputs: links, fetch log."""
+    links_address, fetches_address = task.inputs
+    options: ExtractOptions = task.options
+    links = {row["url"]: row for row in read_rows(links_address, LINKS.names)}
+    fetches = [row for row in read_rows(fetches_address) if not row["reason"]]
+    fetches.sort(key=lambda row: (row["archive"], row["offset"]))  # archives are read forwards
+    sandbox = Sandbox(extract_text, deadline_s=options.deadline_s, memory_bytes=options.memory_bytes)
+    with sandbox, Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
+        for fetch in fetches:
+            sieve.put(_document(fetch, links[fetch["url"]], sandbox, options))
+            task.progress(1)
+    return sieve.counts
+
+
+def _document(
+    fetch: dict[str, Any], link: dict[str, Any], sandbox: Sandbox, options: ExtractOptions
+) -> dict[str, Any] | Drop:
+    """Read one page from its archive and extract it."""
+    url = fetch["url"]
+    page = read_page(fetch["archive"], fetch["offset"])
+    if isinstance(page, Drop):
+        return Drop(page.reason, url, page.detail)
+    try:
+        found = sandbox.call(page.body, page.charset, url, favour_precision=options.favour_precision)
+    except SandboxTimeoutError as error:
+        return Drop("extraction timed out", url, str(error))
+    except SandboxCrashError as error:
+        return Drop("extraction failed", url, str(error))
+    if isinstance(found, Drop):
+        return found
+    assert isinstance(found, Extraction)
+    return {
+        "id": hashlib.sha256(found.text.encode()).hexdigest()[:32],
+        "text": found.text,
+        "url": url,
+        "domain": link["domain"],
+        "title": found.title,
+        "date": found.date,
+        "language": "",
+        "language_score": 0.0,
+        "karma": link["karma"],
+        "subreddit": link["subreddit"],
+        "first_seen": link["first_seen"],
+        "characters": len(found.text),
+    }
+
+
+def refine_documents(task: Task) -> Counts:
+    """Keep the documents that pass `judge`, with their language. Input: documents."""
+    options: RefineOptions = task.options
+    with Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
+        for document in read_rows(task.inputs[0], DOCUMENTS.names):
+            verdict = judge(document["text"], document["url"], options)
+            if isinstance(verdict, Drop):
+                sieve.put(verdict)
+            else:
+                document["language"], document["language_score"] = verdict
+                sieve.put(document)
+            task.progress(1)
+    return sieve.counts
+
+
+def sign_documents(task: Task) -> Counts:
+    """Write each document's MinHash signature, and what decides between it and its copies."""
+    options: DuplicateOptions = task.options
+    signatures: list[npt.NDArray[np.uint32]] = []
+    with TableWriter(task.folder / "keys.parquet", KEYS) as keys:
+        for document in read_rows(task.inputs[0], [*KEYS.names, "text"]):
+            signatures.append(signature(document.pop("text"), options))
+            keys.write(document)
+            task.progress(1)
+    matrix = np.array(signatures, np.uint32).reshape(len(signatures), options.bands * options.rows)
+    np.save(task.folder / "signatures.npy", matrix)
+    return Counts(len(signatures), len(signatures))
+
+
+def find_duplicates(task: Task) -> Counts:
+    """Name every document that is a copy of another: in one file a partition, `00000.parquet` and so on.
+
+    Inputs: keys and signatures of every partition, by turns. Of documents with the same text one stays,
+    by karma and then by address; of those that remain, one of each cluster of near-duplicates.
+    """
+    options: DuplicateOptions = task.options
+    keys = [read_tables([address], KEYS) for address in task.inputs[0::2]]
+    table = pa.concat_tables(keys)
+    exact = _exact_keepers(table)
+    unique = np.flatnonzero(exact == np.arange(len(table)))  # rows of the documents that are left
+    with tempfile.TemporaryDirectory() as scratch:
+        signatures = _gather_signatures(task.inputs[1::2], unique, options, Path(scratch))
+        near = cluster(signatures, _ranks(table.take(unique)), options)
+    task.progress(len(table))
+    urls = table["url"]
+    drops = {
+        int(row): Drop("exact duplicate", urls[row].as_py(), f"of {urls[exact[row]]}")
+        for row in np.flatnonzero(exact != np.arange(len(table)))
+    } | {
+        int(unique[i]): Drop(
+            "near duplicate",
+            urls[unique[i]].as_py(),
+            f"of {urls[unique[near.keeper[i]]]}, similarity {near.similarity[i]:.2f}",
+        )
+        for i in np.flatnonzero(near.keeper != np.arange(len(unique)))
+    }
+    _write_drops(task.folder, drops, [len(part) for part in keys])
+    reasons = Counter(drop.reason for drop in drops.values())
+    return Counts(len(table), len(table) - len(drops), dict(sorted(reasons.items())))
+
+
+def _exact_keepers(table: pa.Table) -> npt.NDArray[np.int64]:
+    """For each row, the row that stays of all with its id: highest karma, then smallest address."""
+    order = _order(table, id="ascending", karma="descending", url="ascending")
+    ids = table["id"].take(order).to_numpy(zero_copy_only=False)
+    first = np.ones(len(ids), np.bool_)
+    first[1:] = ids[1:] != ids[:-1]
+    keeper = np.empty(len(order), np.int64)
+    keeper[order] = order[first][np.cumsum(first) - 1]
+    return keeper
+
+
+def _ranks(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Rank documents from the one most worth keeping: by karma, then length, then id."""
+    rank = np.empty(len(table), np.int64)
+    rank[_order(table, karma="descending", characters="descending", id="ascending")] = np.arange(len(table))
+    return rank
+
+
+def _order(table: pa.Table, **directions: str) -> npt.NDArray[np.int64]:
+    """Return the rows' numbers in the order of the given columns."""
+    return pc.sort_indices(table, sort_keys=list(directions.items())).to_numpy().astype(np.int64)  # type: ignore[no-any-return]
+
+
+def _gather_signatures(
+    addresses: Sequence[str], rows: npt.NDArray[np.int64], options: DuplicateOptions, scratch: Path
+) -> npt.NDArray[np.uint32]:
+    """Bring the signatures of `rows` (ascending) together, [rows, bands x rows a band], on disk."""
+    shape = (len(rows), options.bands * options.rows)
+    if not len(rows):  # nothing can be mapped
+        return np.empty(shape, np.uint32)
+    whole = np.memmap(scratch / "signatures", np.uint32, "w+", shape=shape)
+    first, done = 0, 0
+    for address in addresses:
+        with storage.open_read(address) as file:
+            part = np.load(io.BytesIO(file.read()))
+        mine = rows[(rows >= first) & (rows < first + len(part))]
+        whole[done : done + len(mine)] = part[mine - first]
+        first, done = first + len(part), done + len(mine)
+    return whole
+
+
+def _write_drops(folder: Path, drops: Mapping[int, Drop], sizes: Sequence[int]) -> None:
+    """Write the drops of each partition's rows, `sizes` rows a partition, to a file of its own."""
+    start = 0
+    for number, size in enumerate(sizes):
+        with TableWriter(folder / f"{number:05d}.parquet", DROPS) as writer:
+            for row in range(start, start + size):
+                if row in drops:
+                    writer.write(dataclasses.asdict(drops[row]))
+        start += size
+
+
+def split_documents(task: Task) -> Counts:
+    """Take the duplicates out and write each side's documents. Inputs: documents, their duplicates."""
+    options: CorpusOptions = task.options
+    documents_address, drops_address = task.inputs
+    drops = {row["url"]: row for row in read_rows(drops_address)}
+    read, dropped = 0, Counter[str]()
+    with contextlib.ExitStack() as stack:
+        drops_writer = stack.enter_context(TableWriter(task.folder / "drops.parquet", DROPS))
+        sides = {
+            split: stack.enter_context(TableWriter(task.folder / f"{split}.parquet", DOCUMENTS))
+            for split in SPLITS
+        }
+        for document in read_rows(documents_address, DOCUMENTS.names):
+            read += 1
+            if drop := drops.get(document["url"]):
+                drops_writer.write(drop)
+                dropped[drop["reason"]] += 1
+            else:
+                sides[split_of(document["id"], options.validation_share)].write(document)
+            task.progress(1)
+    task.notes["documents"] = {split: sides[split].rows for split in SPLITS}
+    return Counts(read, read - dropped.total(), dict(sorted(dropped.items())))
