@@ -1,0 +1,137 @@
+"""The whole path on one machine in a few minutes, on a web of its own.
+
+Starts an HTTP server on loopback whose pages are made from documentation that lies on every machine
+(descriptions of installed packages, docstrings), with what a real web has too: navigation and footers,
+copies, other languages, redirects, errors, pages that robots.txt or a header closes. Writes a
+Reddit-style dump that links to them. Then runs the commands that a user would run, printing each.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.demo_web import EmbeddedWeb, build_pages, write_dump
+from pipeline.command import run_command
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """How large the demonstration is, and where it writes."""
+
+    output: str = "out/demo"
+    """Folder for everything; an earlier demonstration there is removed."""
+    pages: int = 900
+    """Pages of the embedded web."""
+    vocab_size: int = 4096
+    """Entries of the vocabulary."""
+    steps: int = 200
+    """Steps of training."""
+    ranks: int = 2
+    """Processes that train."""
+
+
+def main(options: DemoOptions) -> None:
+    """Build the web and the dump, run the commands, and show what came of it."""
+    started = time.monotonic()
+    output = Path(options.output)
+    if output.exists():
+        if any(output.iterdir()) and not (output / "RS_demo.zst").exists():
+            raise ValueError(f"{output} holds something that is no demonstration: name another folder")
+        shutil.rmtree(output)
+    output.mkdir(parents=True)
+    print(f"Building an embedded web of {options.pages} pages from the documentation on this machine …")
+    with EmbeddedWeb() as web:
+        pages = build_pages(options.pages)
+        web.serve(pages)
+        dump = output / "RS_demo.zst"
+        submissions = write_dump(dump, pages, web.addresses)
+        print(f"{len(pages)} pages at {', '.join(web.addresses)}; {submissions} submissions in {dump}")
+        _run(*_build_command(dump, output))
+    corpus, vocabulary, shards = output / "webtext" / "corpus", output / "vocabulary", output / "shards"
+    run, model = output / "run", output / "model"
+    _run(
+        "python", "tokenizer/train_bpe.py",
+        "--corpus", corpus, "--vocab-size", options.vocab_size, "--output", vocabulary,
+    )  # fmt: skip
+    _run(
+        "python", "tokenizer/write_shards.py",
+        "--corpus", corpus, "--vocabulary", vocabulary, "--output", shards,
+    )  # fmt: skip
+    _run(
+        "deepspeed", "--num_accelerators", options.ranks, "launch/pretrain.py",
+        "--size", "nano", "--data", shards, "--output", run, "--steps", options.steps,
+    )  # fmt: skip
+    _run("python", "launch/export.py", "--checkpoint", run, "--vocabulary", vocabulary, "--output", model)
+    sample = _run("python", "launch/generate.py", "--model", model, "--prompt", "The", "--tokens", 60)
+    _tell(output, sample, time.monotonic() - started)
+
+
+def _build_command(dump: Path, output: Path) -> list[object]:
+    """The crawl of loopback: its network must be allowed, and a web of one's own needs no pauses."""
+    return [
+        "python", "pipeline/build_webtext.py",
+        "--submissions", dump, "--output", output / "webtext",
+        "--contact", "https://example.org/outbound-demo",
+        "--allow-networks", "127.0.0.0/8", "--delay-s", 0.01,
+        "--partitions", 4, "--validation-share", 0.05,
+    ]  # fmt: skip
+
+
+def _run(*command: object) -> str:
+    """Run a command as a user would, showing it and its output; return what it printed."""
+    words = [str(word) for word in command]
+    print(f"\n$ {shlex.join(words)}", flush=True)
+    programs = Path(sys.executable).parent
+    words[0] = str(programs / words[0])
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        print(line, end="", flush=True)
+    if process.wait() != 0:
+        raise ValueError(f"the command above ended with exit code {process.returncode}")
+    return "".join(lines)
+
+
+def _tell(output: Path, sample: str, seconds: float) -> None:
+    """Show the funnel, the losses, the sample, and where everything lies."""
+    from pipeline.report import funnel_text, read_funnel
+
+    losses = [
+        json.loads(line)
+        for line in (output / "run" / "metrics.jsonl").read_text().splitlines()
+        if "validation_loss" in line
+    ]
+    first, last = losses[0], losses[-1]
+    print(f"""
+{"=" * 78}
+The funnel
+{funnel_text(read_funnel(str(output / "webtext" / "corpus" / "funnel.json")))}
+
+Validation loss
+{first["validation_loss"]:>13.3f}  at step {first["step"]}
+{last["validation_loss"]:>13.3f}  at step {last["step"]}
+
+Generated text
+{sample.strip()}
+
+Where everything lies
+  dump          {output}/RS_demo.zst
+  pages         {output}/webtext/pages/            WARC files and the fetch log
+  corpus        {output}/webtext/corpus/           Parquet, dataset card; open report.html
+  vocabulary    {output}/vocabulary/
+  shards        {output}/shards/
+  checkpoints   {output}/run/
+  model         {output}/model/                    Hugging Face GPT-2
+
+Done in {seconds / 60:.1f} minutes.""")
+
+
+if __name__ == "__main__":
+    run_command(DemoOptions, main, __doc__)

@@ -1,0 +1,317 @@
+"""The embedded web of the demonstration: its pages, the server on loopback, and the dump that links to it."""
+
+import ast
+import html
+import importlib.metadata
+import itertools
+import json
+import random
+import re
+import sysconfig
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+HOSTS = 8  # loopback addresses to listen on, each a domain of its own to the crawler
+MIN_WORDS = 130  # of a page, so that most pass the corpus's limit of 100
+PARAGRAPH_WORDS = 8  # shorter paragraphs are headings and signatures
+MAX_PARAGRAPHS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebPage:
+    """What the server answers at a path."""
+
+    path: str
+    body: bytes
+    status: int = 200
+    content_type: str = "text/html; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- texts ---
+
+
+def texts() -> Iterator[tuple[str, list[str]]]:
+    """Yield (title, paragraphs) from the documentation on this machine, in a fixed order."""
+    yield from _package_descriptions()
+    folders = (Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib"))
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            if "test" in path.as_posix().lower() or (
+                "site-packages" in path.parts and folder.name != "site-packages"
+            ):
+                continue
+            paragraphs = _paragraphs(_docstrings(path))
+            if sum(len(paragraph.split()) for paragraph in paragraphs) >= MIN_WORDS:
+                yield ".".join(path.relative_to(folder).with_suffix("").parts), paragraphs
+
+
+def _package_descriptions() -> Iterator[tuple[str, list[str]]]:
+    distributions = sorted(importlib.metadata.distributions(), key=lambda found: found.metadata["Name"] or "")
+    for distribution in distributions:
+        payload = distribution.metadata.get_payload()  # type: ignore[attr-defined]  # an email.Message
+        paragraphs = _paragraphs(distribution.metadata.get("Description") or str(payload or ""))
+        if sum(len(paragraph.split()) for paragraph in paragraphs) >= MIN_WORDS:
+            yield f"{distribution.metadata['Name']} {distribution.version}", paragraphs
+
+
+def _docstrings(path: Path) -> str:
+    """Return a module's docstrings one after the other; nothing where it cannot be parsed."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError, ValueError, RecursionError):
+        return ""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return "\n\n".join(ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def _paragraphs(text: str) -> list[str]:
+    """Return the running text among code, tables and markup."""
+    found = []
+    for block in re.split(r"\n\s*\n", re.sub(r"<[^<>]{1,300}>", " ", text)):
+        words = block.split()
+        plain = sum(word.strip("`'\"(),.;:!?*").isalpha() for word in words)
+        if (
+            len(words) >= PARAGRAPH_WORDS
+            and plain > 0.7 * len(words)
+            and not block.startswith((">>>", "|", "    "))
+        ):
+            found.append(" ".join(words))
+    return list(dict.fromkeys(found))[:MAX_PARAGRAPHS]
+
+
+FOREIGN = {
+    "fr/marche": (
+        "Le marché du samedi",
+        """Chaque samedi matin, la place se remplit bien avant le lever du soleil. Les maraîchers déchargent
+leurs caisses, les enfants courent entre les étals et les plus anciens viennent surtout pour parler. On y trouve
+des pommes de la vallée, des fromages de chèvre et, quand la saison est bonne, des cèpes qui sentent encore la
+forêt. Personne ne se presse : le prix se discute, la recette se transmet et la monnaie se rend avec le sourire.
+
+Depuis quelques années, de jeunes producteurs ont repris des terres que l'on croyait perdues. Ils cultivent sans
+produits chimiques, vendent leurs légumes eux-mêmes et expliquent volontiers leur métier. Les clients reviennent
+parce qu'ils connaissent désormais ceux qui les nourrissent. La mairie, d'abord prudente, a fini par agrandir la
+place et par planter des tilleuls qui donneront de l'ombre à nos petits-enfants.""",
+    ),
+    "fr/phare": (
+        "Le gardien du phare",
+        """Il avait gardé le phare pendant trente ans, et rien dans sa voix ne laissait deviner qu'il regrettait
+la solitude. Le soir, disait-il, on monte les marches une à une, on compte sans le vouloir et l'on arrive toujours
+au même nombre. Puis on allume, on attend, on écoute la mer qui ne répète jamais deux fois la même phrase. Les
+bateaux passent au large et leurs équipages ignorent votre nom, mais ils savent que quelqu'un veille.
+
+Lorsque la lanterne est devenue automatique, on lui a proposé un logement en ville. Il a refusé poliment. Il vit
+aujourd'hui dans une petite maison d'où l'on voit encore le rayon traverser la nuit. Les touristes lui demandent
+souvent ce qu'il faisait de son temps ; il répond qu'il le regardait passer, et que c'était déjà un travail.""",
+    ),
+    "de/werkstatt": (
+        "Die alte Werkstatt",
+        """In der Werkstatt meines Großvaters roch es nach Leim, nach Holz und nach kaltem Kaffee. An den Wänden
+hingen Sägen, deren Namen ich nie behalten konnte, und auf dem Fensterbrett lagen Bleistiftstummel in jeder Länge.
+Wer hereinkam, musste zuerst den Hund begrüßen und dann warten, bis der Hobel zur Ruhe kam. Gesprochen wurde
+wenig, aber wenn er etwas erklärte, dann so, dass man es mit geschlossenen Augen hätte nachmachen können.
+
+Heute gehört das Haus meiner Schwester. Sie hat die Maschinen verkauft und die Bank behalten, und manchmal sitzen
+wir dort am Abend und reparieren einen Stuhl, der es eigentlich nicht mehr wert ist. Es geht uns nicht um den
+Stuhl. Es geht darum, dass die Hände etwas zu tun haben, während man über die Dinge spricht, die sonst keinen
+Platz finden.""",
+    ),
+    "de/fahrplan": (
+        "Der letzte Zug",
+        """Der letzte Zug fährt um halb elf, und wer ihn verpasst, hat eine lange Nacht vor sich. Der Bahnhof ist
+klein, das Licht flackert, und der Automat nimmt nur Münzen, die niemand mehr bei sich trägt. Trotzdem hat der
+Ort etwas Tröstliches: Man kommt ins Gespräch, teilt eine Tafel Schokolade und erfährt Geschichten, die man am
+Tag nie gehört hätte. Der Fahrdienstleiter kennt alle Stammgäste und bringt ihnen manchmal Tee heraus.
+
+Seit der neue Fahrplan gilt, hält hier nur noch jeder zweite Zug. Die Gemeinde hat Briefe geschrieben, Unterschriften
+gesammelt und schließlich einen Bus bestellt, der freilich selten voll ist. Viele fahren lieber mit dem Rad zur
+nächsten Stadt, solange das Wetter es erlaubt, und hoffen darauf, dass man in der Hauptstadt irgendwann begreift,
+wie wenig es braucht, damit ein Dorf lebendig bleibt.""",
+    ),
+}
+
+
+# --- pages ---
+
+
+def build_pages(count: int) -> list[WebPage]:
+    """Make the web: `count` pages of documentation, and beside them what makes a web a web."""
+    documents = list(itertools.islice(texts(), count))
+    pages = [_page(_path(number, title), title, text) for number, (title, text) in enumerate(documents)]
+    pages += [_page(f"/{path}", title, text.split("\n\n")) for path, (title, text) in FOREIGN.items()]
+    for number, (title, text) in enumerate(documents[:: max(1, count // 30)]):
+        if number % 2:  # the same article elsewhere, in another dress: an exact copy once extracted
+            pages.append(_page(f"/mirror/{number}", title, text, site="Mirror"))
+        else:  # a near-duplicate: one paragraph more
+            more = f"Editor's note number {number}: this article was first published on another page of this site."
+            pages.append(_page(f"/reprint/{number}", title, [*text, more], site="Reprints"))
+    target = pages[0].path
+    pages += [
+        _redirect("/moved", 301, "/moved-again"),
+        _redirect("/moved-again", 302, target),
+        _redirect("/round", 302, "/round"),
+        _redirect("/to-router", 302, "http://192.168.0.1/admin"),
+        _redirect("/to-encyclopedia", 302, "https://en.wikipedia.org/wiki/Reddit"),
+        _page("/broken", "Broken", ["This server has a bad day."], status=500),
+        _page("/gone", "Gone", ["There was something here once."], status=410),
+        _page("/private/diary", *documents[1 % len(documents)]),
+        _page("/no-training", *documents[2 % len(documents)], headers={"X-Robots-Tag": "noai"}),
+        WebPage(path="/data", body=b'{"answer": 42}', content_type="application/json"),
+        WebPage(path="/robots.txt", body=b"User-agent: *\nDisallow: /private/\n", content_type="text/plain"),
+    ]
+    return pages
+
+
+def _path(number: int, title: str) -> str:
+    return f"/{number:04d}/{re.sub('[^a-z0-9]+', '-', title.lower()).strip('-')}"
+
+
+def _page(
+    path: str,
+    title: str,
+    paragraphs: Sequence[str],
+    *,
+    site: str = "The Manual",
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> WebPage:
+    """Dress a text as a web page: navigation, header, teasers and footer around it."""
+    text = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs)
+    links = "".join(
+        f'<li><a href="/{name}">{name.title()}</a></li>' for name in ("home", "news", "topics", "about")
+    )
+    body = f"""<!doctype html>
+<html><head><meta charset="utf-8"><title>{html.escape(title)} - {site}</title>
+<script>var tracker = {{"page": "{path}"}};</script><style>nav li {{ display: inline }}</style></head>
+<body><nav><ul>{links}</ul></nav>
+<header><h1>{site}</h1><form action="/search"><input name="q"><button>Search</button></form></header>
+<main><article><h2>{html.escape(title)}</h2>
+{text}
+</article></main>
+<aside><h3>Most read</h3><ul><li><a href="/a">Ten things to know</a></li><li><a href="/b">Sign up</a></li></ul></aside>
+<footer><p>Copyright {site}. Terms, privacy, cookies.</p></footer></body></html>"""
+    return WebPage(path=path, body=body.encode(), status=status, headers=headers or {})
+
+
+def _redirect(path: str, status: int, location: str) -> WebPage:
+    return WebPage(path=path, body=b"", status=status, headers={"Location": location})
+
+
+# --- server ---
+
+
+class EmbeddedWeb:
+    """HTTP servers on a few loopback addresses that all answer with the same pages. Use it in a `with`."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str, WebPage] = {}
+        self._servers: list[ThreadingHTTPServer] = []
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the web is: `127.0.0.1:40001` and so on."""
+        return [f"{server.server_address[0]!s}:{server.server_port}" for server in self._servers]
+
+    def __enter__(self) -> Self:
+        handler = _handler(self._pages)
+        for number in range(1, HOSTS + 1):
+            try:
+                self._servers.append(ThreadingHTTPServer((f"127.0.0.{number}", 0), handler))
+            except OSError:  # not every system answers on all of 127.0.0.0/8
+                break
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+    def serve(self, pages: Sequence[WebPage]) -> None:
+        """Answer with these pages from now on."""
+        self._pages.update({page.path: page for page in pages})
+
+
+def _handler(pages: Mapping[str, WebPage]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            page = pages.get(path) or _page(path, "Not found", ["There is no such page."], status=404)
+            self.send_response(page.status)
+            for name, value in page.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Type", page.content_type)
+            self.send_header("Content-Length", str(len(page.body)))
+            self.end_headers()
+            self.wfile.write(page.body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Say nothing: the fetch log has it all."""
+
+    return Handler
+
+
+# --- dump ---
+
+
+def write_dump(path: Path, pages: Sequence[WebPage], addresses: Sequence[str]) -> int:
+    """Write a zstd-compressed dump in Reddit's layout that links to the pages; return its submissions."""
+    import zstandard
+
+    chance = random.Random(20171231)
+    web = [f"http://{chance.choice(addresses)}{page.path}" for page in pages if page.path != "/robots.txt"]
+    links = [(url, chance.choice([1, 2, 3, 4, 5, 8, 13, 40, 200, 900])) for url in web]
+    links += [(f"{url}?utm_source=reddit&utm_medium=social", 7) for url in chance.sample(web, len(web) // 10)]
+    links += [(f"{url}#comments", 2) for url in chance.sample(web, len(web) // 20)]
+    links += [
+        ("https://en.wikipedia.org/wiki/Web_crawler", 50),
+        ("https://de.m.wikipedia.org/wiki/Suchmaschine", 12),
+        (f"http://{addresses[0]}/figures/plot.png", 30),
+        ("https://i.imgur.com/abcdefg.jpg", 4000),
+        ("https://www.youtube.com/watch?v=abcdefghijk", 900),
+        ("http://10.0.0.1/status", 9),
+        ("http://192.168.1.1/", 5),
+        ("http://169.254.169.254/latest/meta-data/", 77),
+        ("http://0x7f.1:9/", 3),
+        ("ftp://example.org/pub/README", 6),
+        ("/r/python/comments/abc/relative/", 8),
+        ("https://www.reddit.com/r/python/", 15),
+        ("javascript:alert(1)", 4),
+        ("http://[broken", 4),
+        ("", 3),
+    ]
+    submissions = [_submission(number, url, score) for number, (url, score) in enumerate(links)]
+    submissions += [_submission(len(links) + number, "", 20, is_self=True) for number in range(40)]
+    chance.shuffle(submissions)
+    lines = [json.dumps(submission) for submission in submissions]
+    lines.insert(len(lines) // 2, '{"id": "cut", "url": "http://example.org/')
+    path.write_bytes(zstandard.compress("\n".join(lines).encode() + b"\n"))
+    return len(lines)
+
+
+def _submission(number: int, url: str, score: int, *, is_self: bool = False) -> dict[str, Any]:
+    name = f"{number + 1_000_000:x}"
+    permalink = f"/r/manuals/comments/{name}/"
+    return {
+        "id": name,
+        "url": f"https://www.reddit.com{permalink}" if is_self else url,
+        "score": score,
+        "title": f"Submission {number}",
+        "subreddit": "manuals",
+        "created_utc": 1_500_000_000 + 60 * number,
+        "is_self": is_self,
+        "over_18": False,
+        "author": "demo",
+        "permalink": permalink,
+        "num_comments": score // 3,
+    }

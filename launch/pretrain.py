@@ -1,0 +1,35 @@
+"""Train a GPT-2 on token shards: one rank by itself, or many under DeepSpeed's launcher.
+
+python launch/pretrain.py --data out/shards --output out/run
+deepspeed --num_accelerators 2 launch/pretrain.py --size nano --data out/shards --output out/run --steps 100
+"""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from pipeline.command import run_command
+from trainer.config import TrainingOptions
+
+
+def main(options: TrainingOptions) -> None:
+    """Check the options, then train. A mistake in them is told once on each machine."""
+    from trainer.engine import Ranks  # torch takes seconds to import, and --help needs none
+    from trainer.loop import prepare, train
+
+    ranks = Ranks.from_environment()
+    try:
+        run = prepare(options, ranks)
+    except (ValueError, OSError):
+        if ranks.local_rank > 0:  # the machine's first rank meets the same mistake, and must live to tell it:
+            sys.exit(0)  # DeepSpeed's launcher ends the others as soon as one has failed
+        raise
+    train(run)
+
+
+if __name__ == "__main__":
+    # DeepSpeed's launcher adds --local_rank=N, which the environment says as well.
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if not argument.startswith("--local_rank=")]
+    run_command(TrainingOptions, main, "Train a GPT-2 on token shards, on every rank the launcher starts.")

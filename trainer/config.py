@@ -1,0 +1,352 @@
+"""What a training run is: the model's shape, the recipe of each size, the options, and their arithmetic.
+
+Nothing here imports torch, so that `--help` and a mistake in the options are answered at once.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Value = TypeVar("Value")
+Precision = Literal["bf16", "fp32"]
+IGNORED = -1  # a target at which no loss is counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a GPT-2."""
+
+    layers: int
+    heads: int
+    width: int
+    context: int
+    vocabulary: int
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"{self.width} channels do not divide among {self.heads} heads")
+
+    @property
+    def padded_vocabulary(self) -> int:
+        """Rows of the embedding as trained: a multiple of 128, which the GPU's matrix units prefer."""
+        return -(-self.vocabulary // 128) * 128
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the exported model has: tied head once, no padding.
+
+        Per block 12 C² weights (4 C² of attention, 8 C² of the feed-forward net) and 13 C biases and gains.
+        """
+        embeddings = (self.vocabulary + self.context) * self.width
+        block = 12 * self.width**2 + 13 * self.width
+        return embeddings + self.layers * block + 2 * self.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What `--size` names: a shape, and the recipe that it is trained by unless told otherwise."""
+
+    layers: int
+    heads: int
+    width: int
+    context: int = 1024
+    learning_rate: float
+    final_learning_rate: float
+    warmup_steps: int = 700
+    steps: int
+    global_batch_tokens: int
+    micro_batch: int
+    evaluation_tokens: int = 20 * 524_288
+
+
+# Shapes: GPT-2 paper, table 2. Recipes of the four: llm.c's published runs (124M on 10B tokens, 350M on
+# 30B, 774M on 150B, 1558M on 32B). Micro-batches fit an 80 GB GPU without activation checkpointing.
+SIZES = {
+    # For two CPU cores and minutes: a high rate and a small batch, so that a hundred steps show.
+    "nano": Size(
+        layers=4,
+        heads=4,
+        width=128,
+        context=256,
+        learning_rate=2e-3,
+        final_learning_rate=2e-4,
+        warmup_steps=20,
+        steps=300,
+        global_batch_tokens=16 * 256,  # = 4,096
+        micro_batch=8,
+        evaluation_tokens=64 * 256,  # = 16,384
+    ),
+    "small": Size(
+        layers=12,
+        heads=12,
+        width=768,
+        learning_rate=6e-4,
+        final_learning_rate=0.0,
+        steps=18_865,
+        global_batch_tokens=512 * 1024,  # = 524,288
+        micro_batch=32,
+    ),
+    "medium": Size(
+        layers=24,
+        heads=16,
+        width=1024,
+        learning_rate=3e-4,
+        final_learning_rate=0.0,
+        steps=60_000,
+        global_batch_tokens=512 * 1024,
+        micro_batch=16,
+    ),
+    "large": Size(
+        layers=36,
+        heads=20,
+        width=1280,
+        learning_rate=2.5e-4,
+        final_learning_rate=0.0,
+        steps=286_102,
+        global_batch_tokens=512 * 1024,
+        micro_batch=8,
+    ),
+    "xl": Size(
+        layers=48,
+        heads=25,
+        width=1600,
+        learning_rate=6e-4,
+        final_learning_rate=6e-5,
+        steps=32_000,
+        global_batch_tokens=1024 * 1024,  # = 1,048,576
+        micro_batch=4,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """The command line of `launch/pretrain.py`. What is left out comes from the size's recipe."""
+
+    data: str
+    """Folder of token shards, as `tokenizer/write_shards.py` writes it."""
+    output: str
+    """Folder of the run: checkpoints, metrics.jsonl, options.json. If it holds this very run, it goes on."""
+    size: str = "nano"
+    """Model size: nano, small, medium, large or xl."""
+    steps: int | None = None
+    """Optimizer steps of the whole run; the learning rate's cosine ends there."""
+    global_batch_tokens: int | None = None
+    """Tokens in one optimizer step, over all ranks and accumulated micro-batches."""
+    micro_batch: int | None = None
+    """Sequences that one rank takes through the model at once."""
+    learning_rate: float | None = None
+    """Peak learning rate, reached after the warm-up."""
+    final_learning_rate: float | None = None
+    """Learning rate at the last step."""
+    warmup_steps: int | None = None
+    """Steps of linear warm-up; left out, the size's own but at most a tenth of all steps."""
+    weight_decay: float = 0.1
+    """AdamW's decoupled weight decay, on matrices only."""
+    gradient_clip: float = 1.0
+    """Largest norm of the whole gradient; 0: no clipping."""
+    dropout: float = 0.0
+    """Probability of dropping an activation."""
+    seed: int = 1337
+    """Decides the initial weights, the order of the data and the dropout."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Matrix products in bf16 or fp32 (weights and optimizer stay fp32); auto is bf16 on a GPU."""
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    """What the ranks share out: 1 optimizer states, 2 also gradients, 3 also weights, 0 nothing."""
+    activation_checkpointing: bool = False
+    """Keep only each block's input and compute the rest again going back: less memory, a third more work."""
+    evaluate_every: int | None = None
+    """Steps between two validation losses (the first and last step have one in any case); 0: none at all."""
+    evaluation_tokens: int | None = None
+    """Most validation tokens that one evaluation reads."""
+    checkpoint_every: int | None = None
+    """Steps between two checkpoints (the last step has one in any case)."""
+    keep_checkpoints: int = 2
+    """How many checkpoints to keep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """A run with nothing left open: every option resolved against the size, the data and the ranks."""
+
+    data: str
+    output: str
+    size: str
+    model: ModelConfig
+    steps: int
+    micro_batch: int
+    accumulation_steps: int
+    world_size: int
+    learning_rate: float
+    final_learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    gradient_clip: float
+    seed: int
+    precision: Precision
+    zero_stage: int
+    activation_checkpointing: bool
+    evaluate_every: int
+    evaluation_tokens: int
+    checkpoint_every: int
+    keep_checkpoints: int
+
+    @property
+    def sequences_per_step(self) -> int:
+        """Sequences in one optimizer step, over all ranks."""
+        return self.world_size * self.micro_batch * self.accumulation_steps
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens in one optimizer step, over all ranks."""
+        return self.sequences_per_step * self.model.context
+
+    def mathematics(self) -> dict[str, Any]:
+        """Return the options that decide which numbers a run computes, by their command-line names.
+
+        Two runs that agree here (and on data and ranks) take the same steps; what is absent, such as the
+        micro-batch or activation checkpointing, changes at most the order of floating-point additions.
+        """
+        return {
+            "size": self.size,
+            "steps": self.steps,
+            "global_batch_tokens": self.tokens_per_step,
+            "learning_rate": self.learning_rate,
+            "final_learning_rate": self.final_learning_rate,
+            "warmup_steps": self.warmup_steps,
+            "weight_decay": self.weight_decay,
+            "gradient_clip": self.gradient_clip,
+            "dropout": self.model.dropout,
+            "seed": self.seed,
+            "precision": self.precision,
+            "zero_stage": self.zero_stage,
+        }
+
+
+def resolve(options: TrainingOptions, *, vocabulary: int, world_size: int, accelerator: bool) -> TrainingPlan:
+    """Fill in from the size's recipe what the options leave out, and check that the numbers go together.
+
+    Raises:
+        ValueError: an unknown size, a value out of range, or a batch that does not divide among the ranks.
+    """
+    if options.size not in SIZES:
+        raise ValueError(f"unknown size {options.size!r}: choose one of {', '.join(SIZES)}")
+    _check_ranges(options)
+    size = SIZES[options.size]
+    steps = _given(options.steps, size.steps)
+    micro_batch, accumulation_steps = _divide_batch(options, size, world_size)
+    return TrainingPlan(
+        data=options.data,
+        output=options.output,
+        size=options.size,
+        model=ModelConfig(
+            layers=size.layers,
+            heads=size.heads,
+            width=size.width,
+            context=size.context,
+            vocabulary=vocabulary,
+            dropout=options.dropout,
+        ),
+        steps=steps,
+        micro_batch=micro_batch,
+        accumulation_steps=accumulation_steps,
+        world_size=world_size,
+        learning_rate=_given(options.learning_rate, size.learning_rate),
+        final_learning_rate=_given(options.final_learning_rate, size.final_learning_rate),
+        warmup_steps=_given(options.warmup_steps, min(size.warmup_steps, steps // 10)),
+        weight_decay=options.weight_decay,
+        gradient_clip=options.gradient_clip,
+        seed=options.seed,
+        precision=_precision(options, accelerator),
+        zero_stage=options.zero_stage,
+        activation_checkpointing=options.activation_checkpointing,
+        evaluate_every=_given(options.evaluate_every, max(1, min(250, steps // 4))),
+        evaluation_tokens=_given(options.evaluation_tokens, size.evaluation_tokens),
+        checkpoint_every=_given(options.checkpoint_every, max(1, min(1000, steps // 2))),
+        keep_checkpoints=options.keep_checkpoints,
+    )
+
+
+def _given(value: Value | None, otherwise: Value) -> Value:
+    return otherwise if value is None else value
+
+
+def _precision(options: TrainingOptions, accelerator: bool) -> Precision:
+    if options.precision == "auto":
+        return "bf16" if accelerator else "fp32"
+    return options.precision
+
+
+def _check_ranges(options: TrainingOptions) -> None:
+    smallest = {
+        "steps": 1,
+        "global_batch_tokens": 1,
+        "micro_batch": 1,
+        "learning_rate": 0,
+        "final_learning_rate": 0,
+        "warmup_steps": 0,
+        "weight_decay": 0,
+        "gradient_clip": 0,
+        "dropout": 0,
+        "evaluate_every": 0,
+        "evaluation_tokens": 1,
+        "checkpoint_every": 1,
+        "keep_checkpoints": 1,
+    }
+    for name, least in smallest.items():
+        value = getattr(options, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
+    if options.dropout >= 1:
+        raise ValueError(f"--dropout is {options.dropout}: it must be less than 1")
+
+
+def _divide_batch(options: TrainingOptions, size: Size, world_size: int) -> tuple[int, int]:
+    """Return micro-batch and accumulation steps that make up the global batch exactly."""
+    tokens = _given(options.global_batch_tokens, size.global_batch_tokens)
+    per_rank, rest = divmod(tokens, size.context * world_size)
+    if rest or not per_rank:
+        nearest = max(1, round(tokens / (size.context * world_size))) * size.context * world_size
+        raise ValueError(
+            f"--global-batch-tokens {tokens:,} is no multiple of {world_size} ranks × {size.context} tokens: "
+            f"the nearest that fits is {nearest}"
+        )
+    if options.micro_batch is None:
+        micro_batch = next(count for count in range(size.micro_batch, 0, -1) if per_rank % count == 0)
+    elif per_rank % options.micro_batch:
+        raise ValueError(
+            f"--micro-batch {options.micro_batch} does not divide the {per_rank} sequences of each rank "
+            f"({tokens:,} tokens / {world_size} ranks / {size.context})"
+        )
+    else:
+        micro_batch = options.micro_batch
+    return micro_batch, per_rank // micro_batch
+
+
+def as_record(plan: TrainingPlan) -> dict[str, Any]:
+    """Return the plan as plain values, for options.json and state.json."""
+    return dataclasses.asdict(plan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the next token is chosen from the model's probabilities."""
+
+    temperature: float = 0.8
+    """Below 1 the likely tokens become likelier, above 1 less so; 0 is greedy."""
+    top_k: int | None = None
+    """Choose among the k likeliest tokens only."""
+    top_p: float | None = 0.95
+    """Choose among the likeliest tokens that together have this probability (the nucleus)."""
+    greedy: bool = False
+    """Always take the likeliest token."""
+
+    def check(self) -> None:
+        """Raise `ValueError` if a value is out of range."""
+        if not self.temperature >= 0:
+            raise ValueError(f"--temperature is {self.temperature}: it must be at least 0")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"--top-k is {self.top_k}: it must be at least 1")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"--top-p is {self.top_p}: it must be above 0 and at most 1")

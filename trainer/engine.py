@@ -1,0 +1,232 @@
+"""The only module that speaks DeepSpeed: ranks, the sharded optimizer, one step, and its checkpoint files."""
+
+import contextlib
+import io
+import math
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from trainer.batches import Tokens
+from trainer.config import TrainingPlan
+from trainer.model import GPT2
+
+BETAS = (0.9, 0.95)  # as GPT-3 and llm.c
+EPSILON = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Which process this is among those that train together, as the launcher's environment says.
+
+    Without a launcher it is the only one. `local` counts within one machine.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+
+    @classmethod
+    def from_environment(cls) -> "Ranks":
+        """Read what `deepspeed`, or `torchrun`, has set."""
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        local_size = os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or size
+        return cls(
+            rank=int(os.environ.get("RANK", "0")),
+            size=size,
+            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+            local_size=int(local_size),
+        )
+
+
+def join(ranks: Ranks) -> torch.device:
+    """Meet the other ranks, and return the device that this one computes on: its GPU, else the CPU."""
+    device = torch.device("cuda", ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    elif "OMP_NUM_THREADS" not in os.environ:  # ranks on one machine share its cores
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.local_size))
+    # DeepSpeed reads these even where there is no launcher to set them.
+    os.environ.setdefault("RANK", "0")
+    os.environ.setdefault("WORLD_SIZE", "1")
+    os.environ.setdefault("LOCAL_RANK", "0")
+    _deepspeed().init_distributed(
+        dist_backend="nccl" if device.type == "cuda" else "gloo",
+        auto_mpi_discovery=False,
+        verbose=False,
+        init_method=_meeting_place(ranks),
+        rank=ranks.rank,
+        world_size=ranks.size,
+    )
+    return device
+
+
+def leave() -> None:
+    """Part from the other ranks."""
+    torch.distributed.destroy_process_group()
+
+
+def _meeting_place(ranks: Ranks) -> str:
+    """Return where the ranks find each other: on one machine a file, so that runs never fight over a port."""
+    if ranks.local_size < ranks.size:
+        return "env://"
+    if sys.platform == "linux":  # a machine's own name may not resolve, or resolve to an outer interface
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if ranks.size == 1:
+        return f"file://{tempfile.mkdtemp(prefix='outbound-')}/ranks"
+    launcher = psutil.Process(os.getppid())  # the same for all of them, and unlike any other run's
+    return f"file://{tempfile.gettempdir()}/outbound-{launcher.pid}-{launcher.create_time()}"
+
+
+def _deepspeed() -> Any:
+    """Import DeepSpeed quietly, without its search for a compiler."""
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+    import deepspeed  # which reads DS_ACCELERATOR
+
+    # DeepSpeed calls collectives by names that PyTorch 2.13 has replaced.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    deepspeed.utils.logging.set_log_level_from_string("warning")
+    # On a CPU DeepSpeed would compile a shared-memory all-reduce, for inference only. Training has no
+    # use for it, and should not need a compiler.
+    deepspeed.ops.__compatible_ops__ = {}
+    return deepspeed
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What came of one optimizer step: the same on every rank."""
+
+    loss: float  # mean over the whole global batch, in nats
+    gradient_norm: float  # before clipping
+    stop: bool  # some rank was asked to stop
+
+
+class Engine:
+    """A model and its optimizer, sharded over the ranks as the plan says."""
+
+    def __init__(self, model: GPT2, plan: TrainingPlan, ranks: Ranks, device: torch.device) -> None:
+        self.rank, self.world_size = ranks.rank, ranks.size
+        self._device = device
+        self._plan = plan
+        self._engine, self._optimizer, *_ = _deepspeed().initialize(
+            model=model, optimizer=_adamw(model, plan), config=deepspeed_config(plan)
+        )
+
+    def step(
+        self, micro_batches: Iterable[tuple[Tokens, Tokens]], *, learning_rate: float, stop: bool
+    ) -> StepResult:
+        """Take one optimizer step on this rank's share of the global batch.
+
+        Args:
+            micro_batches: inputs and targets [B, T], as many as the plan accumulates.
+            stop: whether this rank was asked to stop; the result says whether any was.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._engine.train()
+        loss_sum = torch.zeros((), device=self._device)
+        norm = math.nan
+        for inputs, targets in micro_batches:
+            loss = self._engine(self._tensor(inputs), self._tensor(targets)).mean()
+            self._engine.backward(loss)
+            loss_sum += loss.detach()
+            if self._plan.zero_stage == 0 and self._engine.is_gradient_accumulation_boundary():
+                norm = self._whole_gradient_norm()
+            self._engine.step()
+        if self._plan.zero_stage > 0:
+            norm = float(self._engine.get_global_grad_norm())
+        loss_total, stops = self.sum_over_ranks([float(loss_sum), float(stop)])
+        mean = loss_total / (self.world_size * self._plan.accumulation_steps)
+        return StepResult(loss=mean, gradient_norm=norm, stop=stops > 0)
+
+    def evaluate(self, inputs: Tokens, targets: Tokens) -> tuple[float, int]:
+        """Return this rank's sum of losses and number of targets, over one batch [B, T]."""
+        self._engine.eval()
+        with torch.no_grad():
+            losses = self._engine(self._tensor(inputs), self._tensor(targets))
+        return float(losses.double().sum()), int((targets >= 0).sum())
+
+    def sum_over_ranks(self, values: list[float]) -> list[float]:
+        """Add up each value over all ranks."""
+        sums = torch.tensor(values, dtype=torch.float64, device=self._device)
+        torch.distributed.all_reduce(sums)
+        return [float(value) for value in sums]
+
+    def wait_for_all(self) -> None:
+        """Wait until every rank has come here."""
+        torch.distributed.barrier()
+
+    def save(self, folder: Path) -> None:
+        """Write this rank's part of a checkpoint; all ranks must call it."""
+        self._engine.save_checkpoint(str(folder.parent), tag=folder.name, save_latest=False)
+
+    def load(self, folder: Path) -> None:
+        """Read this rank's part of a checkpoint; all ranks must call it."""
+        path, _ = self._engine.load_checkpoint(str(folder.parent), tag=folder.name)
+        if path is None:
+            raise ValueError(f"{folder} cannot be loaded")
+
+    def _whole_gradient_norm(self) -> float:
+        """Norm of the gradient, which DeepSpeed does not keep at stage 0."""
+        gradients = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(gradients))
+
+    def _tensor(self, tokens: Tokens) -> Tensor:
+        return torch.from_numpy(tokens).to(self._device)
+
+
+def _adamw(model: GPT2, plan: TrainingPlan) -> torch.optim.AdamW:
+    """PyTorch's own AdamW (nothing to compile), with weight decay on matrices only."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": plan.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
+
+
+def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
+    """Return DeepSpeed's configuration of a plan.
+
+    bf16 is autocast: products in bf16, but weights, gradient sums and communication in fp32. So the
+    accumulated gradient is as exact as one big batch's, every stage computes the same numbers, and
+    checkpoints look alike in both precisions.
+    """
+    return {
+        "train_batch_size": plan.sequences_per_step,
+        "train_micro_batch_size_per_gpu": plan.micro_batch,
+        "gradient_accumulation_steps": plan.accumulation_steps,
+        "gradient_clipping": plan.gradient_clip,
+        "zero_optimization": {"stage": plan.zero_stage},
+        "torch_autocast": {
+            "enabled": plan.precision == "bf16",
+            "dtype": "bfloat16",
+            "lower_precision_safe_modules": [],  # which would be communicated in bf16
+        },
+    }
+
+
+def consolidate(folder: Path, *, zero_stage: int) -> dict[str, Tensor]:
+    """Return the fp32 weights of a checkpoint, whole, by the model's parameter names."""
+    deepspeed = _deepspeed()
+    if zero_stage == 0:
+        state = torch.load(folder / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
+        weights: dict[str, Tensor] = state["module"]
+        return weights
+    # DeepSpeed's own merger, which prints and draws bars as it goes.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        merged: dict[str, Tensor] = deepspeed.utils.zero_to_fp32.get_fp32_state_dict_from_zero_checkpoint(
+            str(folder.parent), tag=folder.name
+        )
+    return merged

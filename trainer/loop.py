@@ -1,0 +1,288 @@
+"""A training run from its first step to its last: prepare, train, evaluate, save, go on after a stop."""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.storage import local_path, write_text
+from trainer import checkpoint
+from trainer.batches import Tokens, TrainingData, ValidationData, read_shards
+from trainer.checkpoint import State
+from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
+from trainer.engine import Engine, Ranks, join, leave
+from trainer.evaluation import validation_loss
+from trainer.metrics import MetricsFile, Progress, Record, settings_table
+from trainer.model import build
+from trainer.schedule import learning_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that has passed every check and may begin, or go on."""
+
+    plan: TrainingPlan
+    ranks: Ranks
+    output: Path
+    identity: dict[str, Any]
+    vocabulary_fingerprint: str
+    training: TrainingData
+    validation: ValidationData
+    data_table: list[tuple[str, str]]
+    resume: Path | None  # the checkpoint to go on from
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether there are to be validation losses."""
+        return self.plan.evaluate_every > 0 and self.validation.tokens > 0
+
+
+def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
+    """Resolve and check everything that can be known before the ranks meet; write nothing.
+
+    Raises:
+        ValueError: the options, the shards or the output folder will not do.
+    """
+    output = local_path(options.output)
+    if output is None:
+        raise ValueError(f"--output {options.output}: checkpoints are written to a local disk")
+    shards = read_shards(options.data)
+    plan = resolve(
+        options,
+        vocabulary=shards.vocabulary_size,
+        world_size=ranks.size,
+        accelerator=torch.cuda.is_available(),
+    )
+    identity = {**plan.mathematics(), "data": shards.fingerprint[:16]}
+    checkpoint.check_same_run(output, identity)
+    train_tokens, validation_tokens = shards.open("train"), shards.open("validation")
+    context, vocabulary = plan.model.context, plan.model.vocabulary
+    training = TrainingData(train_tokens, context=context, vocabulary=vocabulary, seed=plan.seed)
+    if training.windows < plan.sequences_per_step:
+        raise ValueError(
+            f"{shards.folder} has too little to train on: {len(train_tokens):,} tokens, {training.windows:,} "
+            f"sequences of {context}, and one batch takes {plan.sequences_per_step:,}"
+        )
+    validation = ValidationData(
+        validation_tokens, context=context, vocabulary=vocabulary, most_tokens=plan.evaluation_tokens
+    )
+    finished = checkpoint.finished_checkpoints(output)
+    if finished:
+        _check_ranks(finished[-1], plan)
+    epochs = plan.steps * plan.sequences_per_step / training.windows
+    return Run(
+        plan=plan,
+        ranks=ranks,
+        output=output,
+        identity=identity,
+        vocabulary_fingerprint=shards.vocabulary_fingerprint,
+        training=training,
+        validation=validation,
+        data_table=[
+            (
+                "training data",
+                f"{len(train_tokens):,} tokens from {shards.folder}, for {epochs:.2f} epochs",
+            ),
+            ("validation", f"{validation.tokens:,} of {len(validation_tokens):,} tokens"),
+        ],
+        resume=finished[-1] if finished else None,
+    )
+
+
+def _check_ranks(folder: Path, plan: TrainingPlan) -> None:
+    state = checkpoint.read_state(folder)
+    if plan.zero_stage > 0 and state.world_size != plan.world_size:
+        raise ValueError(
+            f"{folder} was saved by {state.world_size} ranks, and this run has {plan.world_size}: "
+            f"optimizer states shared out by ZeRO stage {plan.zero_stage} need as many ranks again"
+        )
+
+
+def train(run: Run) -> None:
+    """Train to the plan's last step, or until asked to stop (SIGTERM, SIGINT), and save.
+
+    Raises:
+        ValueError: the loss is no longer a number.
+    """
+    if run.resume and checkpoint.read_state(run.resume).step == run.plan.steps:
+        if run.ranks.rank == 0:
+            print(f"nothing to do: {run.resume} is already the last step")
+        return
+    with _stop_requests() as stop_requested, _joined(run.ranks) as device:
+        model = build(
+            run.plan.model, seed=run.plan.seed, activation_checkpointing=run.plan.activation_checkpointing
+        )
+        engine = Engine(model, run.plan, run.ranks, device)
+        _Training(run, engine).go(stop_requested)
+
+
+@contextmanager
+def _joined(ranks: Ranks) -> Iterator[torch.device]:
+    device = join(ranks)
+    try:
+        yield device
+    finally:
+        leave()
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Collect the signals that ask for a stop, in place of dying of them."""
+    received: list[int] = []
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda number, _: received.append(number)) for number in signals]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+class _Training:
+    """A run in progress: how far it is, and what it has to tell."""
+
+    def __init__(self, run: Run, engine: Engine) -> None:
+        self._run, self._plan, self._engine = run, run.plan, engine
+        self._leads = engine.rank == 0  # this rank speaks and commits for all
+        self._metrics = MetricsFile(run.output)
+        self._evaluations: list[Record] = []
+        self._step = 0
+        self._seconds = 0.0  # spent on training steps, earlier parts of the run included
+
+    def go(self, stop_requested: list[int]) -> None:
+        """Train until the last step or a request to stop."""
+        self._begin()
+        progress = Progress(first=self._step, steps=self._plan.steps, shown=self._leads)
+        if self._step == 0:
+            self._evaluate(progress)
+        stopped = False
+        while self._step < self._plan.steps and not stopped:
+            stopped = self._take_step(progress, stop=bool(stop_requested))
+            ended = self._step == self._plan.steps
+            if ended or (self._plan.evaluate_every and self._step % self._plan.evaluate_every == 0):
+                self._evaluate(progress)
+            if ended or stopped or self._step % self._plan.checkpoint_every == 0:
+                self._save()
+        progress.close()
+        if self._leads:
+            print(self._summary(), flush=True)
+
+    def _begin(self) -> None:
+        """Restore the checkpoint if there is one, and put down and print what the run is."""
+        if self._run.resume:
+            self._engine.load(self._run.resume)
+            state = checkpoint.read_state(self._run.resume)
+            self._step, self._seconds = state.step, state.figures["training_seconds"]
+        if not self._leads:
+            return
+        options = {"identity": self._run.identity, "plan": as_record(self._plan)}
+        write_text(str(self._run.output / "options.json"), json.dumps(options, indent=2))
+        self._metrics.resume_after(self._step)
+        self._evaluations = [record for record in self._metrics.read() if "validation_loss" in record]
+        print(settings_table(self._plan, data=self._run.data_table, resumed=self._step), flush=True)
+
+    def _take_step(self, progress: Progress, *, stop: bool) -> bool:
+        """Take one optimizer step and record it; return whether any rank was asked to stop."""
+        plan, started = self._plan, time.perf_counter()
+        rate = learning_rate(
+            self._step,
+            peak=plan.learning_rate,
+            final=plan.final_learning_rate,
+            warmup_steps=plan.warmup_steps,
+            steps=plan.steps,
+        )
+        # Dropout, too, depends on nothing but the step, so there is no generator to save.
+        torch.manual_seed(plan.seed << 40 | self._step * plan.world_size + self._engine.rank)
+        result = self._engine.step(self._micro_batches(), learning_rate=rate, stop=stop)
+        self._step += 1
+        if not math.isfinite(result.loss):
+            raise ValueError(
+                f"the loss of step {self._step} is {result.loss}: try a smaller --learning-rate; finished "
+                f"checkpoints stay in {self._run.output}"
+            )
+        seconds = time.perf_counter() - started
+        self._seconds += seconds
+        record = {
+            "step": self._step,
+            "tokens": self._step * plan.tokens_per_step,
+            "loss": result.loss,
+            "learning_rate": rate,
+            "gradient_norm": result.gradient_norm,
+            "seconds": round(seconds, 4),
+            "tokens_per_second": round(plan.tokens_per_step / seconds, 1),
+        }
+        if self._leads:
+            self._metrics.append(record)
+        progress.step(record)
+        return result.stop
+
+    def _micro_batches(self) -> Iterator[tuple[Tokens, Tokens]]:
+        """Yield this rank's share of the step's sequences: of each round over the ranks, its own part."""
+        plan = self._plan
+        first = self._step * plan.sequences_per_step + self._engine.rank * plan.micro_batch
+        for turn in range(plan.accumulation_steps):
+            position = first + turn * plan.world_size * plan.micro_batch
+            yield self._run.training.sequences(position, plan.micro_batch)
+
+    def _evaluate(self, progress: Progress) -> None:
+        if not self._run.evaluates:
+            return
+        data = self._run.validation
+        loss = validation_loss(self._engine, data, micro_batch=self._plan.micro_batch)
+        record = {"step": self._step, "validation_loss": loss, "validation_tokens": data.tokens}
+        self._evaluations.append(record)
+        if self._leads:
+            self._metrics.append(record)
+        progress.line(f"step {self._step:>6,} of {self._plan.steps:,}: validation loss {loss:.4f}")
+
+    def _save(self) -> None:
+        """Save a checkpoint; it counts once every rank is done, and only then may an older one go."""
+        folder = checkpoint.folder_of_step(self._run.output, self._step)
+        if self._leads:
+            checkpoint.begin(folder)
+        self._engine.save(folder)
+        if self._leads:
+            checkpoint.commit(folder, self._state())
+            checkpoint.keep_newest(self._run.output, self._plan.keep_checkpoints)
+        self._engine.wait_for_all()
+
+    def _state(self) -> State:
+        plan = self._plan
+        figures = {"training_seconds": round(self._seconds, 3)}
+        if self._evaluations:
+            figures["first_validation_loss"] = self._evaluations[0]["validation_loss"]
+            figures["last_validation_loss"] = self._evaluations[-1]["validation_loss"]
+        return State(
+            step=self._step,
+            sequences=self._step * plan.sequences_per_step,
+            tokens=self._step * plan.tokens_per_step,
+            world_size=plan.world_size,
+            zero_stage=plan.zero_stage,
+            vocabulary_fingerprint=self._run.vocabulary_fingerprint,
+            model=plan.model,
+            plan=as_record(plan),
+            figures=figures,
+        )
+
+    def _summary(self) -> str:
+        """Say how far the run came, and what it is worth."""
+        plan = self._plan
+        done = f"{self._step * plan.tokens_per_step:,} tokens in {self._seconds:,.0f} s of training"
+        lines = [f"step {self._step:,} of {plan.steps:,}: {done}"]
+        if self._evaluations:
+            first, last = self._evaluations[0], self._evaluations[-1]
+            lines.append(
+                f"validation loss {first['validation_loss']:.4f} at step {first['step']:,}, "
+                f"{last['validation_loss']:.4f} at step {last['step']:,}"
+            )
+        lines.append(f"checkpoint {checkpoint.folder_of_step(self._run.output, self._step)}")
+        if self._step < plan.steps:
+            lines.append("stopped on request: the same command goes on from here")
+        return "\n".join(lines)

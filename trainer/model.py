@@ -1,0 +1,155 @@
+"""GPT-2: a decoder-only transformer with layer norm before each part and learned positions.
+
+Parameters bear the names of OpenAI's code. Shapes: B sequences, T positions, C channels (width),
+H heads of D = C / H channels, V entries of the vocabulary.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from trainer.config import IGNORED, ModelConfig
+
+
+class KeyValues:
+    """Keys and values that an attention layer has computed already, so that a token is read only once."""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None  # [B, H, T, D]
+        self.values: Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        """Positions held."""
+        return 0 if self.keys is None else self.keys.shape[2]
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the keys and values of new positions, and return those of all positions."""
+        if self.keys is not None and self.values is not None:
+            keys = torch.cat((self.keys, keys), dim=2)
+            values = torch.cat((self.values, values), dim=2)
+        self.keys, self.values = keys, values
+        return keys, values
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.dropout = config.dropout
+        self.c_attn = nn.Linear(config.width, 3 * config.width)
+        self.c_proj = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor, past: KeyValues | None = None) -> Tensor:
+        q, k, v = self.c_attn(x).chunk(3, dim=-1)  # [B, T, C] -> 3 × [B, T, C]
+        q, k, v = (self._by_head(part) for part in (q, k, v))  # 3 × [B, T, C] -> 3 × [B, H, T, D]
+        if past is not None:
+            k, v = past.extend(k, v)
+        # A single new position may see everything before it; several see each other causally.
+        y = F.scaled_dot_product_attention(
+            q, k, v, is_causal=q.shape[2] > 1, dropout_p=self.dropout if self.training else 0.0
+        )  # softmax(q k^T / √D) v: [B, H, T, D]
+        y = y.transpose(1, 2).flatten(2)  # [B, H, T, D] -> [B, T, C]
+        return F.dropout(self.c_proj(y), self.dropout, self.training)
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [B, T, C] -> [B, H, T, D]
+
+
+class FeedForward(nn.Module):
+    """Two layers, four times wider in between."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.c_fc = nn.Linear(config.width, 4 * config.width)
+        self.c_proj = nn.Linear(4 * config.width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.c_fc(x), approximate="tanh")  # [B, T, C] -> [B, T, 4C]; GPT-2's GELU is the tanh form
+        return F.dropout(self.c_proj(x), self.dropout, self.training)  # -> [B, T, C]
+
+
+class Block(nn.Module):
+    """One layer: attention and feed-forward, each behind its norm and around which the residual passes."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.width, eps=1e-5)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.width, eps=1e-5)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x: Tensor, past: KeyValues | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), past)  # [B, T, C]
+        return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]  # a module's call is untyped
+
+
+class GPT2(nn.Module):
+    """GPT-2 (Radford et al. 2019), whose output layer is its token embedding.
+
+    The embedding has more rows than the vocabulary, for speed. No token ever names them and no logit
+    of theirs is ever seen: losses are over the vocabulary exactly.
+    """
+
+    def __init__(self, config: ModelConfig, *, activation_checkpointing: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.activation_checkpointing = activation_checkpointing
+        self.wte = nn.Embedding(config.padded_vocabulary, config.width)
+        self.wpe = nn.Embedding(config.context, config.width)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.ln_f = nn.LayerNorm(config.width, eps=1e-5)
+
+    def forward(
+        self, tokens: Tensor, targets: Tensor | None = None, past: list[KeyValues] | None = None
+    ) -> Tensor:
+        """Return logits [B, T, V], or with targets [B, T] the loss of each position [B, T], in nats.
+
+        With `past`, one cache a layer, `tokens` are those that follow what the caches hold: any number
+        into empty caches, then one at a time.
+        """
+        start = past[0].length if past else 0
+        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)  # [T]
+        x = self.wte(tokens) + self.wpe(positions)  # [B, T] -> [B, T, C]
+        x = F.dropout(x, self.config.dropout, self.training)
+        for layer, block in enumerate(self.h):
+            if self.activation_checkpointing and self.training:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x, past[layer] if past else None)
+        logits = F.linear(self.ln_f(x), self.wte.weight)  # [B, T, C] -> [B, T, V padded]
+        logits = logits[..., : self.config.vocabulary].float()
+        return logits if targets is None else _losses(logits, targets)
+
+
+def _losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return -log p(target) at each position; 0 where the target is `IGNORED`."""
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    return losses.view_as(targets)  # [B T] -> [B, T]
+
+
+def build(config: ModelConfig, *, seed: int, activation_checkpointing: bool = False) -> GPT2:
+    """Return an untrained GPT-2 on the CPU, its weights decided by the seed alone.
+
+    Weights are drawn from N(0, 0.02²), but those that write into the residual stream from
+    N(0, 0.02² / 2L), since 2L of them add up (paper, section 2.3); biases are 0.
+    """
+    with torch.device("meta"):  # no memory, and no time for PyTorch's own initial values
+        model = GPT2(config, activation_checkpointing=activation_checkpointing)
+    model.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            deviation = 0.02 / math.sqrt(2 * config.layers) if name.endswith("c_proj.weight") else 0.02
+            nn.init.normal_(parameter, std=deviation, generator=generator)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        else:  # the gain of a layer norm
+            nn.init.ones_(parameter)
+    return model
