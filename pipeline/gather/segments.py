@@ -1,0 +1,251 @@
+"""A crawl on disk: WARC files and their fetch logs, committed in segments that a kill cannot spoil.
+
+A segment is `NAME.warc.gz` with `NAME.parquet`, one row a link. While it grows it is
+`.NAME.warc.gz.partial` beside a journal, `.NAME.jsonl.partial`, with the rows so far; each row says
+where the WARC ended once its page was in it. To commit is to rename the WARC, then the log made from
+the journal, then to delete the journal. So a journal marks a segment whose commit did not finish, and
+finishing it is the same work as committing: cut the WARC after the last row that is whole in both.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from pipeline.gather.warc import warcinfo_record
+from pipeline.records import FETCHES
+
+FLUSH_S = 1.0  # what a kill may cost
+MAX_ROWS = 100_000
+FINGERPRINT_KEY = b"outbound.crawl_options"
+
+Row = Mapping[str, Any]
+"""One row of `FETCHES`, less `archive` and `offset`, which the segment knows."""
+
+
+class SegmentWriter:
+    """Appends pages and rows to the current segment, and commits it when it is full or closed."""
+
+    def __init__(
+        self, folder: Path, fingerprint: str, max_warc_bytes: int, warc_fields: Sequence[tuple[str, str]]
+    ) -> None:
+        self._folder = folder
+        self._fingerprint = fingerprint
+        self._max_warc_bytes = max_warc_bytes
+        self._warc_fields = warc_fields
+        self._number = 0
+        self._segment: _Segment | None = None
+
+    def add(self, row: Row, members: Sequence[bytes] = ()) -> None:
+        """Append a link's row with its WARC records, of which the page's is the last."""
+        if self._segment is None:
+            self._segment = self._open()
+        self._segment.add(row, members)
+        if self._segment.position >= self._max_warc_bytes or self._segment.rows >= MAX_ROWS:
+            self.close()
+
+    def flush(self) -> None:
+        """Hand over to the operating system what has waited `FLUSH_S` or longer: a kill loses no more."""
+        if self._segment is not None and time.monotonic() - self._segment.flushed_at >= FLUSH_S:
+            self._segment.flush()
+
+    def close(self) -> None:
+        """Commit the current segment, if there is one."""
+        if self._segment is not None:
+            self._segment.close()
+            _commit(self._folder, self._segment.name)
+            self._segment = None
+
+    def abandon(self) -> None:
+        """Let go of the current segment as a kill would: what was flushed is finished next time."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    def _open(self) -> "_Segment":
+        started = time.strftime("%Y%m%d%H%M%S", time.gmtime())
+        while True:
+            name = f"outbound-{started}-{self._number:05d}"
+            self._number += 1
+            if not (self._folder / f"{name}.parquet").exists():
+                return _Segment(self._folder, name, self._fingerprint, self._warc_fields)
+
+
+class _Segment:
+    """The files of one segment that is being written."""
+
+    def __init__(
+        self, folder: Path, name: str, fingerprint: str, warc_fields: Sequence[tuple[str, str]]
+    ) -> None:
+        self.name = name
+        self.rows = 0
+        self.position = 0
+        self.flushed_at = time.monotonic()
+        self._warc = _partial_warc(folder, name).open("wb")
+        self._journal = _journal(folder, name).open("wb")
+        self._append([warcinfo_record(f"{name}.warc.gz", warc_fields)])
+        self._note({"fingerprint": fingerprint, "end": self.position})
+        self.flush()
+
+    def add(self, row: Row, members: Sequence[bytes]) -> None:
+        offset = self._append(members)
+        archive = f"{self.name}.warc.gz" if members else ""
+        self._note({**row, "archive": archive, "offset": offset, "end": self.position})
+        self.rows += 1
+
+    def flush(self) -> None:
+        self._warc.flush()  # first: the journal must never speak of what is not there
+        self._journal.flush()
+        self.flushed_at = time.monotonic()
+
+    def close(self) -> None:
+        self._warc.close()
+        self._journal.close()
+
+    def _append(self, members: Sequence[bytes]) -> int:
+        offset = 0
+        for member in members:
+            offset = self.position
+            self._warc.write(member)
+            self.position += len(member)
+        return offset
+
+    def _note(self, row: Row) -> None:
+        self._journal.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _partial_warc(folder: Path, name: str) -> Path:
+    return folder / f".{name}.warc.gz.partial"
+
+
+def _journal(folder: Path, name: str) -> Path:
+    return folder / f".{name}.jsonl.partial"
+
+
+def finish_interrupted(folder: Path) -> None:
+    """Commit what killed crawls left in a folder, as far as it is whole."""
+    for journal in sorted(folder.glob(".*.jsonl.partial")):
+        _commit(folder, journal.name.removeprefix(".").removesuffix(".jsonl.partial"))
+    for leftover in folder.glob(".*.partial"):
+        leftover.unlink()
+
+
+def _commit(folder: Path, name: str) -> None:
+    journal, log = _journal(folder, name), folder / f"{name}.parquet"
+    if not log.exists():
+        partial, warc = _partial_warc(folder, name), folder / f"{name}.warc.gz"
+        written = partial if partial.exists() else warc
+        size_bytes = written.stat().st_size if written.exists() else 0
+        header, rows = _whole_rows(journal, size_bytes)
+        if rows:
+            _cut_and_sync(written, rows[-1]["end"])
+            written.rename(warc)
+            _write_log(log, rows, header["fingerprint"])
+        else:
+            written.unlink(missing_ok=True)
+    journal.unlink()
+
+
+def _whole_rows(journal: Path, warc_bytes: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the journal's first line and the rows whose pages are whole in the WARC."""
+    rows: list[dict[str, Any]] = []
+    for line in journal.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        row = orjson.loads(line)
+        if row["end"] > warc_bytes:
+            break
+        rows.append(row)
+    return (rows[0], rows[1:]) if rows else ({}, [])
+
+
+def _cut_and_sync(path: Path, size_bytes: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(size_bytes)
+        os.fsync(file.fileno())
+
+
+def _write_log(log: Path, rows: Sequence[dict[str, Any]], fingerprint: str) -> None:
+    for row in rows:
+        del row["end"]
+    schema = FETCHES.with_metadata({FINGERPRINT_KEY: fingerprint.encode()})
+    columns = {name: [row[name] for row in rows] for name in FETCHES.names}
+    columns["fetched_at"] = pa.array(columns["fetched_at"], pa.int64()).cast(FETCHES.field("fetched_at").type)
+    partial = log.with_name(f".{log.name}.partial")
+    pq.write_table(pa.table(columns, schema=schema), partial, compression="zstd")
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.rename(log)
+
+
+def committed_logs(folder: Path) -> list[Path]:
+    """Return the fetch logs of a folder's committed segments, oldest first."""
+    return sorted(folder.glob("outbound-*.parquet"))
+
+
+def fetch_log(folder: str | Path) -> pa.Table:
+    """Return the fetch log of a crawl, one row a link: its page, or its last failure; sorted by address."""
+    tables = [pq.read_table(log, schema=FETCHES) for log in committed_logs(Path(folder))]
+    table = pa.concat_tables(tables) if tables else FETCHES.empty_table()
+    has_page = pc.equal(table["reason"], "")
+    age = pa.array(np.arange(table.num_rows))
+    ranked = table.append_column("has_page", has_page).append_column("age", age)
+    ranked = ranked.sort_by([("url", "ascending"), ("has_page", "descending"), ("age", "descending")])
+    urls = ranked["url"].combine_chunks()
+    first = np.ones(len(urls), dtype=bool)
+    if len(urls):
+        first[1:] = pc.not_equal(urls[1:], urls[:-1]).to_numpy(zero_copy_only=False)
+    return ranked.filter(pa.array(first)).select(FETCHES.names)
+
+
+class Finished:
+    """The links that need no fetching: those with a page, and those that failed under the same options.
+
+    Eight bytes a link: the chance that any of a million links is taken for another is below 10⁻⁷.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        hashes = [np.empty(0, dtype=np.uint64)]
+        for log in committed_logs(folder):
+            table = pq.read_table(log, columns=["url", "reason"])
+            same = (table.schema.metadata or {}).get(FINGERPRINT_KEY) == fingerprint.encode()
+            if not same:
+                table = table.filter(pc.equal(table["reason"], ""))
+            urls = table["url"].to_pylist()
+            hashes.append(np.array([xxhash.xxh3_64_intdigest(url.encode()) for url in urls], dtype=np.uint64))
+        self._hashes = np.unique(np.concatenate(hashes))
+
+    def __contains__(self, url: str) -> bool:
+        wanted = np.uint64(xxhash.xxh3_64_intdigest(url.encode()))
+        position = np.searchsorted(self._hashes, wanted)
+        return bool(position < len(self._hashes) and self._hashes[position] == wanted)
+
+    def __len__(self) -> int:
+        """Return how many links are finished."""
+        return len(self._hashes)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other crawls out of a folder; the lock goes with the process, however that ends.
+
+    Raises:
+        ValueError: another crawl has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another crawl is writing to {folder}") from error
+        yield
