@@ -1,0 +1,86 @@
+"""Putting what the last stage made where the user looks for it, without ever a mixture of old and new."""
+
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline import storage
+from pipeline.stages import Partition
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A file that a stage has committed."""
+
+    address: str
+    size_bytes: int
+
+    @staticmethod
+    def of(partition: Partition, name: str) -> "Finished":
+        """Name a file of a partition."""
+        return Finished(storage.join(partition.address, name), partition.files[name][0])
+
+
+def check_output(folder: str) -> None:
+    """Refuse an output address that is taken by a file.
+
+    Raises:
+        ValueError: it is.
+    """
+    filesystem, path = storage.locate(folder)
+    if filesystem.isfile(path):
+        raise ValueError(f"the output {folder} is a file: give a folder, or a name that is free")
+
+
+def publish(
+    files: Mapping[str, Finished],
+    folder: str,
+    *,
+    index: str,
+    text: str,
+    stale: re.Pattern[str] | None = None,
+) -> bool:
+    """Give files their place and name in `folder`, then write the file `index` that vouches for them.
+
+    `text`, the index's content, must tell which content the files have. Files of an earlier run give
+    way only now that their successors are complete; a folder that a killed run leaves half changed has
+    no index, and the next run finishes it. Files of the folder whose name matches `stale` and that are
+    not of this run go.
+
+    Returns:
+        False if all was there already and nothing was touched.
+    """
+    if _is_published(files, folder, index, text):
+        return False
+    storage.remove(storage.join(folder, index))
+    for name, file in files.items():
+        _place(file.address, storage.join(folder, name))
+    for address in storage.list_files(folder):
+        name = address.rsplit("/", 1)[-1]
+        if stale and stale.fullmatch(name) and name not in files:
+            storage.remove(address)
+    storage.write_text(storage.join(folder, index), text)
+    return True
+
+
+def _is_published(files: Mapping[str, Finished], folder: str, index: str, text: str) -> bool:
+    index_address = storage.join(folder, index)
+    if not storage.exists(index_address) or storage.read_text(index_address) != text:
+        return False
+    filesystem, path = storage.locate(folder)
+    places = {f"{path}/{name}": file.size_bytes for name, file in files.items()}
+    return all(filesystem.exists(place) and filesystem.size(place) == size for place, size in places.items())
+
+
+def _place(source: str, target: str) -> None:
+    """Copy a file in one step; on a local disk as a second name for the same bytes."""
+    source_path, target_path = storage.local_path(source), storage.local_path(target)
+    if source_path is None or target_path is None:
+        filesystem, path = storage.locate(target)
+        filesystem.copy(storage.locate(source)[1], path)
+        return
+    temporary = target_path.with_name(f".{target_path.name}.{uuid.uuid4().hex[:8]}")
+    os.link(source_path, temporary)
+    temporary.replace(target_path)

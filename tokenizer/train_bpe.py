@@ -1,0 +1,152 @@
+"""Learn a vocabulary from a corpus: count its pre-tokens, learn the merges from the counts, measure it.
+
+python tokenizer/train_bpe.py --corpus out/corpus --vocab-size 8192 --output out/vocabulary
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from pipeline import storage
+from pipeline.command import run_command
+from pipeline.stages import Partition, Stage, run_stage
+from tokenizer import pretokens, vocabulary
+from tokenizer.documents import open_corpus
+from tokenizer.encoder import measure_file
+from tokenizer.publish import Finished, check_output, publish
+
+PARQUET_BYTES_PER_BUCKET = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What to learn from, and how much."""
+
+    corpus: str
+    """Folder with train/*.parquet and validation/*.parquet, as pipeline/build_webtext.py writes it."""
+    output: str
+    """Folder for the vocabulary."""
+    vocab_size: int = 50257
+    """Entries in all: 256 bytes, the merges, and <|endoftext|>. GPT-2 has 50257."""
+    workers: int | None = None
+    """How many tasks run at once. By default as many as the Ray cluster has cores."""
+
+
+def main(options: TrainOptions) -> None:
+    """Learn the vocabulary, write it, and print what came out.
+
+    Raises:
+        ValueError: the corpus is missing, damaged, or too small for so many entries.
+    """
+    started = time.monotonic()
+    vocabulary.check_size(options.vocab_size)
+    check_output(options.output)
+    corpus = open_corpus(options.corpus)
+    root, workers = storage.join(options.output, ".stages"), options.workers
+
+    buckets = 1 + corpus.parquet_bytes // PARQUET_BYTES_PER_BUCKET
+    count = Stage(name="count", work=pretokens.count_file, options=pretokens.CountOptions(buckets=buckets))
+    train = {name: [file] for name, file in corpus.files["train"].items()}
+    counted = run_stage(count, train, root, workers=workers)
+
+    add_up = Stage(name="add_up", work=pretokens.add_up_bucket)
+    scattered = {f"{bucket:04d}": counted.files(pretokens.bucket_file(bucket)) for bucket in range(buckets)}
+    words = run_stage(add_up, scattered, root, workers=workers)
+
+    learn_options = vocabulary.LearnOptions(vocab_size=options.vocab_size)
+    learn = Stage(name="learn", work=vocabulary.learn_vocabulary, options=learn_options)
+    learned = run_stage(learn, {"vocabulary": words.files("counts.parquet")}, root, workers=workers)
+
+    _check_learned(learned.partitions[0], options)
+
+    measure = Stage(name="measure", work=measure_file)
+    tokenizer_json = learned.files("tokenizer.json")
+    validation = {name: [file, *tokenizer_json] for name, file in corpus.files["validation"].items()}
+    measured = run_stage(measure, validation, root, workers=workers)
+
+    files = {name: Finished.of(learned.partitions[0], name) for name in learned.partitions[0].files}
+    report = _report(
+        options, counted.partitions, words.partitions, learned.partitions[0], measured.partitions
+    )
+    text = json.dumps(report, indent=2) + "\n"
+    changed = publish(files, options.output, index=vocabulary.INDEX, text=text)
+    _print_summary(report, options.output, time.monotonic() - started if changed else None)
+
+
+def _check_learned(learned: Partition, options: TrainOptions) -> None:
+    """Refuse a vocabulary that is smaller than was asked for."""
+    size = learned.notes["size"]
+    if size < options.vocab_size:
+        raise ValueError(
+            f"{options.corpus} is too small for a vocabulary of {options.vocab_size:,} entries: "
+            f"all that can be merged in it makes {size:,}; give --vocab-size {size} or less"
+        )
+
+
+def _report(
+    options: TrainOptions,
+    counted: Sequence[Partition],
+    words: Sequence[Partition],
+    learned: Partition,
+    measured: Sequence[Partition],
+) -> dict[str, Any]:
+    """Return what `training.json` says: what the vocabulary was learned from, and what it is worth."""
+    digests = " ".join(partition.notes["text_digest"] for partition in counted)
+    tokens, size_bytes = _sum(measured, "tokens"), _sum(measured, "bytes")
+    return {
+        "vocabulary": {"fingerprint": learned.notes["fingerprint"], "size": learned.notes["size"]},
+        "options": {"corpus": options.corpus, "vocab_size": options.vocab_size},
+        "corpus": {
+            "fingerprint": hashlib.sha256(digests.encode()).hexdigest(),
+            "documents": sum(partition.counts.kept for partition in counted),
+            "characters": _sum(counted, "characters"),
+            "bytes": _sum(counted, "bytes"),
+            "distinct_pretokens": _sum(words, "words"),
+        },
+        "validation": {
+            "documents": sum(partition.counts.kept for partition in measured),
+            "bytes": size_bytes,
+            "tokens": tokens,
+            "bytes_per_token": round(size_bytes / tokens, 4) if tokens else None,
+        },
+        "versions": learned.notes["versions"],
+    }
+
+
+def _sum(partitions: Sequence[Partition], note: str) -> int:
+    return sum(partition.notes[note] for partition in partitions)
+
+
+def _print_summary(report: dict[str, Any], folder: str, seconds: float | None) -> None:
+    """Tell what was learned from what, for a person to read."""
+    corpus, validation = report["corpus"], report["validation"]
+    size = report["vocabulary"]["size"]
+    print(f"vocabulary  {size:,} entries: 256 bytes, {size - 257:,} merges, <|endoftext|>")
+    print(
+        f"learned on  {corpus['documents']:,} documents, {corpus['characters']:,} characters, "
+        f"{corpus['bytes']:,} bytes, {corpus['distinct_pretokens']:,} distinct pre-tokens"
+    )
+    if validation["tokens"]:
+        print(
+            f"validation  {validation['bytes_per_token']:.3f} bytes a token "
+            f"({validation['bytes']:,} bytes, {validation['tokens']:,} tokens)"
+        )
+    else:
+        print("validation  no documents to measure on")
+    print(
+        f"written to  {folder}" if seconds is not None else f"nothing to do: all this was in {folder} already"
+    )
+    if seconds is not None:
+        print(f"took        {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    run_command(TrainOptions, main, "Learn a byte-level BPE vocabulary from a corpus.")
