@@ -7,7 +7,8 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,9 @@ class Ranks:
         )
 
 
-def join(ranks: Ranks) -> torch.device:
-    """Meet the other ranks, and return the device that this one computes on: its GPU, else the CPU."""
+@contextmanager
+def joined(ranks: Ranks) -> Iterator[torch.device]:
+    """Meet the other ranks, give the device that this one computes on (its GPU, else the CPU), and part."""
     device = torch.device("cuda", ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -60,32 +62,43 @@ def join(ranks: Ranks) -> torch.device:
     os.environ.setdefault("RANK", "0")
     os.environ.setdefault("WORLD_SIZE", "1")
     os.environ.setdefault("LOCAL_RANK", "0")
-    _deepspeed().init_distributed(
-        dist_backend="nccl" if device.type == "cuda" else "gloo",
-        auto_mpi_discovery=False,
-        verbose=False,
-        init_method=_meeting_place(ranks),
-        rank=ranks.rank,
-        world_size=ranks.size,
-    )
-    return device
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    with _meeting_place(ranks) as store:
+        torch.distributed.init_process_group(
+            backend,
+            store=store,
+            rank=ranks.rank,
+            world_size=ranks.size,
+            device_id=device if device.type == "cuda" else None,
+        )
+        try:
+            _deepspeed().init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+            yield device
+        finally:
+            torch.distributed.destroy_process_group()
 
 
-def leave() -> None:
-    """Part from the other ranks."""
-    torch.distributed.destroy_process_group()
+@contextmanager
+def _meeting_place(ranks: Ranks) -> Iterator[Any]:
+    """Give the store where the ranks find each other, or None for the address that the launcher names.
 
-
-def _meeting_place(ranks: Ranks) -> str:
-    """Return where the ranks find each other: on one machine a file, so that runs never fight over a port."""
-    if ranks.local_size < ranks.size:
-        return "env://"
-    if sys.platform == "linux":  # a machine's own name may not resolve, or resolve to an outer interface
+    DeepSpeed's launcher names the same port in every run unless told otherwise. On one machine a file
+    serves as well, so that two runs never fight over it.
+    """
+    if ranks.local_size == ranks.size and sys.platform == "linux":
+        # The machine's own name may not resolve, or resolve to an outer interface.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if ranks.size == 1:
-        return f"file://{tempfile.mkdtemp(prefix='outbound-')}/ranks"
-    launcher = psutil.Process(os.getppid())  # the same for all of them, and unlike any other run's
-    return f"file://{tempfile.gettempdir()}/outbound-{launcher.pid}-{launcher.create_time()}"
+        yield torch.distributed.HashStore()  # type: ignore[attr-defined]  # documented all the same
+    elif os.environ.get("CROSS_SIZE") == "1":  # DeepSpeed's launcher, one machine: it is every rank's parent
+        launcher = psutil.Process(os.getppid())
+        file = Path(tempfile.gettempdir()) / f"outbound-{launcher.pid}-{launcher.create_time()}"
+        try:
+            yield torch.distributed.FileStore(str(file), ranks.size)  # type: ignore[attr-defined]
+        finally:
+            file.unlink(missing_ok=True)
+    else:
+        yield None
 
 
 def _deepspeed() -> Any:

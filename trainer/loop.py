@@ -17,7 +17,7 @@ from trainer import checkpoint
 from trainer.batches import Tokens, TrainingData, ValidationData, read_shards
 from trainer.checkpoint import State
 from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
-from trainer.engine import Engine, Ranks, join, leave
+from trainer.engine import Engine, Ranks, joined
 from trainer.evaluation import validation_loss
 from trainer.metrics import MetricsFile, Progress, Record, settings_table
 from trainer.model import build
@@ -115,21 +115,12 @@ def train(run: Run) -> None:
         if run.ranks.rank == 0:
             print(f"nothing to do: {run.resume} is already the last step")
         return
-    with _stop_requests() as stop_requested, _joined(run.ranks) as device:
+    with _stop_requests() as stop_requested, joined(run.ranks) as device:
         model = build(
             run.plan.model, seed=run.plan.seed, activation_checkpointing=run.plan.activation_checkpointing
         )
         engine = Engine(model, run.plan, run.ranks, device)
         _Training(run, engine).go(stop_requested)
-
-
-@contextmanager
-def _joined(ranks: Ranks) -> Iterator[torch.device]:
-    device = join(ranks)
-    try:
-        yield device
-    finally:
-        leave()
 
 
 @contextmanager

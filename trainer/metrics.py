@@ -41,11 +41,8 @@ def settings_table(plan: TrainingPlan, *, data: list[tuple[str, str]], resumed: 
         ("ZeRO stage", str(plan.zero_stage)),
         ("recomputation", "every block" if plan.activation_checkpointing else "none"),
         ("seed", str(plan.seed)),
-        (
-            "every",
-            f"{plan.evaluate_every} steps an evaluation, {plan.checkpoint_every} a checkpoint "
-            f"({plan.keep_checkpoints} kept)",
-        ),
+        ("evaluation", f"every {plan.evaluate_every:,} steps" if plan.evaluate_every else "none"),
+        ("checkpoint", f"every {plan.checkpoint_every:,} steps, the last {plan.keep_checkpoints} kept"),
         ("output", plan.output),
     ]
     width = max(len(name) for name, _ in rows)

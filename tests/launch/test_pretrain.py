@@ -1,0 +1,87 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.checkpoint import finished_checkpoints, read_state
+from trainer.engine import consolidate
+
+TIMING = ("seconds", "tokens_per_second")
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    """All records of a run but for how long they took."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key not in TIMING} for record in records]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    newest = finished_checkpoints(run)[-1]
+    return consolidate(newest, zero_stage=read_state(newest).zero_stage)
+
+
+def test_the_runs_were_interrupted_before_their_end(stage_0, stage_3):
+    assert stage_0.interruption[0] != 0
+    code, printed = stage_3.interruption
+    assert code == 0
+    assert "stopped on request: the same command goes on from here" in printed
+    assert "step 8 of 8" not in printed
+
+
+def test_resume_after_an_interruption_gives_identical_weights(runs):
+    whole, resumed = weights(runs.whole), weights(runs.resumed)
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_resume_after_an_interruption_gives_identical_metrics(runs):
+    records = read_metrics(runs.whole)
+    assert [record["step"] for record in records if "loss" in record] == list(range(1, 9))
+    assert read_metrics(runs.resumed) == records
+
+
+def test_the_loss_falls(runs):
+    losses = [record["validation_loss"] for record in read_metrics(runs.whole) if "validation_loss" in record]
+    assert losses[0] == pytest.approx(6.23, abs=0.1)  # ln 509: an untrained model knows nothing
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_ranks_accumulation_and_sharding_do_not_change_the_training(stage_0, stage_3, alone):
+    expected = read_metrics(alone)
+    for run in (stage_0.whole, stage_3.whole):
+        for record, reference in zip(read_metrics(run), expected, strict=True):
+            assert record == pytest.approx(reference, rel=1e-4)
+    one, two, sharded = weights(alone), weights(stage_0.whole), weights(stage_3.whole)
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=2e-4)
+        torch.testing.assert_close(sharded[name], one[name], rtol=0, atol=2e-4)
+
+
+def test_the_run_says_what_it_does(stage_0):
+    assert "2 ranks × 2 sequences × 256 tokens × 2 accumulated = 2,048 tokens" in stage_0.printed
+    assert "GPT-2 nano: 4 layers" in stage_0.printed
+    assert "validation loss" in stage_0.printed.splitlines()[-2]
+    assert "Traceback" not in stage_0.printed
+    assert "INFO" not in stage_0.printed
+
+
+def test_a_finished_run_has_nothing_left_to_do(launcher, inputs, alone):
+    options = json.loads((alone / "options.json").read_text())["plan"]
+    printed = launcher.run(
+        "launch/pretrain.py",
+        *f"--data {inputs.shards} --output {alone} --steps 8 --global-batch-tokens 2048".split(),
+        *f"--learning-rate {options['learning_rate']} --warmup-steps 2 --zero-stage 0".split(),
+    )
+    assert printed.startswith("nothing to do")
+    assert len(printed.splitlines()) == 1
+
+
+def test_a_mistake_is_told_once_in_one_line_and_ends_all_ranks(launcher, inputs, tmp_path):
+    line = ["deepspeed", "--quiet", "--num_accelerators", "2", "launch/pretrain.py", "--size", "huge"]
+    process = launcher.start([*line, "--data", str(inputs.shards), "--output", str(tmp_path / "run")])
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert printed.count("error: unknown size 'huge': choose one of nano, small, medium, large, xl") == 1
+    assert "Traceback" not in printed
+    assert not (tmp_path / "run").exists()
