@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.gather.warc import warcinfo_record
+from pipeline.gather.warc import RecordEncoder, Response
 from pipeline.records import FETCHES
 
 FLUSH_S = 1.0  # what a kill may cost
@@ -43,14 +43,15 @@ class SegmentWriter:
         self._fingerprint = fingerprint
         self._max_warc_bytes = max_warc_bytes
         self._warc_fields = warc_fields
+        self._encoder = RecordEncoder()
         self._number = 0
         self._segment: _Segment | None = None
 
-    def add(self, row: Row, members: Sequence[bytes] = ()) -> None:
-        """Append a link's row with its WARC records, of which the page's is the last."""
+    def add(self, row: Row, responses: Sequence[Response] = ()) -> None:
+        """Append a link's row with the responses that led to its page, which is the last; none without one."""
         if self._segment is None:
             self._segment = self._open()
-        self._segment.add(row, members)
+        self._segment.add(row, [self._encoder.response(response) for response in responses])
         if self._segment.position >= self._max_warc_bytes or self._segment.rows >= MAX_ROWS:
             self.close()
 
@@ -78,22 +79,21 @@ class SegmentWriter:
             name = f"outbound-{started}-{self._number:05d}"
             self._number += 1
             if not (self._folder / f"{name}.parquet").exists():
-                return _Segment(self._folder, name, self._fingerprint, self._warc_fields)
+                opening = self._encoder.warcinfo(f"{name}.warc.gz", self._warc_fields)
+                return _Segment(self._folder, name, self._fingerprint, opening)
 
 
 class _Segment:
     """The files of one segment that is being written."""
 
-    def __init__(
-        self, folder: Path, name: str, fingerprint: str, warc_fields: Sequence[tuple[str, str]]
-    ) -> None:
+    def __init__(self, folder: Path, name: str, fingerprint: str, opening: bytes) -> None:
         self.name = name
         self.rows = 0
         self.position = 0
         self.flushed_at = time.monotonic()
         self._warc = _partial_warc(folder, name).open("wb")
         self._journal = _journal(folder, name).open("wb")
-        self._append([warcinfo_record(f"{name}.warc.gz", warc_fields)])
+        self._append([opening])
         self._note({"fingerprint": fingerprint, "end": self.position})
         self.flush()
 

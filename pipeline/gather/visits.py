@@ -1,0 +1,79 @@
+"""A visit: one link, or one file about an origin, on its way through redirects and retries."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import urljoin
+
+import can_ada
+
+from pipeline.gather.guard import url_refusal
+from pipeline.gather.urls import registrable_domain
+from pipeline.gather.warc import Response
+from pipeline.records import Drop
+
+
+class Target(NamedTuple):
+    """Where a request goes: to which origin, and whose turn that takes."""
+
+    url: str
+    origin: str
+    domain: str
+
+
+class Purpose(Enum):
+    """What a visit is made for."""
+
+    PAGE = "page"
+    ROBOTS = "robots.txt"
+    TDMREP = "tdmrep.json"
+
+
+@dataclass(slots=True)
+class Visit:
+    """One link, or one file about an origin, on its way through redirects and retries."""
+
+    purpose: Purpose
+    subject: str  # the link, or the origin that the file is about
+    target: Target
+    hops: list[str] = field(default_factory=list)  # every address after the first
+    redirects: list[Response] = field(default_factory=list)
+    retries: int = 0
+    spent_s: float = 0.0
+    started_at: float = 0.0
+
+
+def locate(url: str) -> Target | Drop:
+    """Return where a request for an address goes, or why none may be made."""
+    try:
+        parsed = can_ada.parse(url)
+    except (ValueError, TypeError):
+        return Drop("bad address", url[:300])
+    reason = url_refusal(parsed.protocol.removesuffix(":"), parsed.username, parsed.password)
+    if reason is not None:
+        return Drop(reason, url[:300], parsed.href[:300])
+    if not parsed.hostname:
+        return Drop("bad address", url[:300])
+    parsed.hash = ""
+    return Target(parsed.href, parsed.origin, _domain(parsed.hostname))
+
+
+@lru_cache(maxsize=65_536)
+def _domain(host: str) -> str:
+    return registrable_domain(host)
+
+
+def redirect_target(response: Response) -> Target | Drop:
+    """Return where a redirect points, or why it is not followed."""
+    location = next((value for name, value in response.headers if name.lower() == b"location"), b"").strip()
+    if not location:
+        return Drop("bad redirect", response.url, "no Location")
+    try:
+        text = location.decode()
+    except UnicodeDecodeError:
+        text = location.decode("latin-1")
+    try:
+        return locate(urljoin(response.url, text))
+    except ValueError:
+        return Drop("bad redirect", response.url, text[:300])
