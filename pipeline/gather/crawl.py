@@ -35,6 +35,8 @@ from pipeline.gather.visits import Purpose, Target, Visit, locate, redirect_targ
 from pipeline.gather.warc import Response
 from pipeline.records import Drop
 
+__all__ = ["CrawlCounts", "CrawlOptions", "crawl"]
+
 VERSION = "0.1"
 TICK_S = 1.0
 Refusal = Callable[[str], str | None]
@@ -105,7 +107,7 @@ async def _crawl(
         ("http-header-user-agent", user_agent),
         ("robots", "obey" if options.respect_robots else "ignore"),
     ]
-    segments = SegmentWriter(folder, options.fingerprint(), options.warc_bytes, fields)
+    segments = SegmentWriter(folder, options, fields)
     client = Client(
         user_agent=user_agent,
         guard=Guard(parse_networks(options.allow_networks), frozenset(options.allowed_ports)),

@@ -56,7 +56,9 @@ class CrawlOptions:
     spare_after_opt_outs: int = 20
     """Opt-outs in a row after which a host's other pages are not asked for; 0 asks for each."""
     warc_bytes: int = 1024 * 1024 * 1024
-    """Size at which a WARC file is closed and the next one begun."""
+    """Size at which a WARC file is committed and the next one begun."""
+    segment_s: float = 1_800.0
+    """Age at which it is, whatever its size; a kill loses about a second, but needs the same disk to go on."""
 
     def check(self) -> None:
         """Raise `ValueError` where a crawl cannot be made with these options."""
@@ -74,7 +76,7 @@ class CrawlOptions:
 
 _NOT_DECIDING = frozenset(
     {"contact", "delay_s", "max_crawl_delay_s", "max_domains", "max_connections", "max_queued_links"}
-    | {"backoff_s", "warc_bytes"}
+    | {"backoff_s", "warc_bytes", "segment_s"}
 )
 
 

@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.warc import RecordEncoder, Response
 from pipeline.records import FETCHES
 
-FLUSH_S = 1.0  # what a kill may cost
 MAX_ROWS = 100_000
 FINGERPRINT_KEY = b"outbound.crawl_options"
 
@@ -36,28 +36,29 @@ Row = Mapping[str, Any]
 class SegmentWriter:
     """Appends pages and rows to the current segment, and commits it when it is full or closed."""
 
-    def __init__(
-        self, folder: Path, fingerprint: str, max_warc_bytes: int, warc_fields: Sequence[tuple[str, str]]
-    ) -> None:
+    def __init__(self, folder: Path, options: CrawlOptions, warc_fields: Sequence[tuple[str, str]]) -> None:
         self._folder = folder
-        self._fingerprint = fingerprint
-        self._max_warc_bytes = max_warc_bytes
+        self._options = options
         self._warc_fields = warc_fields
         self._encoder = RecordEncoder()
         self._number = 0
         self._segment: _Segment | None = None
 
     def add(self, row: Row, responses: Sequence[Response] = ()) -> None:
-        """Append a link's row with the responses that led to its page, which is the last; none without one."""
+        """Append a link's row, with the responses that led to its page and the page itself as the last."""
         if self._segment is None:
             self._segment = self._open()
         self._segment.add(row, [self._encoder.response(response) for response in responses])
-        if self._segment.position >= self._max_warc_bytes or self._segment.rows >= MAX_ROWS:
+        if self._segment.position >= self._options.warc_bytes or self._segment.rows >= MAX_ROWS:
             self.close()
 
     def flush(self) -> None:
-        """Hand over to the operating system what has waited `FLUSH_S` or longer: a kill loses no more."""
-        if self._segment is not None and time.monotonic() - self._segment.flushed_at >= FLUSH_S:
+        """Hand what was added to the operating system, so that a kill cannot lose it; commit what is old."""
+        if self._segment is None:
+            return
+        if time.monotonic() - self._segment.opened_at >= self._options.segment_s:
+            self.close()
+        else:
             self._segment.flush()
 
     def close(self) -> None:
@@ -80,7 +81,7 @@ class SegmentWriter:
             self._number += 1
             if not (self._folder / f"{name}.parquet").exists():
                 opening = self._encoder.warcinfo(f"{name}.warc.gz", self._warc_fields)
-                return _Segment(self._folder, name, self._fingerprint, opening)
+                return _Segment(self._folder, name, self._options.fingerprint(), opening)
 
 
 class _Segment:
@@ -90,7 +91,7 @@ class _Segment:
         self.name = name
         self.rows = 0
         self.position = 0
-        self.flushed_at = time.monotonic()
+        self.opened_at = time.monotonic()
         self._warc = _partial_warc(folder, name).open("wb")
         self._journal = _journal(folder, name).open("wb")
         self._append([opening])
@@ -106,7 +107,6 @@ class _Segment:
     def flush(self) -> None:
         self._warc.flush()  # first: the journal must never speak of what is not there
         self._journal.flush()
-        self.flushed_at = time.monotonic()
 
     def close(self) -> None:
         self._warc.close()
