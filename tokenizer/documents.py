@@ -57,11 +57,19 @@ def read_documents(address: str) -> Iterator[Batch]:
         ValueError: the file is damaged, or a text is not UTF-8.
     """
     with storage.open_read(address) as file:
-        for batch in pq.ParquetFile(file).iter_batches(DOCUMENTS_PER_BATCH, columns=["id", "text"]):
-            batch.validate(full=True)  # Parquet readers take the writer's word for UTF-8
-            kept = batch.filter(pc.fill_null(pc.not_equal(batch["text"], ""), False))
-            ids, texts = (kept[name].cast(pa.large_binary()).to_pylist() for name in ("id", "text"))
-            yield Batch(batch.num_rows, ids, texts)
+        try:
+            for batch in pq.ParquetFile(file).iter_batches(DOCUMENTS_PER_BATCH, columns=["id", "text"]):
+                batch.validate(full=True)  # Parquet readers take the writer's word for UTF-8
+                yield _with_text(batch)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"cannot read {address}: {error}") from error
+
+
+def _with_text(batch: pa.RecordBatch) -> Batch:
+    """Take the documents that have a text."""
+    kept = batch.filter(pc.fill_null(pc.not_equal(batch["text"], ""), False))
+    ids, texts = (kept[name].cast(pa.large_binary()).to_pylist() for name in ("id", "text"))
+    return Batch(batch.num_rows, ids, texts)
 
 
 @dataclass(frozen=True, slots=True)

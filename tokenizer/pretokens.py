@@ -6,6 +6,7 @@ all that BPE needs to know of a corpus. Counting is a shuffle: one task a corpus
 scatters by hash of the word, one task a bucket adds up. Memory grows with distinct words, not with text.
 """
 
+import heapq
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -102,11 +103,14 @@ def add_up_bucket(task: Task) -> Counts:
     return Counts(rows, rows)
 
 
-def read_counts(address: str) -> Iterator[tuple[bytes, int]]:
-    """Yield the words of a table of counts in their order, with their counts."""
-    with storage.open_read(address) as file:
-        for batch in pq.ParquetFile(file).iter_batches():
-            yield from zip(batch["word"].to_pylist(), batch["count"].to_pylist(), strict=True)
+class CountedWords:
+    """The words of sorted tables of counts, in one order however many tables there are, as often as asked."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = addresses
+
+    def __iter__(self) -> Iterator[tuple[bytes, int]]:
+        return heapq.merge(*(_read_counts(address) for address in self._addresses))
 
 
 def bucket_file(bucket: int) -> str:
@@ -120,3 +124,10 @@ def _scatter(table: pa.Table, buckets: int) -> Iterator[pa.Table]:
     bucket_of = np.fromiter(hashes, dtype=np.int64, count=len(table))
     for bucket in range(buckets):
         yield table.filter(pa.array(bucket_of == bucket))
+
+
+def _read_counts(address: str) -> Iterator[tuple[bytes, int]]:
+    """Yield the words of a table of counts in their order, with their counts."""
+    with storage.open_read(address) as file:
+        for batch in pq.ParquetFile(file).iter_batches():
+            yield from zip(batch["word"].to_pylist(), batch["count"].to_pylist(), strict=True)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,5 +83,8 @@ def _place(source: str, target: str) -> None:
         filesystem.copy(storage.locate(source)[1], path)
         return
     temporary = target_path.with_name(f".{target_path.name}.{uuid.uuid4().hex[:8]}")
-    os.link(source_path, temporary)
+    try:
+        os.link(source_path, temporary)
+    except OSError:  # a file system without second names
+        shutil.copyfile(source_path, temporary)
     temporary.replace(target_path)

@@ -21,6 +21,7 @@ from pipeline.stages import Partition, Stage, run_stage
 from tokenizer import pretokens, vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.encoder import measure_file
+from tokenizer.learning import LearnOptions, learn_vocabulary
 from tokenizer.publish import Finished, check_output, publish
 
 PARQUET_BYTES_PER_BUCKET = 2**30
@@ -61,8 +62,8 @@ def main(options: TrainOptions) -> None:
     scattered = {f"{bucket:04d}": counted.files(pretokens.bucket_file(bucket)) for bucket in range(buckets)}
     words = run_stage(add_up, scattered, root, workers=workers)
 
-    learn_options = vocabulary.LearnOptions(vocab_size=options.vocab_size)
-    learn = Stage(name="learn", work=vocabulary.learn_vocabulary, options=learn_options)
+    learn_options = LearnOptions(vocab_size=options.vocab_size)
+    learn = Stage(name="learn", work=learn_vocabulary, options=learn_options)
     learned = run_stage(learn, {"vocabulary": words.files("counts.parquet")}, root, workers=workers)
 
     _check_learned(learned.partitions[0], options)

@@ -6,18 +6,14 @@ that counts: its SHA-256 is the vocabulary's fingerprint. `vocab.json` and `merg
 """
 
 import hashlib
-import heapq
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any, Final
 
 from pipeline import storage
-from pipeline.stages import Counts, Task
-from tokenizer.merges import BYTE_TO_CHARACTER, Merge, from_printable, learn_merges, printable
-from tokenizer.pretokens import read_counts
+from tokenizer.merges import BYTE_TO_CHARACTER, Merge, from_printable, printable
 
 INDEX: Final = "training.json"
 END_OF_TEXT: Final = "<|endoftext|>"
@@ -25,16 +21,6 @@ SMALLEST_SIZE: Final = 257  # the bytes and the end of text
 MERGES_HEADER: Final = "#version: 0.2"
 # GPT-2 numbers the bytes that are printable first.
 BYTE_ORDER: Final = sorted(range(256), key=lambda byte: (ord(BYTE_TO_CHARACTER[byte]) != byte, byte))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnOptions:
-    """What is learned."""
-
-    vocab_size: int
-    """Entries in all: 256 bytes, merges, and the end of text."""
-
-
 _BYTE_LEVEL: Final = {
     "type": "ByteLevel",
     "add_prefix_space": False,
@@ -138,20 +124,6 @@ def parse_vocabulary(tokenizer_json: str) -> Vocabulary:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"tokenizer.json is no byte-level BPE like GPT-2's: {error}") from error
     return Vocabulary(merges, tokenizer_json)
-
-
-def learn_vocabulary(task: Task) -> Counts:
-    """Stage: learn a vocabulary from tables of counted words, each sorted; note how large it became."""
-    tables = [read_counts(address) for address in task.inputs]
-    words = heapq.merge(*tables)  # in one order, however many tables there are
-    learned = learn_merges(words, task.options.vocab_size - SMALLEST_SIZE)
-    vocabulary = Vocabulary.of(learned.merges)
-    for name, text in vocabulary.files().items():
-        (task.folder / name).write_text(text, encoding="utf-8")
-    (task.folder / "sentencepiece.model").write_bytes(learned.model)
-    versions = {name: version(name) for name in ("sentencepiece", "gigatoken")}
-    task.notes.update(size=vocabulary.size, fingerprint=vocabulary.fingerprint, versions=versions)
-    return Counts(1, 1)
 
 
 def _check(whole: Mapping[str, Any], merges: Sequence[Merge]) -> None:

@@ -3,11 +3,12 @@
 python tokenizer/write_shards.py --corpus out/corpus --vocabulary out/vocabulary --output out/shards
 """
 
+import json
 import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
@@ -85,6 +86,9 @@ def main(options: ShardOptions) -> None:
         }
 
     index = ShardIndex(vocabulary=_reference(vocabulary), seed=options.seed, splits=splits)
+    storage.write_text(
+        storage.join(options.output, "options.json"), json.dumps(asdict(options), indent=2) + "\n"
+    )
     changed = publish(files, options.output, index=INDEX, text=index.to_json(), stale=OURS)
     _print_summary(index, options.output, time.monotonic() - started if changed else None)
 
