@@ -101,7 +101,7 @@ def _run(*command: object) -> str:
 
 def _tell(output: Path, sample: str, seconds: float) -> None:
     """Show the funnel, the losses, the sample, and where everything lies."""
-    from pipeline.report import funnel_text, read_funnel
+    from pipeline.report import funnel_text, read_funnel, steps_of
 
     losses = [
         json.loads(line)
@@ -112,7 +112,7 @@ def _tell(output: Path, sample: str, seconds: float) -> None:
     print(f"""
 {"=" * 78}
 The funnel
-{funnel_text(read_funnel(str(output / "webtext" / "corpus" / "funnel.json")))}
+{funnel_text(steps_of(read_funnel(str(output / "webtext" / "corpus"))["steps"]))}
 
 Validation loss
 {first["validation_loss"]:>13.3f}  at step {first["step"]}

@@ -1,25 +1,21 @@
 """The embedded web of the demonstration: its pages, the server on loopback, and the dump that links to it."""
 
-import ast
 import html
-import importlib.metadata
 import itertools
 import json
 import random
 import re
-import sysconfig
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from launch.demo_documentation import foreign_texts, texts
+
 HOSTS = 8  # loopback addresses to listen on, each a domain of its own to the crawler
-MIN_WORDS = 130  # of a page, so that most pass the corpus's limit of 100
-PARAGRAPH_WORDS = 8  # shorter paragraphs are headings and signatures
-MAX_PARAGRAPHS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,122 +29,16 @@ class WebPage:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-# --- texts ---
-
-
-def texts() -> Iterator[tuple[str, list[str]]]:
-    """Yield (title, paragraphs) from the documentation on this machine, in a fixed order."""
-    yield from _package_descriptions()
-    folders = (Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib"))
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            if "test" in path.as_posix().lower() or (
-                "site-packages" in path.parts and folder.name != "site-packages"
-            ):
-                continue
-            paragraphs = _paragraphs(_docstrings(path))
-            if sum(len(paragraph.split()) for paragraph in paragraphs) >= MIN_WORDS:
-                yield ".".join(path.relative_to(folder).with_suffix("").parts), paragraphs
-
-
-def _package_descriptions() -> Iterator[tuple[str, list[str]]]:
-    distributions = sorted(importlib.metadata.distributions(), key=lambda found: found.metadata["Name"] or "")
-    for distribution in distributions:
-        payload = distribution.metadata.get_payload()  # type: ignore[attr-defined]  # an email.Message
-        paragraphs = _paragraphs(distribution.metadata.get("Description") or str(payload or ""))
-        if sum(len(paragraph.split()) for paragraph in paragraphs) >= MIN_WORDS:
-            yield f"{distribution.metadata['Name']} {distribution.version}", paragraphs
-
-
-def _docstrings(path: Path) -> str:
-    """Return a module's docstrings one after the other; nothing where it cannot be parsed."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError, ValueError, RecursionError):
-        return ""
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    return "\n\n".join(ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds))
-
-
-def _paragraphs(text: str) -> list[str]:
-    """Return the running text among code, tables and markup."""
-    found = []
-    for block in re.split(r"\n\s*\n", re.sub(r"<[^<>]{1,300}>", " ", text)):
-        words = block.split()
-        plain = sum(word.strip("`'\"(),.;:!?*").isalpha() for word in words)
-        if (
-            len(words) >= PARAGRAPH_WORDS
-            and plain > 0.7 * len(words)
-            and not block.startswith((">>>", "|", "    "))
-        ):
-            found.append(" ".join(words))
-    return list(dict.fromkeys(found))[:MAX_PARAGRAPHS]
-
-
-FOREIGN = {
-    "fr/marche": (
-        "Le marché du samedi",
-        """Chaque samedi matin, la place se remplit bien avant le lever du soleil. Les maraîchers déchargent
-leurs caisses, les enfants courent entre les étals et les plus anciens viennent surtout pour parler. On y trouve
-des pommes de la vallée, des fromages de chèvre et, quand la saison est bonne, des cèpes qui sentent encore la
-forêt. Personne ne se presse : le prix se discute, la recette se transmet et la monnaie se rend avec le sourire.
-
-Depuis quelques années, de jeunes producteurs ont repris des terres que l'on croyait perdues. Ils cultivent sans
-produits chimiques, vendent leurs légumes eux-mêmes et expliquent volontiers leur métier. Les clients reviennent
-parce qu'ils connaissent désormais ceux qui les nourrissent. La mairie, d'abord prudente, a fini par agrandir la
-place et par planter des tilleuls qui donneront de l'ombre à nos petits-enfants.""",
-    ),
-    "fr/phare": (
-        "Le gardien du phare",
-        """Il avait gardé le phare pendant trente ans, et rien dans sa voix ne laissait deviner qu'il regrettait
-la solitude. Le soir, disait-il, on monte les marches une à une, on compte sans le vouloir et l'on arrive toujours
-au même nombre. Puis on allume, on attend, on écoute la mer qui ne répète jamais deux fois la même phrase. Les
-bateaux passent au large et leurs équipages ignorent votre nom, mais ils savent que quelqu'un veille.
-
-Lorsque la lanterne est devenue automatique, on lui a proposé un logement en ville. Il a refusé poliment. Il vit
-aujourd'hui dans une petite maison d'où l'on voit encore le rayon traverser la nuit. Les touristes lui demandent
-souvent ce qu'il faisait de son temps ; il répond qu'il le regardait passer, et que c'était déjà un travail.""",
-    ),
-    "de/werkstatt": (
-        "Die alte Werkstatt",
-        """In der Werkstatt meines Großvaters roch es nach Leim, nach Holz und nach kaltem Kaffee. An den Wänden
-hingen Sägen, deren Namen ich nie behalten konnte, und auf dem Fensterbrett lagen Bleistiftstummel in jeder Länge.
-Wer hereinkam, musste zuerst den Hund begrüßen und dann warten, bis der Hobel zur Ruhe kam. Gesprochen wurde
-wenig, aber wenn er etwas erklärte, dann so, dass man es mit geschlossenen Augen hätte nachmachen können.
-
-Heute gehört das Haus meiner Schwester. Sie hat die Maschinen verkauft und die Bank behalten, und manchmal sitzen
-wir dort am Abend und reparieren einen Stuhl, der es eigentlich nicht mehr wert ist. Es geht uns nicht um den
-Stuhl. Es geht darum, dass die Hände etwas zu tun haben, während man über die Dinge spricht, die sonst keinen
-Platz finden.""",
-    ),
-    "de/fahrplan": (
-        "Der letzte Zug",
-        """Der letzte Zug fährt um halb elf, und wer ihn verpasst, hat eine lange Nacht vor sich. Der Bahnhof ist
-klein, das Licht flackert, und der Automat nimmt nur Münzen, die niemand mehr bei sich trägt. Trotzdem hat der
-Ort etwas Tröstliches: Man kommt ins Gespräch, teilt eine Tafel Schokolade und erfährt Geschichten, die man am
-Tag nie gehört hätte. Der Fahrdienstleiter kennt alle Stammgäste und bringt ihnen manchmal Tee heraus.
-
-Seit der neue Fahrplan gilt, hält hier nur noch jeder zweite Zug. Die Gemeinde hat Briefe geschrieben, Unterschriften
-gesammelt und schließlich einen Bus bestellt, der freilich selten voll ist. Viele fahren lieber mit dem Rad zur
-nächsten Stadt, solange das Wetter es erlaubt, und hoffen darauf, dass man in der Hauptstadt irgendwann begreift,
-wie wenig es braucht, damit ein Dorf lebendig bleibt.""",
-    ),
-}
-
-
-# --- pages ---
-
-
 def build_pages(count: int) -> list[WebPage]:
     """Make the web: `count` pages of documentation, and beside them what makes a web a web."""
     documents = list(itertools.islice(texts(), count))
     pages = [_page(_path(number, title), title, text) for number, (title, text) in enumerate(documents)]
-    pages += [_page(f"/{path}", title, text.split("\n\n")) for path, (title, text) in FOREIGN.items()]
+    pages += [_page(f"/{name}", title, text) for name, title, text in foreign_texts()]
     for number, (title, text) in enumerate(documents[:: max(1, count // 30)]):
         if number % 2:  # the same article elsewhere, in another dress: an exact copy once extracted
             pages.append(_page(f"/mirror/{number}", title, text, site="Mirror"))
         else:  # a near-duplicate: one paragraph more
-            more = f"Editor's note number {number}: this article was first published on another page of this site."
+            more = f"Editor's note {number}: this article was first published on another page."
             pages.append(_page(f"/reprint/{number}", title, [*text, more], site="Reprints"))
     target = pages[0].path
     pages += [
@@ -193,7 +83,7 @@ def _page(
 <main><article><h2>{html.escape(title)}</h2>
 {text}
 </article></main>
-<aside><h3>Most read</h3><ul><li><a href="/a">Ten things to know</a></li><li><a href="/b">Sign up</a></li></ul></aside>
+<aside><h3>Read on</h3><ul><li><a href="/a">Ten things</a></li><li><a href="/b">Sign up</a></li></ul></aside>
 <footer><p>Copyright {site}. Terms, privacy, cookies.</p></footer></body></html>"""
     return WebPage(path=path, body=body.encode(), status=status, headers=headers or {})
 

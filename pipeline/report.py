@@ -6,6 +6,7 @@ it kept.
 
 import html
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline import storage
 from pipeline.stages import Counts
+
+STATISTICS = pa.schema([("domain", pa.string()), ("karma", pa.int32()), ("characters", pa.int64())])
+"""What `statistics` needs to know of each document."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Step:
     """One row of the funnel: what went in, what came out, and why the rest did not."""
 
     name: str
-    unit: str  # of what came out
+    unit: str  # what came out, in words
     counts: Counts
 
 
@@ -57,15 +62,37 @@ def funnel_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
     ]
 
 
+def read_funnel(corpus: str) -> dict[str, Any]:
+    """Return what `funnel.json` of a corpus folder says; nothing where there is none or it is damaged."""
+    try:
+        told = json.loads(storage.read_text(storage.join(corpus, "funnel.json")))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def steps_of(funnel: Sequence[Mapping[str, Any]]) -> list[Step]:
+    """Turn what `funnel_json` returned back into steps."""
+    return [
+        Step(step["step"], step["unit"], Counts(step["read"], step["kept"], step["dropped"]))
+        for step in funnel
+    ]
+
+
 def funnel_text(steps: Sequence[Step]) -> str:
     """Return the funnel as lines for a terminal: each step's survivors, then its drops by reason."""
     lines = []
     if steps:
-        lines.append(f"{steps[0].counts.read:>13,}  submissions or pages in")
+        lines.append(f"{steps[0].counts.read:>13,}  {_source(steps)}")
     for step in steps:
         lines += [f"{-count:>13,}    {reason}" for reason, count in _by_size(step.counts.dropped)]
-        lines.append(f"{step.counts.kept:>13,}  {step.unit} after {step.name}")
+        lines.append(f"{step.counts.kept:>13,}  {step.unit}")
     return "\n".join(lines)
+
+
+def _source(steps: Sequence[Step]) -> str:
+    """What the funnel begins with."""
+    return "submissions" if steps[0].name == "submissions" else "pages in the archives"
 
 
 def _by_size(dropped: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -74,7 +101,7 @@ def _by_size(dropped: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def statistics(splits: Mapping[str, pa.Table]) -> Statistics:
-    """Summarise the documents of each split; the tables need `domain`, `karma` and `characters`."""
+    """Summarise the documents of each split; the tables have the schema `STATISTICS`."""
     whole = pa.concat_tables(splits.values())
     domains = pc.value_counts(whole["domain"]).to_pylist()
     domains = sorted(((d["values"], d["counts"]) for d in domains), key=lambda item: (-item[1], item[0]))
@@ -188,10 +215,10 @@ def report_html(steps: Sequence[Step], numbers: Statistics, command: str) -> str
     """Return one self-contained page with the funnel and the corpus's distributions as bars."""
     rows: list[tuple[str, str, int]] = []
     if steps:
-        rows.append(("kept", "submissions or pages in", steps[0].counts.read))
+        rows.append(("kept", _source(steps), steps[0].counts.read))
     for step in steps:
         rows += [("drop", reason, count) for reason, count in _by_size(step.counts.dropped)]
-        rows.append(("kept", f"{step.unit} after {step.name}", step.counts.kept))
+        rows.append(("kept", step.unit, step.counts.kept))
     splits = ", ".join(
         f"{numbers.documents[split]:,} documents ({numbers.characters[split]:,} characters) for {split}"
         for split in numbers.documents

@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import sys
 import time
 import traceback
 from collections import Counter, deque
@@ -207,7 +208,10 @@ def _run_jobs(
     window = workers or max(1, int(ray.cluster_resources().get("CPU", 1) / stage.cpus))
     waiting, running = deque(jobs), dict[Any, str]()
     committed, failures = dict[str, Partition](), dict[str, Exception]()
-    with tqdm(total=reused + len(jobs), initial=reused, desc=f"{stage.name:<12}", unit=" partitions") as bar:
+    started = time.monotonic()
+    with tqdm(
+        total=reused + len(jobs), initial=reused, desc=f"{stage.name:<12}", leave=False, disable=None
+    ) as bar:
         while running or (waiting and not failures):
             while waiting and not failures and len(running) < window:
                 name = waiting.popleft()
@@ -222,6 +226,9 @@ def _run_jobs(
                 except Exception as error:  # whatever it died of is told below, with its name
                     failures[name] = error
     ray.kill(tally)
+    read = sum(partition.counts.read for partition in committed.values())
+    told = f"{len(committed):>6,} partitions {read:>13,} records {time.monotonic() - started:>8.1f} s"
+    print(f"{stage.name:<12} {told}{f' ({reused:,} were there)' if reused else ''}", file=sys.stderr)
     for name, failure in failures.items():
         cause = getattr(failure, "cause", None) or failure
         reads = ", ".join(source.address for source in jobs[name].sources[:3])
@@ -259,7 +266,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
     notes: dict[str, Any] = {}
     try:
         with storage.new_folder(address) as temporary:
-            store = storage.join(folder, ".kept", name)
+            store = storage.join(folder, "store", name)
             addresses = [source.address for source in job.sources]
             counts = stage.work(Task(addresses, temporary, stage.options, progress, notes, store))
             files = _checksums(temporary)

@@ -4,12 +4,13 @@ Nobody ever sees half a file. On a local disk something new is written under a t
 renamed; on an object store it is written locally first and then put under its name.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -22,6 +23,15 @@ from fsspec.implementations.local import LocalFileSystem
 def join(address: str, *parts: str) -> str:
     """Append path parts to a local path or an fsspec address."""
     return "/".join([address.rstrip("/") or "/", *parts])
+
+
+def resolve(folder: str, address: str) -> str:
+    """Return the address that is meant by one found in a file of `folder`: relative ones start there."""
+    if "://" in address or address.startswith("/"):
+        return address
+    while address.startswith("../"):
+        folder, address = folder.rstrip("/").rpartition("/")[0], address[3:]
+    return join(folder, address)
 
 
 def locate(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -71,6 +81,23 @@ def list_files(folder: str, suffix: str = "") -> list[str]:
     entries = [entry for entry in filesystem.ls(path, detail=True) if entry["type"] == "file"]
     names = sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries)
     return [join(folder, name) for name in names if name.endswith(suffix) and not name.startswith(".")]
+
+
+def find_files(source: str, accept: Callable[[str], bool]) -> list[str]:
+    """Return the addresses of the files that a file, folder, glob or fsspec address names, sorted.
+
+    Of a folder, and the folders in it, those files count whose name `accept` takes; hidden ones do not.
+    """
+    filesystem, path = locate(source)
+    if filesystem.isfile(path):
+        paths = [path]
+    elif filesystem.isdir(path):
+        within = ((file, file[len(path) :].strip("/").split("/")) for file in filesystem.find(path))
+        paths = [file for file, parts in within if accept(parts[-1]) and not any(p[0] == "." for p in parts)]
+    else:
+        paths = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
+    is_local = local_path(source) is not None
+    return sorted(path if is_local else filesystem.unstrip_protocol(path) for path in paths)
 
 
 def fingerprint(address: str) -> str:
@@ -132,3 +159,55 @@ def new_folder(address: str) -> Iterator[Path]:
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(files: Mapping[str, str], texts: Mapping[str, str], folder: str) -> None:
+    """Make a folder of files that lie elsewhere on the same store (name -> address) and of new texts.
+
+    On a local disk the files are hard links and the folder takes its place at once; on an object store
+    they are copied there, the texts last.
+    """
+    if local_path(folder) is None:
+        filesystem, path = locate(folder)
+        remove(folder)
+        for name, address in files.items():
+            filesystem.copy(locate(address)[1], f"{path}/{name}")
+        for name, text in texts.items():
+            write_text(join(folder, name), text)
+        return
+    with new_folder(folder) as temporary:
+        for name, address in files.items():
+            target = temporary / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(Path(locate(address)[1]), target)
+        for name, text in texts.items():
+            (temporary / name).write_text(text, encoding="utf-8")
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another disk, or one that knows no hard links
+        shutil.copyfile(source, target)
+
+
+@contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Keep other runs out of a local folder; the lock goes with the process, however that ends.
+
+    An object store knows no such locks, so nothing is locked there.
+
+    Raises:
+        ValueError: another run has it.
+    """
+    path = local_path(folder)
+    if path is None:
+        yield
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / ".lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another run is writing to {folder}") from error
+        yield

@@ -79,7 +79,8 @@ def read_tables(addresses: Iterable[str], schema: pa.Schema) -> pa.Table:
     tables = []
     for address in addresses:
         with storage.open_read(address) as file:
-            tables.append(pq.read_table(file, columns=schema.names))
+            # Parquet has no seconds: they come back as milliseconds
+            tables.append(pq.read_table(file, columns=schema.names).cast(schema))
     return pa.concat_tables([schema.empty_table(), *tables])
 
 

@@ -15,9 +15,9 @@ from pipeline.records import Drop
 class ExtractOptions:
     """How text is taken out of pages."""
 
-    deadline_s: float = 20.0
+    extract_deadline_s: float = 20.0
     """Seconds that one page may take; what takes longer is dropped."""
-    memory_bytes: int = 2 * 2**30
+    extract_memory_bytes: int = 2 * 2**30
     """Address space that the extracting process may take."""
     favour_precision: bool = False
     """Keep less of what may be boilerplate."""

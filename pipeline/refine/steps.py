@@ -3,10 +3,13 @@
 import contextlib
 import dataclasses
 import hashlib
+import heapq
 import io
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import storage
-from pipeline.corpus import SPLITS, CorpusOptions, split_of
-from pipeline.gather.warc import read_page
+from pipeline.corpus import LEAST_VALIDATION, SPLITS, place_of
+from pipeline.gather.warc import Page, read_page
 from pipeline.records import DOCUMENTS, DROPS, LINKS, Drop
 from pipeline.refine.duplicates import cluster
 from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
@@ -39,20 +42,25 @@ def extract_pages(task: Task) -> Counts:
     links = {row["url"]: row for row in read_rows(links_address, LINKS.names)}
     fetches = [row for row in read_rows(fetches_address) if not row["reason"]]
     fetches.sort(key=lambda row: (row["archive"], row["offset"]))  # archives are read forwards
-    sandbox = Sandbox(extract_text, deadline_s=options.deadline_s, memory_bytes=options.memory_bytes)
+    folder = fetches_address.rpartition("/")[0]
+    sandbox = Sandbox(
+        extract_text, deadline_s=options.extract_deadline_s, memory_bytes=options.extract_memory_bytes
+    )
     with sandbox, Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
-        for fetch in fetches:
-            sieve.put(_document(fetch, links[fetch["url"]], sandbox, options))
-            task.progress(1)
+        for archive, pages in itertools.groupby(fetches, key=lambda row: row["archive"]):
+            with storage.open_read(storage.resolve(folder, archive)) as file:
+                for fetch in pages:
+                    page = read_page(file, fetch["offset"])
+                    sieve.put(_document(page, links[fetch["url"]], sandbox, options))
+                    task.progress(1)
     return sieve.counts
 
 
 def _document(
-    fetch: dict[str, Any], link: dict[str, Any], sandbox: Sandbox, options: ExtractOptions
+    page: Page | Drop, link: dict[str, Any], sandbox: Sandbox, options: ExtractOptions
 ) -> dict[str, Any] | Drop:
-    """Read one page from its archive and extract it."""
-    url = fetch["url"]
-    page = read_page(fetch["archive"], fetch["offset"])
+    """Extract one page's text."""
+    url = link["url"]
     if isinstance(page, Drop):
         return Drop(page.reason, url, page.detail)
     try:
@@ -109,8 +117,13 @@ def sign_documents(task: Task) -> Counts:
     return Counts(len(signatures), len(signatures))
 
 
+def copies_file(number: int) -> str:
+    """The file that names the copies among one partition's documents."""
+    return f"{number:05d}.parquet"
+
+
 def find_duplicates(task: Task) -> Counts:
-    """Name every document that is a copy of another: in one file a partition, `00000.parquet` and so on.
+    """Name every document that is a copy of another: in one file a partition (`copies_file`).
 
     Inputs: keys and signatures of every partition, by turns. Of documents with the same text one stays,
     by karma and then by address; of those that remain, one of each cluster of near-duplicates.
@@ -137,6 +150,8 @@ def find_duplicates(task: Task) -> Counts:
         for i in np.flatnonzero(near.keeper != np.arange(len(unique)))
     }
     _write_drops(task.folder, drops, [len(part) for part in keys])
+    kept_ids = (i for row, i in enumerate(table["id"].to_pylist()) if row not in drops)
+    task.notes["smallest_ids"] = heapq.nsmallest(LEAST_VALIDATION + 1, kept_ids)
     reasons = Counter(drop.reason for drop in drops.values())
     return Counts(len(table), len(table) - len(drops), dict(sorted(reasons.items())))
 
@@ -186,16 +201,23 @@ def _write_drops(folder: Path, drops: Mapping[int, Drop], sizes: Sequence[int]) 
     """Write the drops of each partition's rows, `sizes` rows a partition, to a file of its own."""
     start = 0
     for number, size in enumerate(sizes):
-        with TableWriter(folder / f"{number:05d}.parquet", DROPS) as writer:
+        with TableWriter(folder / copies_file(number), DROPS) as writer:
             for row in range(start, start + size):
                 if row in drops:
                     writer.write(dataclasses.asdict(drops[row]))
         start += size
 
 
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """Which documents are for validation: those whose id lies below a place between 0 and 1."""
+
+    validation_limit: float
+
+
 def split_documents(task: Task) -> Counts:
     """Take the duplicates out and write each side's documents. Inputs: documents, their duplicates."""
-    options: CorpusOptions = task.options
+    options: SplitOptions = task.options
     documents_address, drops_address = task.inputs
     drops = {row["url"]: row for row in read_rows(drops_address)}
     read, dropped = 0, Counter[str]()
@@ -211,7 +233,8 @@ def split_documents(task: Task) -> Counts:
                 drops_writer.write(drop)
                 dropped[drop["reason"]] += 1
             else:
-                sides[split_of(document["id"], options.validation_share)].write(document)
+                held_out = place_of(document["id"]) < options.validation_limit
+                sides["validation" if held_out else "train"].write(document)
             task.progress(1)
     task.notes["documents"] = {split: sides[split].rows for split in SPLITS}
     return Counts(read, read - dropped.total(), dict(sorted(dropped.items())))

@@ -1,0 +1,310 @@
+"""Build a WebText-style corpus from Reddit dumps: links, pages, text, English, no duplicates.
+
+Give dumps to crawl what they link to; dumps and WARC files to take the pages from those; or WARC files
+alone. Run the same command again to go on after a stop; with other options, what depends on them is
+done again and nothing else.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline import storage
+from pipeline.command import run_command
+from pipeline.corpus import SPLITS, CorpusOptions, corpus_files, validation_limit
+from pipeline.gather import steps as gather
+from pipeline.gather.crawl_options import CrawlOptions
+from pipeline.gather.links import LinkOptions
+from pipeline.gather.submissions import find_dumps
+from pipeline.refine import steps as refine
+from pipeline.refine.extract import ExtractOptions
+from pipeline.refine.minhash import DuplicateOptions
+from pipeline.refine.quality import RefineOptions
+from pipeline.report import (
+    STATISTICS,
+    Step,
+    check_funnel,
+    dataset_card,
+    funnel_json,
+    funnel_text,
+    read_funnel,
+    report_html,
+    statistics,
+)
+from pipeline.stages import Source, Stage, StageOutput, Work, run_stage
+from pipeline.tables import read_tables
+
+Inputs = Mapping[str, Sequence[Source]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to build a corpus from, and how."""
+
+    output: str
+    """Folder for everything; a local path or an fsspec address."""
+    submissions: tuple[str, ...] = ()
+    """Reddit dumps (.zst, .xz, .bz2, .gz or plain): files, folders, globs or fsspec addresses."""
+    warcs: tuple[str, ...] = ()
+    """WARC files to take the pages from, in place of a crawl."""
+    only: Literal["links", "pages", "corpus"] = "corpus"
+    """Where to stop."""
+    partitions: int = 16
+    """Pieces that links and pages are cut into: about one for each million links."""
+    workers: int | None = None
+    """Tasks at once; as many as the cluster has cores if not given."""
+    links: LinkOptions = field(default_factory=LinkOptions)
+    karma: gather.MergeOptions = field(default_factory=gather.MergeOptions)
+    crawl: CrawlOptions = field(default_factory=CrawlOptions)
+    extract: ExtractOptions = field(default_factory=ExtractOptions)
+    refine: RefineOptions = field(default_factory=RefineOptions)
+    duplicates: DuplicateOptions = field(default_factory=DuplicateOptions)
+    corpus: CorpusOptions = field(default_factory=CorpusOptions)
+
+
+class Recipe:
+    """Runs the stages one after the other, and keeps what each has to tell."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.outputs: list[StageOutput] = []
+        self.funnel: list[Step] = []
+
+    def build(self) -> None:
+        """From dumps or archives to the corpus, or as far as `only` says."""
+        options = self.options
+        cut = gather.CutOptions(partitions=options.partitions)
+        index = None
+        if options.warcs:
+            archives = _by_name(_archives(options.warcs))
+            index = self.run("index", gather.index_archive, archives, cut)
+        if options.submissions:
+            links = self.links_of_submissions()
+        else:
+            assert index is not None
+            self.tell(index, "pages in the archives")
+            links = self.run("links", gather.links_of_archives, _gathered([index], options.partitions))
+            self.tell(links, "addresses")
+        if options.only == "links":
+            return
+        if index is not None:
+            matching = _joined(_files(links, "links.parquet"), _gathered([index], options.partitions))
+            pages = self.run("pages", gather.match_pages, matching)
+            fetched = _joined(_files(links, "links.parquet"), _files(pages, "fetches.parquet"))
+        else:
+            pages = self.crawl(links, cut)
+            fetched = _files(pages, "links.parquet", "fetches.parquet")
+        self.tell(pages, "pages")
+        if options.only == "corpus":
+            self.refine(fetched)
+
+    def links_of_submissions(self) -> StageOutput:
+        """Bring all submissions of a link together from all dumps, then merge them."""
+        options = self.options
+        scatter = gather.ScatterOptions(
+            links=options.links, allow_networks=options.crawl.allow_networks, partitions=options.partitions
+        )
+        dumps = _by_name(find_dumps(options.submissions))
+        submissions = self.run("submissions", gather.scatter_submissions, dumps, scatter)
+        self.tell(submissions, "submissions of outbound links")
+        links = self.run(
+            "links", gather.merge_links, _gathered([submissions], options.partitions), options.karma
+        )
+        self.tell(links, "links")
+        return links
+
+    def crawl(self, links: StageOutput, cut: gather.CutOptions) -> StageOutput:
+        """Cut the links by domain and fetch each piece; those with the largest domain begin first."""
+        options = self.options
+        domains = self.run("domains", gather.scatter_by_domain, _files(links, "links.parquet"), cut)
+        pieces = _gathered([domains], options.partitions)
+        largest = Counter[str]()
+        for partition in domains.partitions:
+            largest.update(partition.notes["largest"])
+        pieces = dict(sorted(pieces.items(), key=lambda piece: -largest[f"{piece[0]}.parquet"]))
+        fetch = gather.FetchOptions(crawl=options.crawl, links=options.links)
+        # A crawl waits more than it works: several share a core.
+        return self.run("pages", gather.crawl_links, pieces, fetch, cpus=0.25)
+
+    def refine(self, fetched: Inputs) -> None:
+        """Pages to documents, without those that are unwanted or there twice."""
+        options = self.options
+        documents = self.run("documents", refine.extract_pages, fetched, options.extract)
+        self.tell(documents, "pages with text")
+        refined = self.run(
+            "refined", refine.refine_documents, _files(documents, "documents.parquet"), options.refine
+        )
+        self.tell(refined, "documents worth keeping")
+        texts = _files(refined, "documents.parquet")
+        signatures = self.run("signatures", refine.sign_documents, texts, options.duplicates)
+        signed = [
+            source
+            for both in _files(signatures, "keys.parquet", "signatures.npy").values()
+            for source in both
+        ]
+        duplicates = self.run("duplicates", refine.find_duplicates, {"all": signed}, options.duplicates)
+        copies = {name: duplicates.files(refine.copies_file(number)) for number, name in enumerate(texts)}
+        (told,) = duplicates.partitions
+        limit = validation_limit(
+            options.corpus.validation_share, told.notes["smallest_ids"], duplicates.counts.kept
+        )
+        sides = refine.SplitOptions(validation_limit=limit)
+        split = self.run("split", refine.split_documents, _joined(texts, copies), sides)
+        self.tell(split, "documents in the corpus")
+
+    def run(
+        self, name: str, work: Work, inputs: Inputs, options: object = None, *, cpus: float = 1
+    ) -> StageOutput:
+        """Run one stage over its partitions."""
+        stage = Stage(name=name, work=work, options=options, cpus=cpus)
+        output = run_stage(stage, inputs, self.options.output, workers=self.options.workers)
+        self.outputs.append(output)
+        return output
+
+    def tell(self, output: StageOutput, unit: str) -> None:
+        """Make a stage a step of the funnel."""
+        self.funnel.append(Step(output.stage, unit, output.counts))
+
+    @property
+    def damage(self) -> list[str]:
+        """What was wrong with whole files."""
+        return [
+            line
+            for output in self.outputs
+            for partition in output.partitions
+            for line in partition.notes.get("damage", [])
+        ]
+
+
+def _by_name(addresses: Sequence[str]) -> Inputs:
+    """Give each file a partition named after it, so that a further file changes no other's."""
+    names = (
+        f"{address.rsplit('/', 1)[-1]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+        for address in addresses
+    )
+    return {name: [Source.of(address)] for name, address in zip(names, addresses, strict=True)}
+
+
+def _files(output: StageOutput, *names: str) -> Inputs:
+    """For each partition of a stage, the files of these names."""
+    found = {part.name: [part.file(name) for name in names] for part in output.partitions}
+    return {part: [source for source in sources if source is not None] for part, sources in found.items()}
+
+
+def _gathered(outputs: Sequence[StageOutput], partitions: int) -> Inputs:
+    """For each bucket, its file from every partition that scattered into it: the other half of a shuffle."""
+    files = (gather.bucket_file(bucket) for bucket in range(partitions))
+    return {
+        file.removesuffix(".parquet"): [source for output in outputs for source in output.files(file)]
+        for file in files
+    }
+
+
+def _joined(left: Inputs, right: Inputs) -> Inputs:
+    """For each partition, what both have for it."""
+    return {name: [*sources, *right[name]] for name, sources in left.items()}
+
+
+def _archives(sources: Sequence[str]) -> list[str]:
+    """Return the addresses of the WARC files that files, folders, globs or fsspec addresses name."""
+    found: set[str] = set()
+    for source in sources:
+        addresses = storage.find_files(source, lambda name: name.endswith((".warc", ".warc.gz", ".warc.zst")))
+        if not addresses:
+            raise ValueError(
+                f"no WARC file at {source}: give a file, a folder of *.warc.gz, or a glob in quotes"
+            )
+        found.update(addresses)
+    return sorted(found)
+
+
+def main(options: Options) -> None:
+    """Build what the options ask for, and tell what came of it."""
+    if not options.submissions and not options.warcs:
+        raise ValueError("give --submissions (Reddit dumps), --warcs (WARC files), or both")
+    if options.only == "links" and options.warcs:
+        raise ValueError("--only links takes no --warcs")
+    if not options.warcs and options.only != "links":
+        options.crawl.check()
+    if options.partitions < 1:
+        raise ValueError("--partitions must be 1 or more")
+    with storage.locked(options.output):
+        _check_earlier_run(options)
+        storage.write_text(
+            storage.join(options.output, "options.json"), json.dumps(dataclasses.asdict(options), indent=1)
+        )
+        recipe = Recipe(options)
+        recipe.build()
+        published = _publish(recipe) if options.only == "corpus" else False
+    _tell(recipe, published)
+
+
+def _check_earlier_run(options: Options) -> None:
+    """A crawl's pages lie in its partitions: with another number of them, all would be fetched again."""
+    earlier = storage.join(options.output, "options.json")
+    if not storage.exists(storage.join(options.output, "pages", "store")) or not storage.exists(earlier):
+        return
+    partitions = json.loads(storage.read_text(earlier)).get("partitions")
+    if partitions != options.partitions:
+        raise ValueError(
+            f"{options.output} holds pages crawled in {partitions} partitions: "
+            f"go on with --partitions {partitions}, or name another --output"
+        )
+
+
+def _publish(recipe: Recipe) -> bool:
+    """Lay the corpus folder out; say whether there was anything new to lay out."""
+    output = recipe.options.output
+    check_funnel(recipe.funnel)
+    split = recipe.outputs[-1]
+    files = corpus_files(split, recipe.outputs)
+    content = [(name, source.fingerprint) for name, source in files.items()]
+    fingerprint = hashlib.sha256(json.dumps([content, funnel_json(recipe.funnel)]).encode()).hexdigest()
+    corpus = storage.join(output, "corpus")
+    if read_funnel(corpus).get("fingerprint") == fingerprint:
+        return False
+    numbers = statistics({side: read_tables(_addresses(split, side), STATISTICS) for side in SPLITS})
+    command = shlex.join(["python", "pipeline/build_webtext.py", *sys.argv[1:]])
+    told = {
+        "fingerprint": fingerprint,
+        "steps": funnel_json(recipe.funnel),
+        "damage": recipe.damage,
+        "documents": numbers.documents,
+        "characters": numbers.characters,
+    }
+    texts = {
+        "README.md": dataset_card(recipe.funnel, numbers, recipe.options.refine.languages, command),
+        "report.html": report_html(recipe.funnel, numbers, command),
+        "funnel.json": json.dumps(told, indent=1),
+    }
+    storage.publish({name: source.address for name, source in files.items()}, texts, corpus)
+    return True
+
+
+def _addresses(split: StageOutput, side: str) -> list[str]:
+    return [source.address for source in split.files(f"{side}.parquet")]
+
+
+def _tell(recipe: Recipe, published: bool) -> None:
+    """Print the funnel, what was damaged, and where the result lies."""
+    output, only = recipe.options.output, recipe.options.only
+    total = sum(len(stage.partitions) for stage in recipe.outputs)
+    reused = sum(stage.reused for stage in recipe.outputs)
+    print(funnel_text(recipe.funnel))
+    for line in recipe.damage:
+        print(f"warning: {line}", file=sys.stderr)
+    where = {"links": "links/*/links.parquet", "pages": "pages/", "corpus": "corpus/"}[only]
+    if reused == total and not published:
+        print(f"Nothing to do: all {total} partitions were there already. {output}/{where}")
+    else:
+        print(f"{total - reused} partitions done, {reused} there already. {output}/{where}")
+
+
+if __name__ == "__main__":
+    run_command(Options, main, __doc__)

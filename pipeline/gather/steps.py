@@ -1,0 +1,339 @@
+"""The shell of the gather stages: read a partition, call the pure functions, write a partition."""
+
+import contextlib
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from pipeline import storage
+from pipeline.gather.crawl import crawl
+from pipeline.gather.crawl_options import CrawlCounts, CrawlOptions
+from pipeline.gather.links import CANDIDATES, Batch, LinkOptions, LinkRules, bucket_of, extract, scatter
+from pipeline.gather.merging import merge
+from pipeline.gather.segments import fetch_log
+from pipeline.gather.submissions import Submission, read_submissions
+from pipeline.gather.urls import parse, registrable_domain
+from pipeline.gather.warc import PageRecord, scan_pages
+from pipeline.records import DROPS, FETCHES, LINKS, UTC_SECONDS, Drop
+from pipeline.stages import Counts, Task
+from pipeline.tables import Sieve, TableWriter, read_rows, read_tables
+
+ROWS_A_SCATTER = 131_072  # candidates held in memory before they are cut into buckets
+DAMAGE = frozenset({"damaged file", "empty file", "damaged archive"})
+
+INDEX = pa.schema(
+    [
+        ("key", pa.string()),  # canonical address without its scheme
+        ("url", pa.string()),  # canonical
+        ("domain", pa.string()),
+        ("archive", pa.string()),
+        ("offset", pa.int64()),
+        ("date", UTC_SECONDS),
+    ]
+)
+
+
+def bucket_file(bucket: int) -> str:
+    """The file of a scattering partition that belongs to one gathering partition."""
+    return f"{bucket:05d}.parquet"
+
+
+# --- dumps to links ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScatterOptions:
+    """Which submissions count as links, and into how many partitions they are cut."""
+
+    links: LinkOptions
+    allow_networks: tuple[str, ...]
+    partitions: int
+
+
+def scatter_submissions(task: Task) -> Counts:
+    """Cut one dump's links into buckets by address. Input: a dump."""
+    options: ScatterOptions = task.options
+    rules = LinkRules(options.links, options.allow_networks)
+    read, dropped = 0, Counter[str]()
+    submissions = _noting_damage(read_submissions(task.inputs[0]), task)
+    with contextlib.ExitStack() as stack:
+        drops = stack.enter_context(
+            pq.ParquetWriter(task.folder / "drops.parquet", DROPS, compression="zstd")
+        )
+        buckets: dict[int, pq.ParquetWriter] = {}
+        for candidates in _in_large_batches(extract(submissions, rules), drops, dropped):
+            read += len(candidates)
+            for bucket, part in scatter(candidates, options.partitions):
+                if bucket not in buckets:
+                    path = task.folder / bucket_file(bucket)
+                    buckets[bucket] = stack.enter_context(
+                        pq.ParquetWriter(path, CANDIDATES, compression="zstd")
+                    )
+                buckets[bucket].write_batch(part)
+            task.progress(len(candidates))
+    return Counts(read + dropped.total(), read, dict(sorted(dropped.items())))
+
+
+def _in_large_batches(
+    batches: Iterable[Batch], drops: pq.ParquetWriter, dropped: Counter[str]
+) -> Iterator[pa.RecordBatch]:
+    """Write and count the drops of some batches, and yield their candidates, many at a time."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        if len(batch.drops):
+            drops.write_batch(batch.drops)
+            dropped.update(batch.drops.column("reason").to_pylist())
+        waiting.append(batch.candidates)
+        if sum(len(candidates) for candidates in waiting) >= ROWS_A_SCATTER:
+            yield pa.concat_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_batches(waiting)
+
+
+def _noting_damage(items: Iterable[Submission | Drop], task: Task) -> Iterator[Submission | Drop]:
+    """Pass items on, and keep what was wrong with the file as a whole for the run's summary."""
+    for item in items:
+        if isinstance(item, Drop) and item.reason in DAMAGE:
+            task.notes.setdefault("damage", []).append(f"{item.reason}: {item.url} {item.detail}".rstrip())
+        yield item
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeOptions:
+    """Which links have enough karma."""
+
+    min_karma: int = 3
+    """Least karma of a link: the highest score that any one of its submissions got."""
+
+
+def merge_links(task: Task) -> Counts:
+    """Merge one bucket's candidates into links. Inputs: the bucket's file of every dump."""
+    options: MergeOptions = task.options
+    merged = merge(read_tables(task.inputs, CANDIDATES), options.min_karma)
+    pq.write_table(merged.links, task.folder / "links.parquet", compression="zstd")
+    pq.write_table(merged.drops, task.folder / "drops.parquet", compression="zstd")
+    task.progress(len(merged.links) + len(merged.drops))
+    return _counts(len(merged.links), merged.drops)
+
+
+def _counts(kept: int, drops: pa.Table) -> Counts:
+    reasons = Counter(drops["reason"].to_pylist())
+    return Counts(kept + len(drops), kept, dict(sorted(reasons.items())))
+
+
+# --- links to pages of given archives ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutOptions:
+    """Into how many partitions links or pages are cut."""
+
+    partitions: int
+
+
+def index_archive(task: Task) -> Counts:
+    """Name the pages of one WARC file, cut into buckets by address. Input: a WARC file."""
+    options: CutOptions = task.options
+    (archive,) = task.inputs
+    read, dropped = 0, Counter[str]()
+    with contextlib.ExitStack() as stack:
+        drops = stack.enter_context(TableWriter(task.folder / "drops.parquet", DROPS))
+        buckets: dict[int, TableWriter] = {}
+        for found in scan_pages(archive):
+            task.progress(1)
+            if isinstance(found, Drop) and found.reason in DAMAGE:  # of the file, not of a page
+                task.notes.setdefault("damage", []).append(f"{found.reason}: {found.detail}")
+                continue
+            read += 1
+            row = found if isinstance(found, Drop) else _index_row(found, archive)
+            if isinstance(row, Drop):
+                dropped[row.reason] += 1
+                drops.write({"url": row.url, "reason": row.reason, "detail": row.detail})
+                continue
+            bucket = bucket_of(row["key"], options.partitions)
+            if bucket not in buckets:
+                path = task.folder / bucket_file(bucket)
+                buckets[bucket] = stack.enter_context(TableWriter(path, INDEX))
+            buckets[bucket].write(row)
+    return Counts(read, read - dropped.total(), dict(sorted(dropped.items())))
+
+
+def _index_row(page: PageRecord, archive: str) -> dict[str, Any] | Drop:
+    address = parse(page.url)
+    if isinstance(address, Drop):
+        return address
+    return {
+        "key": address.key,
+        "url": address.url,
+        "domain": registrable_domain(address.host),
+        "archive": archive,
+        "offset": page.offset,
+        "date": page.date,
+    }
+
+
+def links_of_archives(task: Task) -> Counts:
+    """Take every page of the archives for a link: there are no submissions. Inputs: the bucket's index."""
+    latest, again = _latest(task.inputs)
+    with Sieve(task.folder, "links.parquet", LINKS) as sieve:
+        for row in latest.values():
+            link = dict.fromkeys(LINKS.names) | {"url": row["url"], "domain": row["domain"], "karma": 0}
+            sieve.put(link | {"submissions": 0, "subreddit": "", "title": "", "submission_id": ""})
+        for row in again:
+            sieve.put(Drop("same page again", row["url"], f"{row['archive']} at byte {row['offset']}"))
+        task.progress(sieve.counts.read)
+    return sieve.counts
+
+
+def match_pages(task: Task) -> Counts:
+    """Find each link's page in the archives, the latest one. Inputs: links, then the bucket's index."""
+    links_address, *indexes = task.inputs
+    latest, _ = _latest(indexes)
+    dropped = 0
+    with contextlib.ExitStack() as stack:
+        fetches = stack.enter_context(TableWriter(task.folder / "fetches.parquet", FETCHES))
+        drops = stack.enter_context(TableWriter(task.folder / "drops.parquet", DROPS))
+        for link in read_rows(links_address, ["url"]):
+            url = link["url"]
+            page = latest.get(url.partition("://")[2])
+            fetch = dict.fromkeys(FETCHES.names) | {"url": url, "redirects": [], "detail": "", "bytes": 0}
+            if page is None:
+                dropped += 1
+                drops.write({"url": url, "reason": "not in the archives", "detail": ""})
+                found = {
+                    "final_url": "",
+                    "status": 0,
+                    "reason": "not in the archives",
+                    "archive": "",
+                    "offset": 0,
+                }
+            else:
+                found = {"final_url": page["url"], "status": 200, "reason": "", "fetched_at": page["date"]}
+                found |= {"archive": page["archive"], "offset": page["offset"]}
+            fetches.write(fetch | found)
+            task.progress(1)
+    return Counts(fetches.rows, fetches.rows - dropped, {"not in the archives": dropped} if dropped else {})
+
+
+def _latest(indexes: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """Return the latest page of each address by its key, and the pages that are older."""
+    order = [("key", "ascending"), ("date", "descending"), ("archive", "ascending"), ("offset", "ascending")]
+    latest: dict[str, dict[str, Any]] = {}
+    again = []
+    for row in read_tables(indexes, INDEX).sort_by(order).to_pylist():
+        if latest.setdefault(row["key"], row) is not row:
+            again.append(row)
+    return latest, again
+
+
+# --- links to pages of the web ---
+
+
+def scatter_by_domain(task: Task) -> Counts:
+    """Cut links by registrable domain, so that politeness is a matter of one task. Input: links."""
+    options: CutOptions = task.options
+    links = read_tables(task.inputs, LINKS)
+    domains = pc.value_counts(links["domain"]).to_pylist()
+    bucket = {entry["values"]: bucket_of(entry["values"], options.partitions) for entry in domains}
+    largest: dict[str, int] = {}
+    for entry in domains:
+        name = bucket_file(bucket[entry["values"]])
+        largest[name] = max(largest.get(name, 0), entry["counts"])
+    buckets = pa.array([bucket[domain] for domain in links["domain"].to_pylist()], pa.int32())
+    for number in sorted(set(bucket.values())):
+        part = links.filter(pc.equal(buckets, number))
+        pq.write_table(part, task.folder / bucket_file(number), compression="zstd")
+    task.notes["largest"] = largest
+    task.progress(len(links))
+    return Counts(len(links), len(links))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """How to crawl, and which addresses not to end up at."""
+
+    crawl: CrawlOptions
+    links: LinkOptions
+
+
+def crawl_links(task: Task) -> Counts:
+    """Fetch the pages of one partition of domains. Inputs: its links, from every partition of links.
+
+    The pages live in the task's store, which outlives the partition: what was fetched once, by a run
+    that was killed or had other options, is not fetched again.
+    """
+    options: FetchOptions = task.options
+    links = read_tables(task.inputs, LINKS).sort_by("url")
+    rules = LinkRules(options.links, options.crawl.allow_networks)
+
+    def refusal(url: str) -> str | None:
+        address = parse(url)
+        drop = address if isinstance(address, Drop) else rules.refusal(address)
+        return None if drop is None else drop.reason
+
+    settled = 0
+
+    def on_progress(counts: CrawlCounts) -> None:
+        nonlocal settled
+        now = counts.reused + counts.pages + counts.drops.total()
+        task.progress(now - settled)
+        settled = now
+        push()
+
+    # In the order of a hash, the links of one domain do not come one after the other.
+    urls = sorted(links["url"].to_pylist(), key=lambda url: xxhash.xxh3_64_intdigest(url.encode()))
+    with _local(task.store) as (folder, push):
+        crawl(urls, folder, options.crawl, refusal=refusal, on_progress=on_progress)
+        push()
+        log = fetch_log(folder)
+    log = log.filter(pc.is_in(log["url"], links["url"].combine_chunks()))
+    assert len(log) == len(links), f"{len(log)} rows in the fetch log for {len(links)} links"
+    # Beside the partition's folder lie the stores: `<stage>/store/<partition>/`.
+    archives = [
+        f"../store/{Path(task.store).name}/{name}" if name else "" for name in log["archive"].to_pylist()
+    ]
+    log = log.set_column(log.schema.get_field_index("archive"), "archive", pa.array(archives, pa.string()))
+    drops = log.filter(pc.not_equal(log["reason"], "")).select(DROPS.names)
+    pq.write_table(links, task.folder / "links.parquet", compression="zstd")
+    pq.write_table(log, task.folder / "fetches.parquet", compression="zstd")
+    pq.write_table(drops, task.folder / "drops.parquet", compression="zstd")
+    return _counts(len(log) - len(drops), drops)
+
+
+@contextlib.contextmanager
+def _local(store: str) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Give the local folder of a crawl, and a function that takes its committed segments to the store.
+
+    On a local disk the store is that folder. An object store gets each segment when it is committed, the
+    fetch log after its archive; its logs are fetched first, so that the crawl knows what is there.
+    """
+    local = storage.local_path(store)
+    if local is not None:
+        local.mkdir(parents=True, exist_ok=True)
+        yield local, lambda: None
+        return
+    filesystem, path = storage.locate(store)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        there = {address.rsplit("/", 1)[-1] for address in storage.list_files(store)}
+        for log in there:
+            if log.endswith(".parquet"):
+                filesystem.get_file(f"{path}/{log}", str(folder / log))
+
+        def push() -> None:
+            for log in sorted(folder.glob("*.parquet")):
+                for file in (log.with_suffix(".warc.gz"), log):
+                    if file.exists() and file.name not in there:
+                        filesystem.put_file(str(file), f"{path}/{file.name}")
+                        there.add(file.name)
+
+        yield folder, push
