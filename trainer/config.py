@@ -235,6 +235,9 @@ def resolve(options: TrainingOptions, *, vocabulary: int, world_size: int, accel
     _check_ranges(options)
     size = SIZES[options.size]
     steps = _given(options.steps, size.steps)
+    warmup_steps = _given(options.warmup_steps, min(size.warmup_steps, steps // 10))
+    if warmup_steps > steps:
+        raise ValueError(f"--warmup-steps is {warmup_steps}, but there are only {steps} steps")
     micro_batch, accumulation_steps = _divide_batch(options, size, world_size)
     return TrainingPlan(
         data=options.data,
@@ -254,7 +257,7 @@ def resolve(options: TrainingOptions, *, vocabulary: int, world_size: int, accel
         world_size=world_size,
         learning_rate=_given(options.learning_rate, size.learning_rate),
         final_learning_rate=_given(options.final_learning_rate, size.final_learning_rate),
-        warmup_steps=_given(options.warmup_steps, min(size.warmup_steps, steps // 10)),
+        warmup_steps=warmup_steps,
         weight_decay=options.weight_decay,
         gradient_clip=options.gradient_clip,
         seed=options.seed,

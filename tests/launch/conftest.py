@@ -27,16 +27,19 @@ RANKS = """
 import os, signal, subprocess, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 size, port, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+sizes = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+where = {**os.environ, **sizes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
 ranks = [
-    subprocess.Popen(command, env={**os.environ, **where, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+    subprocess.Popen(command, env={**where, "RANK": str(rank), "LOCAL_RANK": str(rank)})
     for rank in range(size)
 ]
 sys.exit(max(abs(rank.wait()) for rank in ranks))
 """
 
-DATA_OPTIONS = "--size nano --steps 8 --global-batch-tokens 2048 --learning-rate 2e-3 --warmup-steps 2".split()
-OTHER_OPTIONS = "--checkpoint-every 2 --keep-checkpoints 9 --evaluate-every 4 --evaluation-tokens 2000".split()
+OPTIONS = """
+--size nano --steps 8 --global-batch-tokens 1024 --learning-rate 4e-3 --warmup-steps 2
+--checkpoint-every 2 --keep-checkpoints 9 --evaluate-every 4 --evaluation-tokens 1000
+"""
 
 
 class Launcher:
@@ -78,7 +81,7 @@ class Launcher:
         return self.finish(self.start(self.line(script, *arguments, ranks=ranks)))
 
     def interrupt(self, line: list[str], *, once: Path, number: signal.Signals) -> tuple[int, str]:
-        """Start a command line, signal all its processes once a file is there; return exit code and output."""
+        """Start a command line, signal its processes once a file is there; return exit code and output."""
         process = self.start(line)
         while not once.exists():
             assert process.poll() is None, process.communicate()[0]
@@ -145,7 +148,13 @@ def write_shards(folder: Path, splits: dict[str, list[int]], vocabulary: Path) -
             (folder / name).write_bytes(content)
             checksum = hashlib.sha256(content).hexdigest()
             shards.append({"file": name, "tokens": len(part), "documents": 1, "sha256": checksum})
-        description[split] = {"documents": 2, "tokens": len(ids), "characters": 0, "bytes": 0, "shards": shards}
+        description[split] = {
+            "documents": 2,
+            "tokens": len(ids),
+            "characters": 0,
+            "bytes": 0,
+            "shards": shards,
+        }
     fingerprint = hashlib.sha256(tokenizer).hexdigest()
     content_json = {
         "format": "llm.c",
@@ -173,10 +182,10 @@ class Runs:
     printed: str  # by the uninterrupted run
 
 
-def pretrain_options(inputs: Inputs, output: Path, *, zero_stage: int, micro_batch: int = 2) -> list[str]:
+def pretrain_options(inputs: Inputs, output: Path, *, zero_stage: int, micro_batch: int = 1) -> list[str]:
     """Return the options of the run that these tests are about."""
     own = ["--data", str(inputs.shards), "--output", str(output), "--zero-stage", str(zero_stage)]
-    return [*DATA_OPTIONS, *OTHER_OPTIONS, "--micro-batch", str(micro_batch), *own]
+    return [*OPTIONS.split(), "--micro-batch", str(micro_batch), *own]
 
 
 @pytest.fixture(scope="session")
@@ -214,7 +223,7 @@ def stage_3(inputs: Inputs, launcher: Launcher, tmp_path_factory: pytest.TempPat
 def alone(inputs: Inputs, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training by one rank without a launcher, each batch whole."""
     output = tmp_path_factory.mktemp("alone") / "run"
-    launcher.run("launch/pretrain.py", *pretrain_options(inputs, output, zero_stage=0, micro_batch=8))
+    launcher.run("launch/pretrain.py", *pretrain_options(inputs, output, zero_stage=0, micro_batch=4))
     return output
 
 

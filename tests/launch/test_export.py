@@ -66,16 +66,14 @@ def test_transformers_reads_the_tokenizer_and_generates(exported, inputs):
 
 def test_the_model_card_tells_the_figures_of_the_run(exported):
     card = (exported / "README.md").read_text()
-    assert "| Trained on | 16,384 tokens in 8 of 8 steps |" in card
+    assert "| Trained on | 8,192 tokens in 8 of 8 steps |" in card
     assert "| Last validation loss |" in card
 
 
 def test_numpy_inference_from_openai_layout_gives_the_same_logits(stage_0, inputs, model, tokens, tmp_path):
     output = tmp_path / "picogpt"
     export.main(
-        ExportOptions(
-            checkpoint=stage_0.whole, vocabulary=inputs.vocabulary, output=output, format="picogpt"
-        )
+        ExportOptions(checkpoint=stage_0.whole, vocabulary=inputs.vocabulary, output=output, format="picogpt")
     )
     arrays = dict(np.load(output / "model.npz"))
     hparams = json.loads((output / "hparams.json").read_text())

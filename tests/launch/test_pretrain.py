@@ -1,11 +1,14 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from trainer.checkpoint import finished_checkpoints, read_state
-from trainer.engine import consolidate
+from trainer.config import TrainingOptions
+from trainer.engine import Ranks, consolidate
+from trainer.loop import prepare
 
 TIMING = ("seconds", "tokens_per_second")
 
@@ -59,7 +62,7 @@ def test_ranks_accumulation_and_sharding_do_not_change_the_training(stage_0, sta
 
 
 def test_the_run_says_what_it_does(stage_0):
-    assert "2 ranks × 2 sequences × 256 tokens × 2 accumulated = 2,048 tokens" in stage_0.printed
+    assert "2 ranks × 1 sequences × 256 tokens × 2 accumulated = 1,024 tokens" in stage_0.printed
     assert "GPT-2 nano: 4 layers" in stage_0.printed
     assert "validation loss" in stage_0.printed.splitlines()[-2]
     assert "Traceback" not in stage_0.printed
@@ -70,7 +73,7 @@ def test_a_finished_run_has_nothing_left_to_do(launcher, inputs, alone):
     options = json.loads((alone / "options.json").read_text())["plan"]
     printed = launcher.run(
         "launch/pretrain.py",
-        *f"--data {inputs.shards} --output {alone} --steps 8 --global-batch-tokens 2048".split(),
+        *f"--data {inputs.shards} --output {alone} --steps 8 --global-batch-tokens 1024".split(),
         *f"--learning-rate {options['learning_rate']} --warmup-steps 2 --zero-stage 0".split(),
     )
     assert printed.startswith("nothing to do")
@@ -85,3 +88,59 @@ def test_a_mistake_is_told_once_in_one_line_and_ends_all_ranks(launcher, inputs,
     assert printed.count("error: unknown size 'huge': choose one of nano, small, medium, large, xl") == 1
     assert "Traceback" not in printed
     assert not (tmp_path / "run").exists()
+
+
+def prepare_alone(inputs, output: Path, **options: object) -> None:
+    """Check options as the command does before it trains."""
+    values = {"data": str(inputs.shards), "output": str(output), **options}
+    prepare(TrainingOptions(**values), Ranks(rank=0, size=1, local_rank=0, local_size=1))
+
+
+def test_preparing_writes_nothing(inputs, tmp_path):
+    prepare_alone(inputs, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 1}, "another --seed: 1337 there, 1 here"),
+        ({"learning_rate": 1e-3}, "another --learning-rate: 0.004 there, 0.001 here"),
+        ({"steps": 9}, "another --steps: 8 there, 9 here"),
+        ({"zero_stage": 1}, "another --zero-stage: 0 there, 1 here"),
+        ({"global_batch_tokens": 2048}, "another --global-batch-tokens: 1024 there, 2048 here"),
+    ],
+)
+def test_an_output_of_a_run_with_other_options_is_refused(inputs, stage_0, options, message):
+    before = sorted(path.name for path in stage_0.whole.rglob("*"))
+    given = {
+        "steps": 8,
+        "global_batch_tokens": 1024,
+        "learning_rate": 4e-3,
+        "warmup_steps": 2,
+        "zero_stage": 0,
+    }
+    with pytest.raises(ValueError, match=message):
+        prepare_alone(inputs, stage_0.whole, **{**given, **options})
+    assert sorted(path.name for path in stage_0.whole.rglob("*")) == before
+
+
+def test_a_run_on_other_data_is_refused(inputs, stage_0, tmp_path):
+    other = tmp_path / "shards"
+    shutil.copytree(inputs.shards, other)
+    content = (other / "shards.json").read_text()
+    (other / "shards.json").write_text(content.replace('"seed": 0', '"seed": 1'))
+    options = {"steps": 8, "global_batch_tokens": 1024, "learning_rate": 4e-3, "zero_stage": 0}
+    with pytest.raises(ValueError, match="another --data"):
+        prepare_alone(inputs, stage_0.whole, data=str(other), warmup_steps=2, **options)
+
+
+def test_sharded_states_need_as_many_ranks_again(inputs, stage_3):
+    options = {"steps": 8, "global_batch_tokens": 1024, "learning_rate": 4e-3, "warmup_steps": 2}
+    with pytest.raises(ValueError, match="was saved by 2 ranks, and this run has 1"):
+        prepare_alone(inputs, stage_3.whole, zero_stage=3, **options)
+
+
+def test_too_little_text_for_one_batch_is_named(inputs, tmp_path):
+    with pytest.raises(ValueError, match=r"too little to train on: [\d,]+ tokens, \d+ sequences of 256"):
+        prepare_alone(inputs, tmp_path / "run", global_batch_tokens=1024 * 1024)
