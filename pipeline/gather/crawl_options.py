@@ -58,7 +58,7 @@ class CrawlOptions:
     warc_bytes: int = 1024 * 1024 * 1024
     """Size at which a WARC file is committed and the next one begun."""
     segment_s: float = 1_800.0
-    """Age at which it is, whatever its size; a kill loses about a second, but needs the same disk to go on."""
+    """Age at which it is, whatever its size: on an object store, only committed files are there."""
 
     def check(self) -> None:
         """Raise `ValueError` where a crawl cannot be made with these options."""
