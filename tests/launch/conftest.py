@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -9,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,19 +24,14 @@ from launch.export import ExportOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# One process for each rank, as any launcher would start them, but without DeepSpeed's five seconds. A
-# request to stop goes to the whole process group, and this one waits for the ranks to follow it.
-RANKS = """
-import os, signal, subprocess, sys
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-size, port, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-sizes = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
-where = {**os.environ, **sizes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-ranks = [
-    subprocess.Popen(command, env={**where, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-    for rank in range(size)
-]
-sys.exit(max(abs(rank.wait()) for rank in ranks))
+# What each rank does: what a launcher says to it, then the command file, as its main program.
+RANK = """
+import os, runpy, sys
+os.environ.update(environment)
+log = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+os.dup2(log, 1), os.dup2(log, 2)
+sys.argv = arguments
+runpy.run_path(arguments[0], run_name="__main__")
 """
 
 OPTIONS = """
@@ -45,56 +43,58 @@ OPTIONS = """
 class Launcher:
     """Runs the command files from the root, as a user would."""
 
-    def line(self, script: str, *arguments: object, ranks: int = 1) -> list[str]:
-        """Return the command line that starts a command file on as many ranks."""
-        line = [sys.executable, script, *map(str, arguments)]
-        if ranks == 1:
-            return line
-        return [sys.executable, "-c", RANKS, str(ranks), str(_free_port()), *line]
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # Ranks come from a process that has already imported what takes seconds: they are processes of
+        # their own all the same, to be killed one by one.
+        self._processes = multiprocessing.get_context("forkserver")
+        self._processes.set_forkserver_preload(["deepspeed", "trainer.loop"])
 
-    def start(self, line: list[str]) -> subprocess.Popen[str]:
-        """Start a command line in a process group of its own, with this interpreter's scripts and no GPU."""
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "CUDA_VISIBLE_DEVICES": "",
-            "DS_ACCELERATOR": "cpu",
-        }
-        return subprocess.Popen(
-            line,
+    def run(self, *line: object) -> tuple[int, str]:
+        """Run a command line to its end; return exit code and what it printed."""
+        process = subprocess.run(
+            [str(part) for part in line],
             cwd=ROOT,
-            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
+            timeout=100,
+            check=False,
         )
+        return process.returncode, process.stdout
 
-    def finish(self, process: subprocess.Popen[str]) -> str:
-        """Wait for success, and return what was printed."""
-        printed, _ = process.communicate(timeout=100)
-        assert process.returncode == 0, printed
-        return printed
+    def train(
+        self, options: list[str], *, ranks: int, stop: signal.Signals | None = None, once: Path | None = None
+    ) -> tuple[list[int | None], str]:
+        """Run launch/pretrain.py on that many ranks; return their exit codes and what they printed.
 
-    def run(self, script: str, *arguments: object, ranks: int = 1) -> str:
-        """Run a command file to its end, and return what it printed."""
-        return self.finish(self.start(self.line(script, *arguments, ranks=ranks)))
+        With `stop`, all ranks get that signal once the file is there.
+        """
+        printed = self._folder / f"{uuid.uuid4().hex}.txt"
+        everywhere = {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), **_free_address()}
+        started = []
+        for rank in range(ranks):
+            environment = {**everywhere, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            arguments = [str(ROOT / "launch/pretrain.py"), *options]
+            names = {"environment": environment, "printed": str(printed), "arguments": arguments}
+            started.append(self._processes.Process(target=exec, args=(RANK, names)))
+        for process in started:
+            process.start()
+        if stop and once:
+            while not once.exists():
+                assert all(process.is_alive() for process in started), printed.read_text()
+                time.sleep(0.01)
+            for process in started:
+                os.kill(process.pid or 0, stop)
+        for process in started:
+            process.join(timeout=100)
+        return [process.exitcode for process in started], printed.read_text()
 
-    def interrupt(self, line: list[str], *, once: Path, number: signal.Signals) -> tuple[int, str]:
-        """Start a command line, signal its processes once a file is there; return exit code and output."""
-        process = self.start(line)
-        while not once.exists():
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.01)
-        os.killpg(process.pid, number)
-        printed, _ = process.communicate(timeout=100)
-        return process.returncode, printed
 
-
-def _free_port() -> int:
+def _free_address() -> dict[str, str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+        return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listener.getsockname()[1])}
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,13 @@ def write_shards(folder: Path, splits: dict[str, list[int]], vocabulary: Path) -
 
 
 @pytest.fixture(scope="session")
-def launcher() -> Launcher:
-    """What runs the command files."""
-    return Launcher()
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    """What runs the command files, with this interpreter's scripts and without a GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setenv("DS_ACCELERATOR", "cpu")
+        yield Launcher(tmp_path_factory.mktemp("printed"))
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ class Runs:
 
     whole: Path
     resumed: Path
-    interruption: tuple[int, str]  # exit code and what was printed
+    interruption: tuple[list[int | None], str]  # exit codes and what was printed
     printed: str  # by the uninterrupted run
 
 
@@ -193,14 +197,15 @@ def stage_0(inputs: Inputs, launcher: Launcher, tmp_path_factory: pytest.TempPat
     """Without ZeRO, started by DeepSpeed's own launcher, and killed in the middle."""
     folder = tmp_path_factory.mktemp("stage_0")
     whole = pretrain_options(inputs, folder / "whole", zero_stage=0)
-    line = ["deepspeed", "--quiet", "--num_accelerators", "2", "launch/pretrain.py", *whole]
-    printed = launcher.finish(launcher.start(line))
-    resumed = launcher.line(
-        "launch/pretrain.py", *pretrain_options(inputs, folder / "resumed", zero_stage=0), ranks=2
+    code, printed = launcher.run(
+        "deepspeed", "--quiet", "--num_accelerators", 2, "launch/pretrain.py", *whole
     )
+    assert code == 0, printed
+    resumed = pretrain_options(inputs, folder / "resumed", zero_stage=0)
     marker = folder / "resumed/step_00000002/complete"
-    interruption = launcher.interrupt(resumed, once=marker, number=signal.SIGKILL)
-    launcher.finish(launcher.start(resumed))
+    interruption = launcher.train(resumed, ranks=2, stop=signal.SIGKILL, once=marker)
+    codes, last = launcher.train(resumed, ranks=2)
+    assert codes == [0, 0], last
     return Runs(folder / "whole", folder / "resumed", interruption, printed)
 
 
@@ -208,22 +213,22 @@ def stage_0(inputs: Inputs, launcher: Launcher, tmp_path_factory: pytest.TempPat
 def stage_3(inputs: Inputs, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """With everything sharded, and asked to stop in the middle."""
     folder = tmp_path_factory.mktemp("stage_3")
-    whole = pretrain_options(inputs, folder / "whole", zero_stage=3)
-    printed = launcher.run("launch/pretrain.py", *whole, ranks=2)
-    resumed = launcher.line(
-        "launch/pretrain.py", *pretrain_options(inputs, folder / "resumed", zero_stage=3), ranks=2
-    )
+    codes, printed = launcher.train(pretrain_options(inputs, folder / "whole", zero_stage=3), ranks=2)
+    assert codes == [0, 0], printed
+    resumed = pretrain_options(inputs, folder / "resumed", zero_stage=3)
     metrics = folder / "resumed/metrics.jsonl"
-    interruption = launcher.interrupt(resumed, once=metrics, number=signal.SIGTERM)
-    launcher.finish(launcher.start(resumed))
+    interruption = launcher.train(resumed, ranks=2, stop=signal.SIGTERM, once=metrics)
+    codes, last = launcher.train(resumed, ranks=2)
+    assert codes == [0, 0], last
     return Runs(folder / "whole", folder / "resumed", interruption, printed)
 
 
 @pytest.fixture(scope="session")
 def alone(inputs: Inputs, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same training by one rank without a launcher, each batch whole."""
+    """The same training by one rank, each batch whole."""
     output = tmp_path_factory.mktemp("alone") / "run"
-    launcher.run("launch/pretrain.py", *pretrain_options(inputs, output, zero_stage=0, micro_batch=4))
+    codes, printed = launcher.train(pretrain_options(inputs, output, zero_stage=0, micro_batch=4), ranks=1)
+    assert codes == [0], printed
     return output
 
 

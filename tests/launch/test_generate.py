@@ -1,35 +1,29 @@
+import sys
+
 import pytest
+
+from launch import generate
+from launch.generate import GenerateOptions
+from trainer.config import Sampling
 
 
 def test_the_command_goes_on_from_a_prompt_and_repeats_itself_by_seed(launcher, model, capsys):
-    from launch import generate
-    from launch.generate import GenerateOptions
-
-    printed = launcher.run(
-        "launch/generate.py", *f"--model {model} --prompt The --tokens 20 --seed 3 --top-k 40".split()
-    )
+    options = f"--model {model} --prompt The --tokens 20 --seed 3 --top-k 40".split()
+    code, printed = launcher.run(sys.executable, "launch/generate.py", *options)
+    assert code == 0, printed
     assert printed.startswith("The")
     assert len(printed) > len("The\n")
-    from trainer.config import Sampling
-
-    options = GenerateOptions(model=model, prompt="The", tokens=20, seed=3, sampling=Sampling(top_k=40))
-    generate.main(options)
+    generate.main(GenerateOptions(model=model, prompt="The", tokens=20, seed=3, sampling=Sampling(top_k=40)))
     assert capsys.readouterr().out == printed
 
 
 def test_several_samples_differ(model, capsys):
-    from launch import generate
-    from launch.generate import GenerateOptions
-
     generate.main(GenerateOptions(model=model, tokens=20, samples=3))
     samples = capsys.readouterr().out.split("-" * 40)
     assert len(set(samples)) == 3
 
 
 def test_a_folder_without_a_model_is_a_mistake(tmp_path):
-    from launch import generate
-    from launch.generate import GenerateOptions
-
     with pytest.raises(ValueError, match=r"holds no config\.json"):
         generate.main(GenerateOptions(model=tmp_path))
 
@@ -41,6 +35,6 @@ def test_help_needs_no_torch(launcher, script):
         f"try: runpy.run_path('launch/{script}.py', run_name='__main__')\n"
         "finally: print('torch' in sys.modules)"
     )
-    printed = launcher.finish(launcher.start([*launcher.line("-c", code)]))
+    _, printed = launcher.run(sys.executable, "-c", code)
     assert "--output" in printed or "--model" in printed
     assert printed.splitlines()[-1] == "False"
