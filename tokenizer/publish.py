@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -82,7 +81,10 @@ def _place(source: str, target: str) -> None:
         filesystem, path = storage.locate(target)
         filesystem.copy(storage.locate(source)[1], path)
         return
-    temporary = target_path.with_name(f".{target_path.name}.{uuid.uuid4().hex[:8]}")
+    if target_path.exists() and target_path.samefile(source_path):
+        return
+    temporary = target_path.with_name(f".{target_path.name}.partial")
+    temporary.unlink(missing_ok=True)  # of a run that was killed here
     try:
         os.link(source_path, temporary)
     except OSError:  # a file system without second names

@@ -102,12 +102,15 @@ def load_vocabulary(folder: str) -> Vocabulary:
     texts = {name: _read(folder, name) for name in ("tokenizer.json", "vocab.json", "merges.txt")}
     try:
         vocabulary = parse_vocabulary(texts["tokenizer.json"])
-        if json.loads(texts["vocab.json"]) != _ids(vocabulary.merges):
-            raise ValueError("vocab.json differs from tokenizer.json")
-        if texts["merges.txt"].splitlines()[1:] != _written(vocabulary.merges):
-            raise ValueError("merges.txt differs from tokenizer.json")
     except ValueError as error:
         raise ValueError(f"the vocabulary in {folder} is damaged: {error}") from error
+    same = {
+        "vocab.json": _parsed(texts["vocab.json"]) == _ids(vocabulary.merges),
+        "merges.txt": texts["merges.txt"].splitlines()[1:] == _written(vocabulary.merges),
+    }
+    for name, is_same in same.items():
+        if not is_same:
+            raise ValueError(f"the vocabulary in {folder} is damaged: {name} differs from tokenizer.json")
     return vocabulary
 
 
@@ -137,6 +140,14 @@ def _check(whole: Mapping[str, Any], merges: Sequence[Merge]) -> None:
     special = [(token["content"], token["id"]) for token in whole["added_tokens"]]
     if special != [(END_OF_TEXT, 256 + len(merges))]:
         raise ValueError(f"special tokens are {special}")
+
+
+def _parsed(text: str) -> Any:
+    """Return what a JSON text says, or None where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _read(folder: str, name: str) -> str:

@@ -86,10 +86,10 @@ def main(options: ShardOptions) -> None:
         }
 
     index = ShardIndex(vocabulary=_reference(vocabulary), seed=options.seed, splits=splits)
-    storage.write_text(
-        storage.join(options.output, "options.json"), json.dumps(asdict(options), indent=2) + "\n"
-    )
     changed = publish(files, options.output, index=INDEX, text=index.to_json(), stale=OURS)
+    if changed:
+        told = json.dumps(asdict(options), indent=2) + "\n"
+        storage.write_text(storage.join(options.output, "options.json"), told)
     _print_summary(index, options.output, time.monotonic() - started if changed else None)
 
 

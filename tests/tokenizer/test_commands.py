@@ -1,0 +1,304 @@
+"""The two commands as a user meets them: what they write, that they resume, and how they refuse."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tokenizer import train_bpe, write_shards
+from tokenizer.shards import load_index, open_shard
+from tokenizer.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
+
+ROOT = Path(__file__).parents[2]
+WriteCorpus = Callable[..., Path]
+
+
+def learn(corpus: Path, output: Path, vocab_size: int = 600, workers: int | None = None) -> None:
+    options = train_bpe.TrainOptions(
+        corpus=str(corpus), output=str(output), vocab_size=vocab_size, workers=workers
+    )
+    train_bpe.main(options)
+
+
+def shard(corpus: Path, vocabulary: Path, output: Path, shard_tokens: int = 5_000, workers: int = 2) -> None:
+    options = write_shards.ShardOptions(
+        corpus=str(corpus),
+        vocabulary=str(vocabulary),
+        output=str(output),
+        shard_tokens=shard_tokens,
+        workers=workers,
+    )
+    write_shards.main(options)
+
+
+def published(folder: Path) -> dict[str, bytes]:
+    """The files of a folder that a user sees."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory, corpus: Path, vocabulary_folder: Path) -> Path:
+    """The corpus in shards of about 5,000 tokens."""
+    folder = tmp_path_factory.mktemp("shards")
+    shard(corpus, vocabulary_folder, folder)
+    return folder
+
+
+def test_a_vocabulary_comes_in_every_form(vocabulary_folder: Path) -> None:
+    hub = {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"}
+    assert set(published(vocabulary_folder)) == hub | {"sentencepiece.model", "training.json"}
+
+
+def test_training_json_tells_what_the_vocabulary_was_learned_from(
+    vocabulary_folder: Path, vocabulary: Vocabulary, corpus: Path, texts: list[str]
+) -> None:
+    said = json.loads((vocabulary_folder / "training.json").read_text())
+    held_out, train = texts[::10], [text for number, text in enumerate(texts) if number % 10]
+    assert said["options"] == {"corpus": str(corpus), "vocab_size": 1000}
+    assert said["corpus"]["documents"] == len(train)
+    assert said["corpus"]["characters"] == sum(map(len, train))
+    assert said["corpus"]["bytes"] == sum(len(text.encode()) for text in train)
+    assert said["validation"]["bytes"] == sum(len(text.encode()) for text in held_out)
+    assert 2 < said["validation"]["bytes_per_token"] < 5  # 1 without merges
+
+
+def test_another_run_with_other_workers_gives_the_same_vocabulary(
+    vocabulary_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
+    learn(corpus, tmp_path / "again", 1000, workers=1)
+    assert published(tmp_path / "again") == published(vocabulary_folder)
+
+
+def test_a_second_run_has_nothing_to_do(
+    vocabulary_folder: Path, shards: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for folder in (vocabulary_folder, shards) for path in folder.rglob("*")
+    }
+    capsys.readouterr()
+    learn(corpus, vocabulary_folder, 1000)
+    shard(corpus, vocabulary_folder, shards)
+    assert capsys.readouterr().out.count("nothing to do") == 2
+    after = {
+        path: path.stat().st_mtime_ns for folder in (vocabulary_folder, shards) for path in folder.rglob("*")
+    }
+    assert after == before
+
+
+def test_shards_are_what_the_index_says(shards: Path, vocabulary: Vocabulary, texts: list[str]) -> None:
+    index = load_index(str(shards))
+    assert (index.vocabulary.fingerprint, index.vocabulary.size) == (vocabulary.fingerprint, 1000)
+    assert len(index.splits["train"].shards) > 3
+    for name, split in index.splits.items():
+        for part in split.shards:
+            assert hashlib.sha256((shards / part.file).read_bytes()).hexdigest() == part.sha256
+            tokens = open_shard(shards / part.file)
+            assert len(tokens) == part.tokens
+            assert (tokens == vocabulary.end_of_text).sum() == part.documents
+            assert tokens[0] == vocabulary.end_of_text
+        own = texts[::10] if name == "validation" else [text for i, text in enumerate(texts) if i % 10]
+        assert split.documents == len(own) == sum(part.documents for part in split.shards)
+        assert split.characters == sum(map(len, own))
+        assert split.tokens == sum(part.tokens for part in split.shards)
+
+
+def test_another_run_with_other_workers_gives_the_same_shards(
+    shards: Path, corpus: Path, vocabulary_folder: Path, tmp_path: Path
+) -> None:
+    shard(corpus, vocabulary_folder, tmp_path / "again", workers=1)
+    ours, theirs = published(shards), published(tmp_path / "again")
+    assert ours.pop("options.json") != theirs.pop("options.json")
+    assert ours == theirs
+
+
+def test_other_options_replace_the_shards_and_leave_no_stale_ones(
+    shards: Path, corpus: Path, vocabulary_folder: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "copy"))
+    (copy / "notes.bin").write_bytes(b"somebody's own")
+    shard(corpus, vocabulary_folder, copy, shard_tokens=10**8)
+    names = ["notes.bin", "train_000000.bin", "validation_000000.bin"]
+    assert sorted(path.name for path in copy.glob("*.bin")) == names
+    before, after = load_index(str(shards)), load_index(str(copy))
+    assert len(before.splits["train"].shards) > len(after.splits["train"].shards)
+    assert before.splits["train"].tokens == after.splits["train"].tokens
+
+
+def test_a_run_cut_off_while_it_hands_over_leaves_no_index_and_is_finished_by_the_next(
+    shards: Path, corpus: Path, vocabulary_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "copy"))
+    (copy / "train_000001.bin").unlink()
+
+    def power_cut(address: str, text: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tokenizer.publish.storage.write_text", power_cut)
+        shard(corpus, vocabulary_folder, copy)
+    with pytest.raises(ValueError, match="no finished shards"):
+        load_index(str(copy))
+    shard(corpus, vocabulary_folder, copy)
+    assert published(copy).keys() == published(shards).keys()
+    assert load_index(str(copy)) == load_index(str(shards))
+    for part in load_index(str(copy)).splits["train"].shards:
+        assert (copy / part.file).read_bytes() == (shards / part.file).read_bytes()
+
+
+def test_a_document_that_names_the_end_of_text_does_not_end_there(
+    shards: Path, texts: list[str], vocabulary: Vocabulary
+) -> None:
+    assert sum(END_OF_TEXT in text for text in texts) > 1
+    index = load_index(str(shards))
+    parts = [open_shard(shards / part.file) for split in index.splits.values() for part in split.shards]
+    assert sum(int((part == vocabulary.end_of_text).sum()) for part in parts) == len(texts)
+
+
+def test_a_corpus_without_validation_is_encoded(
+    corpus: Path, vocabulary_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(corpus / "train", tmp_path / "corpus" / "train")
+    shard(tmp_path / "corpus", vocabulary_folder, tmp_path / "shards")
+    index = load_index(str(tmp_path / "shards"))
+    assert (index.splits["validation"].documents, index.splits["validation"].shards) == (0, [])
+    assert index.splits["train"].documents > 0
+
+
+def test_the_greatest_possible_vocabulary_is_told_and_possible(
+    tmp_path: Path, write_corpus: WriteCorpus, ray: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = write_corpus(
+        tmp_path / "corpus", ["held out", "a little text", "a little more", "that is all"], 1
+    )
+    shutil.rmtree(corpus / "validation")
+    with pytest.raises(ValueError, match="too small for a vocabulary of 8,192 entries") as failure:
+        learn(corpus, tmp_path / "vocabulary", 8192)
+    assert not published(tmp_path / "vocabulary")
+    greatest = int(re.findall(r"--vocab-size (\d+)", str(failure.value))[0])
+    learn(corpus, tmp_path / "vocabulary", greatest)
+    assert "no documents to measure on" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="too small"):
+        learn(corpus, tmp_path / "vocabulary", greatest + 1)
+    assert load_vocabulary(str(tmp_path / "vocabulary")).size == greatest  # what was there stays
+
+
+@pytest.fixture
+def broken(tmp_path: Path, corpus: Path) -> Path:
+    """A corpus of one file, to be broken."""
+    (tmp_path / "broken" / "train").mkdir(parents=True)
+    shutil.copy(corpus / "train" / "part-00000.parquet", tmp_path / "broken" / "train" / "a.parquet")
+    return tmp_path / "broken"
+
+
+def test_a_missing_corpus_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no corpus at .*nowhere"):
+        learn(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_a_corpus_without_train_files_is_told(broken: Path, tmp_path: Path) -> None:
+    (broken / "train" / "a.parquet").unlink()
+    with pytest.raises(ValueError, match=r"no Parquet files in .*train"):
+        learn(broken, tmp_path / "out")
+
+
+def test_a_corpus_without_documents_is_told(broken: Path, tmp_path: Path) -> None:
+    file = broken / "train" / "a.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 0), file)
+    with pytest.raises(ValueError, match=r"no documents in .*train"):
+        learn(broken, tmp_path / "out")
+
+
+def test_a_truncated_parquet_file_is_named(broken: Path, tmp_path: Path) -> None:
+    file = broken / "train" / "a.parquet"
+    os.truncate(file, file.stat().st_size // 2)
+    with pytest.raises(ValueError, match=r"cannot read .*a\.parquet"):
+        learn(broken, tmp_path / "out")
+
+
+def test_a_column_that_is_missing_or_of_another_type_is_named(broken: Path, tmp_path: Path) -> None:
+    file = broken / "train" / "a.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.drop_columns(["text"]), file)
+    with pytest.raises(ValueError, match=r"a\.parquet: no column 'text'"):
+        learn(broken, tmp_path / "out")
+    pq.write_table(table.set_column(0, "id", pa.array(range(len(table)))), file)
+    with pytest.raises(ValueError, match=r"a\.parquet: column 'id' holds int64"):
+        learn(broken, tmp_path / "out")
+
+
+def test_damage_in_the_middle_of_a_parquet_file_is_told_with_its_name(
+    broken: Path, tmp_path: Path, ray: None
+) -> None:
+    file = broken / "train" / "a.parquet"
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 3 : len(raw) // 2] = bytes(len(raw) // 2 - len(raw) // 3)
+    file.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"stage count, partition a .*cannot read .*a\.parquet"):
+        learn(broken, tmp_path / "out")
+
+
+def test_a_vocabulary_too_small_for_the_bytes_is_refused(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="257 at least"):
+        learn(corpus, tmp_path / "out", 256)
+
+
+def test_a_vocabulary_too_large_for_16_bits_is_refused(corpus: Path, tmp_path: Path) -> None:
+    pairs = [(bytes([a]), bytes([b])) for a in range(256) for b in range(256)]
+    (tmp_path / "vocabulary").mkdir()
+    for merges, matches in [(65_279, "no corpus at"), (65_280, "65,537 entries.*65,536 at most")]:
+        for name, text in Vocabulary.of(pairs[:merges]).files().items():
+            (tmp_path / "vocabulary" / name).write_text(text)
+        with pytest.raises(ValueError, match=matches):
+            shard(tmp_path / "nowhere", tmp_path / "vocabulary", tmp_path / "out")
+
+
+def test_a_missing_vocabulary_is_told(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no vocabulary at .*nowhere"):
+        shard(corpus, tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_an_output_that_is_a_file_is_refused(corpus: Path, vocabulary_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(ValueError, match="is a file"):
+        learn(corpus, tmp_path / "out")
+    with pytest.raises(ValueError, match="is a file"):
+        shard(corpus, vocabulary_folder, tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("name", ["train_bpe", "write_shards"])
+def test_help_comes_at_once(name: str) -> None:
+    started = time.monotonic()
+    done = run_python(f"tokenizer/{name}.py", "--help")
+    assert (done.returncode, "--corpus" in done.stdout) == (0, True)
+    assert time.monotonic() - started < 2
+
+
+def test_a_mistake_is_one_line_and_a_non_zero_exit(tmp_path: Path) -> None:
+    done = run_python(
+        "tokenizer/train_bpe.py", "--corpus", str(tmp_path / "no"), "--output", str(tmp_path / "out")
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: no corpus at .*\n", done.stderr)
+
+
+def test_no_module_imports_torch() -> None:
+    modules = ", ".join(f"tokenizer.{path.stem}" for path in sorted((ROOT / "tokenizer").glob("[a-z]*.py")))
+    done = run_python(
+        "-c", f"import sys, {modules}; print([m for m in ('torch', 'ray') if m in sys.modules])"
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")

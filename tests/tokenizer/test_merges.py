@@ -1,0 +1,93 @@
+"""The merges are those of exact BPE, and are recovered exactly from SentencePiece's pieces."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokenizer.learning import merges_used
+from tokenizer.merges import Merge, from_printable, learn_merges, merges_of, printable
+from tokenizer.pretokens import count_words
+from tokenizer.vocabulary import Vocabulary
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+def exact_merges(counts: list[tuple[bytes, int]], merges: int) -> list[Merge]:
+    """Learn BPE as it is defined, counting all pairs again at every merge.
+
+    Ties go to the shorter token, then to the one whose printable form sorts first, as in SentencePiece.
+    """
+    words = [([bytes([byte]) for byte in word], count) for word, count in counts]
+    learned: list[Merge] = []
+    while len(learned) < merges:
+        pairs = Counter[Merge]()
+        for parts, count in words:
+            for pair in pairwise(parts):
+                pairs[pair] += count
+        if not pairs:
+            break
+        best = min(
+            pairs, key=lambda pair: (-pairs[pair], len(pair[0] + pair[1]), printable(pair[0] + pair[1]))
+        )
+        learned.append(best)
+        for parts, _ in words:
+            join(parts, best)
+    return learned
+
+
+def join(parts: list[bytes], pair: Merge) -> None:
+    i = 0
+    while i + 1 < len(parts):
+        if (parts[i], parts[i + 1]) == pair:
+            parts[i : i + 2] = [pair[0] + pair[1]]
+        i += 1
+
+
+WORDS = st.dictionaries(st.text("abé", min_size=1, max_size=9), st.integers(1, 9), min_size=1, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(WORDS, st.integers(0, 60))
+def test_learned_merges_are_those_of_exact_bpe_to_the_last_that_occurs(
+    words: dict[str, int], merges: int
+) -> None:
+    counts = sorted((word.encode(), count) for word, count in words.items())
+    learned = learn_merges(counts, merges).merges
+    used = merges_used(Vocabulary.of(learned), (word for word, _ in counts))
+    assert learned[:used] == exact_merges(counts, merges)
+
+
+def test_learned_merges_are_those_of_exact_bpe_on_english(texts: list[str]) -> None:
+    table = count_words([text.encode() for text in texts[::2]]).sort_by("word")
+    counts = list(zip(table["word"].to_pylist(), table["count"].to_pylist(), strict=True))
+    assert learn_merges(counts, 250).merges == exact_merges(counts, 250)
+
+
+def test_bytes_that_occur_nowhere_cost_no_merges() -> None:
+    assert learn_merges([(b"abab", 3), (b"ba", 1)], 2).merges == [(b"a", b"b"), (b"ab", b"ab")]
+
+
+def test_words_longer_than_sentencepiece_can_number_are_cut_not_lost() -> None:
+    assert learn_merges([(b"ab" * 50_000, 1)], 3).merges == [(b"a", b"b"), (b"ab", b"ab"), (b"abab", b"abab")]
+
+
+def test_learning_twice_gives_the_same_model() -> None:
+    counts = [(b"%d" % (number * number), 1 + number % 5) for number in range(500)]
+    assert learn_merges(sorted(counts), 200) == learn_merges(sorted(counts), 200)
+
+
+@given(st.binary())
+def test_printable_form_keeps_every_byte(token: bytes) -> None:
+    assert from_printable(printable(token)) == token
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs OpenAI's vocabulary, which is no part of the project")
+def test_gpt2s_own_merges_are_recovered_from_its_tokens() -> None:
+    written = json.loads((SHARED / "gpt2_tokenizer.json").read_text())["model"]["merges"]
+    merges = [tuple(from_printable(part) for part in merge.split(" ")) for merge in written]
+    assert merges_of(left + right for left, right in merges) == merges
