@@ -23,6 +23,7 @@ from pipeline.storage import open_read
 
 COMPRESSION_LEVEL = 4  # of zlib-rs: within 3 % of level 6's size, in three quarters of its time
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 PAGE_RECORDS = WarcRecordType.response | WarcRecordType.resource
 
 
@@ -142,13 +143,18 @@ class Page:
 def scan_pages(address: str) -> Iterator[PageRecord | Drop]:
     """Yield every HTML page of a WARC file (plain, .gz or .zst) that was answered with status 200.
 
-    Damage ends the file: what came before it is yielded, then a `Drop("damaged archive")`.
+    Damage ends the file: what came before it is yielded, then a `Drop("damaged archive")`. So does a
+    file that was compressed as a whole, `Drop("unseekable archive")`: its records have no offsets.
     """
     with open_read(address) as file:
         offset = -1
         try:
-            for record in ArchiveIterator(file, parse_http=False):
+            for number, record in enumerate(ArchiveIterator(file, parse_http=False)):
                 offset = record.stream_pos
+                if number == 1 and not _begins_member(address, offset):
+                    detail = f"{address}: compressed as a whole; `warcio recompress` makes it seekable"
+                    yield Drop("unseekable archive", detail=detail)
+                    return
                 page = _page_record(record)
                 # FastWARC takes the end of a cut file for the end of its last record.
                 if record.consume() < record.content_length:
@@ -163,6 +169,15 @@ def scan_pages(address: str) -> Iterator[PageRecord | Drop]:
             yield _damage(address, offset, "cut short" if offset >= 0 else "no record in it")
 
 
+def _begins_member(address: str, offset: int) -> bool:
+    """Say whether an offset is one to read from: in a compressed file, where a member or frame begins."""
+    with open_read(address) as file:
+        head = file.read(4)
+        magic = next((magic for magic in (GZIP_MAGIC, ZSTD_MAGIC) if head.startswith(magic)), b"")
+        file.seek(offset)
+        return file.read(len(magic)) == magic
+
+
 def _damage(address: str, offset: int, detail: str) -> Drop:
     where = f" in or after the record at byte {offset}" if offset >= 0 else ""
     return Drop("damaged archive", detail=f"{address}: {detail}{where}")
@@ -171,7 +186,7 @@ def _damage(address: str, offset: int, detail: str) -> Drop:
 def _ends_whole(file: IO[bytes], offset: int) -> bool:
     """Say whether a file ends with its last record: FastWARC passes over the first bytes of another."""
     file.seek(offset)
-    if file.read(2) != b"\x1f\x8b":
+    if file.read(2) != GZIP_MAGIC:
         return True
     file.seek(offset)
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)

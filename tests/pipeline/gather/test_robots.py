@@ -37,9 +37,11 @@ def test_crawl_delay_is_read() -> None:
     assert robots.ALLOW_ALL.crawl_delay_s() is None
 
 
-@pytest.mark.parametrize(
-    "text", ["", "\ufeffUser-agent: *\nDisallow: /x", "<html>not found</html>", "\0\xff:::"]
-)
+def test_byte_order_mark_hides_no_group() -> None:
+    assert not allowed("\ufeffUser-agent: *\nDisallow: /page\n")
+
+
+@pytest.mark.parametrize("text", ["", "<html>not found</html>", "\0\xff:::", "Disallow: /page\n"])
 def test_what_forbids_nothing_allows_all(text: str) -> None:
     assert allowed(text)
 
