@@ -23,6 +23,7 @@ from tokenizer.documents import read_documents
 SEPARATOR = b"\xff"  # occurs in no UTF-8, so no document can hold it
 COUNTS = pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
 ROWS_BEFORE_ADDING_UP = 2**21
+TEXT_BYTES_AT_ONCE = 16 * 2**20  # the more text is counted at once, the fewer words come again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,24 +64,30 @@ class WordCounts:
         return self._tables[0].sort_by("word")
 
     def _add_up(self) -> None:
-        grouped = pa.concat_tables(self._tables).group_by("word").aggregate([("count", "sum")])
+        grouped = (
+            pa.concat_tables(self._tables).group_by("word", use_threads=False).aggregate([("count", "sum")])
+        )
         self._tables = [grouped.rename_columns(COUNTS.names).cast(COUNTS)]
         self._pending_rows = 0
 
 
 def count_file(task: Task) -> Counts:
     """Stage: count one corpus file, into one table per bucket of words."""
-    counts, digest = WordCounts(), xxhash.xxh3_128()
-    rows = documents = characters = size_bytes = 0
+    counts, digest, pending = WordCounts(), xxhash.xxh3_128(), list[bytes]()
+    rows = documents = characters = size_bytes = counted_bytes = 0
     for batch in read_documents(task.inputs[0]):
-        counts.add(count_words(batch.texts))
+        pending += batch.texts
         for text in batch.texts:
             digest.update(text + SEPARATOR)
             characters += len(text.decode())
             size_bytes += len(text)
+        if size_bytes - counted_bytes > TEXT_BYTES_AT_ONCE:
+            counts.add(count_words(pending))
+            pending, counted_bytes = [], size_bytes
         rows += batch.rows
         documents += len(batch.texts)
         task.progress(batch.rows)
+    counts.add(count_words(pending))
     for bucket, table in enumerate(_scatter(counts.total(), task.options.buckets)):
         pq.write_table(table, task.folder / bucket_file(bucket), compression="zstd")
     task.notes.update(characters=characters, bytes=size_bytes, text_digest=digest.hexdigest())
