@@ -15,6 +15,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 from launch.demo_web import EmbeddedWeb, build_pages, write_dump
 from pipeline.command import run_command
 

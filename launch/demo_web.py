@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from launch.demo_documentation import foreign_texts, texts
 
+SCORES = (1, 2, 3, 4, 5, 8, 13, 40, 200, 900)
 HOSTS = 8  # loopback addresses to listen on, each a domain of its own to the crawler
 
 
@@ -99,6 +100,7 @@ class EmbeddedWeb:
     """HTTP servers on a few loopback addresses that all answer with the same pages. Use it in a `with`."""
 
     def __init__(self) -> None:
+        self.requests: list[str] = []  # every path that was asked for
         self._pages: dict[str, WebPage] = {}
         self._servers: list[ThreadingHTTPServer] = []
 
@@ -108,7 +110,7 @@ class EmbeddedWeb:
         return [f"{server.server_address[0]!s}:{server.server_port}" for server in self._servers]
 
     def __enter__(self) -> Self:
-        handler = _handler(self._pages)
+        handler = _handler(self._pages, self.requests)
         for number in range(1, HOSTS + 1):
             try:
                 self._servers.append(ThreadingHTTPServer((f"127.0.0.{number}", 0), handler))
@@ -130,11 +132,12 @@ class EmbeddedWeb:
         self._pages.update({page.path: page for page in pages})
 
 
-def _handler(pages: Mapping[str, WebPage]) -> type[BaseHTTPRequestHandler]:
+def _handler(pages: Mapping[str, WebPage], requests: list[str]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            requests.append(self.path)
             path = self.path.partition("?")[0]
             page = pages.get(path) or _page(path, "Not found", ["There is no such page."], status=404)
             self.send_response(page.status)
@@ -159,8 +162,12 @@ def write_dump(path: Path, pages: Sequence[WebPage], addresses: Sequence[str]) -
     import zstandard
 
     chance = random.Random(20171231)
-    web = [f"http://{chance.choice(addresses)}{page.path}" for page in pages if page.path != "/robots.txt"]
-    links = [(url, chance.choice([1, 2, 3, 4, 5, 8, 13, 40, 200, 900])) for url in web]
+    links = [
+        (f"http://{chance.choice(addresses)}{page.path}", chance.choice(SCORES if page.status == 200 else [50]))
+        for page in pages
+        if page.path != "/robots.txt"
+    ]
+    web = [url for url, _ in links]
     links += [(f"{url}?utm_source=reddit&utm_medium=social", 7) for url in chance.sample(web, len(web) // 10)]
     links += [(f"{url}#comments", 2) for url in chance.sample(web, len(web) // 20)]
     links += [

@@ -13,14 +13,18 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
+
+if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline import storage
 from pipeline.command import run_command
 from pipeline.corpus import SPLITS, CorpusOptions, corpus_files, validation_limit
 from pipeline.gather import steps as gather
 from pipeline.gather.crawl_options import CrawlOptions
-from pipeline.gather.links import LinkOptions
+from pipeline.gather.links import LinkOptions, LinkRules
 from pipeline.gather.submissions import find_dumps
 from pipeline.refine import steps as refine
 from pipeline.refine.extract import ExtractOptions
@@ -72,7 +76,23 @@ class Recipe:
     """Runs the stages one after the other, and keeps what each has to tell."""
 
     def __init__(self, options: Options) -> None:
+        """Find what to read.
+
+        Raises:
+            ValueError: an argument names nothing, or the options do not go together.
+        """
         self.options = options
+        self.dumps = _outside(options.output, find_dumps(options.submissions))
+        self.archives = _outside(options.output, _archives(options.warcs))
+        if not self.dumps and not self.archives:
+            raise ValueError("give --submissions (Reddit dumps), --warcs (WARC files), or both")
+        if options.only == "links" and self.archives:
+            raise ValueError("--only links takes no --warcs")
+        LinkRules(options.links, options.crawl.allow_networks)  # tells now if they cannot be used
+        if not self.archives and options.only != "links":
+            options.crawl.check()
+        if options.partitions < 1:
+            raise ValueError("--partitions must be 1 or more")
         self.outputs: list[StageOutput] = []
         self.funnel: list[Step] = []
 
@@ -81,10 +101,9 @@ class Recipe:
         options = self.options
         cut = gather.CutOptions(partitions=options.partitions)
         index = None
-        if options.warcs:
-            archives = _by_name(_archives(options.warcs))
-            index = self.run("index", gather.index_archive, archives, cut)
-        if options.submissions:
+        if self.archives:
+            index = self.run("index", gather.index_archive, _by_name(self.archives), cut)
+        if self.dumps:
             links = self.links_of_submissions()
         else:
             assert index is not None
@@ -110,8 +129,7 @@ class Recipe:
         scatter = gather.ScatterOptions(
             links=options.links, allow_networks=options.crawl.allow_networks, partitions=options.partitions
         )
-        dumps = _by_name(find_dumps(options.submissions))
-        submissions = self.run("submissions", gather.scatter_submissions, dumps, scatter)
+        submissions = self.run("submissions", gather.scatter_submissions, _by_name(self.dumps), scatter)
         self.tell(submissions, "submissions of outbound links")
         links = self.run(
             "links", gather.merge_links, _gathered([submissions], options.partitions), options.karma
@@ -191,6 +209,12 @@ def _by_name(addresses: Sequence[str]) -> Inputs:
     return {name: [Source.of(address)] for name, address in zip(names, addresses, strict=True)}
 
 
+def _outside(output: str, addresses: Sequence[str]) -> list[str]:
+    """Leave out what lies in the output folder: it may be in a folder that is read."""
+    inside = storage.join(str(storage.local_path(output) or output), "")
+    return [address for address in addresses if not address.startswith(inside)]
+
+
 def _files(output: StageOutput, *names: str) -> Inputs:
     """For each partition of a stage, the files of these names."""
     found = {part.name: [part.file(name) for name in names] for part in output.partitions}
@@ -226,20 +250,12 @@ def _archives(sources: Sequence[str]) -> list[str]:
 
 def main(options: Options) -> None:
     """Build what the options ask for, and tell what came of it."""
-    if not options.submissions and not options.warcs:
-        raise ValueError("give --submissions (Reddit dumps), --warcs (WARC files), or both")
-    if options.only == "links" and options.warcs:
-        raise ValueError("--only links takes no --warcs")
-    if not options.warcs and options.only != "links":
-        options.crawl.check()
-    if options.partitions < 1:
-        raise ValueError("--partitions must be 1 or more")
+    recipe = Recipe(options)
     with storage.locked(options.output):
         _check_earlier_run(options)
         storage.write_text(
             storage.join(options.output, "options.json"), json.dumps(dataclasses.asdict(options), indent=1)
         )
-        recipe = Recipe(options)
         recipe.build()
         published = _publish(recipe) if options.only == "corpus" else False
     _tell(recipe, published)

@@ -1,0 +1,37 @@
+# `make demo` and `make test` set everything up first, on a machine that has Python 3.11 or newer.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types format constraints clean
+
+demo: .venv/.installed
+	$(BIN)/python launch/demo.py
+
+test: .venv/.installed lint types
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed
+	$(BIN)/mypy pipeline tokenizer trainer launch
+
+format: .venv/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Outbound needs Python 3.11 or newer"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+# Pin what is installed now. The build of torch (CPU, CUDA) is the machine's affair, its version is not.
+constraints: .venv/.installed
+	$(BIN)/pip freeze --exclude-editable | sed -E 's/^torch==([0-9.]+).*/torch==\1/' | grep -Ev '^(nvidia|triton|cuda)' > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

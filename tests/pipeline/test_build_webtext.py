@@ -1,0 +1,298 @@
+"""The whole recipe on real Ray: every page accounted for, resumable, the same bytes whatever the way."""
+
+import dataclasses
+import gzip
+import hashlib
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from launch.demo_web import EmbeddedWeb, build_pages, write_dump
+from pipeline.build_webtext import Options, main
+from pipeline.corpus import CorpusOptions
+from pipeline.gather.crawl_options import CrawlOptions
+from pipeline.gather.links import LinkOptions
+from pipeline.gather.steps import MergeOptions
+from pipeline.report import read_funnel
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+DUMP, WARC = "RS_2012-05.zst", "pages.warc.gz"
+LOOPBACK = CrawlOptions(contact="test@example.org", delay_s=0.0, allow_networks=("127.0.0.0/8",), retries=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A corpus that was crawled once for this module."""
+
+    folder: Path
+    dump: Path
+    web: EmbeddedWeb
+    options: Options
+
+
+@pytest.fixture(scope="module")
+def built(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    folder = tmp_path_factory.mktemp("built")
+    with EmbeddedWeb() as web:
+        pages = build_pages(60)
+        web.serve(pages)
+        dump = folder / "RS_demo.zst"
+        write_dump(dump, pages, web.addresses)
+        options = Options(
+            submissions=(str(dump),),
+            output=str(folder / "out"),
+            partitions=3,
+            crawl=LOOPBACK,
+            corpus=CorpusOptions(validation_share=0.1),
+        )
+        main(options)
+        yield Built(folder, dump, web, options)
+
+
+def funnel(output: str | Path) -> dict[str, dict[str, Any]]:
+    return {step["step"]: step for step in read_funnel(str(Path(output) / "corpus"))["steps"]}
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Every Parquet file below a folder, by its checksum."""
+    files = sorted(folder.rglob("*.parquet"))
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def archives(built: Built) -> tuple[str, ...]:
+    return tuple(str(path) for path in sorted((built.folder / "out" / "pages" / "store").rglob("*.warc.gz")))
+
+
+def from_archives(built: Built, output: Path, **changes: Any) -> Options:
+    """Build from the pages that the module's crawl left, with other options or none."""
+    changed = {"output": str(output), "warcs": archives(built)} | changes
+    return dataclasses.replace(built.options, **changed)
+
+
+def test_funnel_sums_from_submissions_to_documents(built: Built) -> None:
+    steps = read_funnel(str(built.folder / "out" / "corpus"))["steps"]
+    assert [step["step"] for step in steps] == [
+        "submissions",
+        "links",
+        "pages",
+        "documents",
+        "refined",
+        "split",
+    ]
+    for before, after in itertools.pairwise(steps):
+        assert before["kept"] == after["read"]
+    for step in steps:
+        assert step["read"] == step["kept"] + sum(step["dropped"].values())
+    corpus = ds.dataset(
+        [
+            *(built.folder / "out" / "corpus").glob("train/*.parquet"),
+            *(built.folder / "out" / "corpus").glob("validation/*.parquet"),
+        ]
+    )
+    assert corpus.count_rows() == steps[-1]["kept"] > 30
+
+
+def test_every_kind_of_unwanted_page_is_dropped_for_its_reason(built: Built) -> None:
+    steps = funnel(built.folder / "out")
+    expected = {
+        "submissions": {"self post", "Wikipedia", "Reddit", "media file", "media host", "private address"}
+        | {"not http", "invalid address", "no address", "broken JSON line"},
+        "links": {"low karma", "same link as another submission"},
+        "pages": {"robots.txt", "not HTML", "server error", "Wikipedia", "private address"},
+        "refined": {"other language"},
+        "split": {"exact duplicate", "near duplicate"},
+    }
+    for step, reasons in expected.items():
+        assert reasons <= set(steps[step]["dropped"]), step
+    assert any("opt-out" in reason for reason in steps["pages"]["dropped"])
+
+
+def test_drops_name_every_address_with_its_stage_and_reason(built: Built) -> None:
+    drops = ds.dataset(built.folder / "out" / "corpus" / "drops", partitioning="hive").to_table().to_pylist()
+    told = sum(sum(step["dropped"].values()) for step in funnel(built.folder / "out").values())
+    assert len(drops) == told
+    closed = [drop for drop in drops if drop["reason"] == "robots.txt"]
+    assert all("/private/diary" in drop["url"] and drop["stage"] == "pages" for drop in closed)
+    assert closed
+
+
+def test_corpus_loads_as_a_hugging_face_dataset(built: Built, tmp_path: Path) -> None:
+    import datasets
+
+    corpus = datasets.load_dataset(str(built.folder / "out" / "corpus"), cache_dir=str(tmp_path))
+    assert set(corpus) == {"train", "validation"}
+    row = corpus["train"][0]
+    assert row["language"] == "en"
+    assert row["characters"] == len(row["text"])
+    assert row["id"] == hashlib.sha256(row["text"].encode()).hexdigest()[:32]
+
+
+def test_navigation_and_footers_are_not_in_the_text(built: Built) -> None:
+    texts = pq.read_table(built.folder / "out" / "corpus" / "train")["text"].to_pylist()
+    assert not [text for text in texts if "Terms, privacy, cookies" in text or "var tracker" in text]
+
+
+def test_second_run_does_no_work_and_says_so(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
+    before = content(built.folder / "out" / "corpus")
+    asked = len(built.web.requests)
+    main(built.options)
+    assert "Nothing to do" in capsys.readouterr().out
+    assert len(built.web.requests) == asked
+    assert content(built.folder / "out" / "corpus") == before
+
+
+def test_lower_karma_fetches_the_new_links_only(built: Built, tmp_path: Path) -> None:
+    """And going back to the old threshold gives the old corpus without a request."""
+    before = content(built.folder / "out" / "corpus")
+    asked = list(built.web.requests)
+    main(dataclasses.replace(built.options, karma=MergeOptions(min_karma=1)))
+    new = built.web.requests[len(asked) :]
+    pages = [path for path in new if not path.endswith(("/robots.txt", "/tdmrep.json"))]
+    assert pages
+    fetched_before = {path.partition("?")[0] for path in asked}
+    again = [path for path in pages if path in fetched_before and path[1:5].isdigit()]
+    assert again == []
+    assert funnel(built.folder / "out")["links"]["dropped"].keys() == {"same link as another submission"}
+    asked = list(built.web.requests)
+    main(built.options)
+    assert built.web.requests == asked
+    assert content(built.folder / "out" / "corpus") == before
+
+
+def test_same_bytes_with_one_worker_or_two_and_dumps_in_any_order(built: Built, tmp_path: Path) -> None:
+    import zstandard
+
+    lines = zstandard.ZstdDecompressor().decompress(built.dump.read_bytes()).splitlines(keepends=True)
+    halves = (lines[: len(lines) // 3], lines[len(lines) // 3 :])
+    for number, half in enumerate(halves):
+        (tmp_path / f"RS_{number}.gz").write_bytes(gzip.compress(b"".join(half)))
+        (tmp_path / f"RS_{1 - number}.bz2.jsonl").write_bytes(b"".join(half))
+    results = []
+    for number, (names, workers) in enumerate(
+        [(("RS_0.gz", "RS_1.gz"), 1), (("RS_0.bz2.jsonl", "RS_1.bz2.jsonl"), 2)]
+    ):
+        output = tmp_path / str(number)
+        dumps = tuple(str(tmp_path / name) for name in names)
+        main(from_archives(built, output, submissions=dumps, workers=workers))
+        results.append({side: content(output / "corpus" / side) for side in ("train", "validation")})
+    assert results[0] == results[1]
+    assert len(results[0]["train"]) == 3
+
+
+def test_archives_alone_make_a_corpus(built: Built, tmp_path: Path) -> None:
+    main(from_archives(built, tmp_path, submissions=()))
+    steps = funnel(tmp_path)
+    assert next(iter(steps)) == "index"
+    fetches = ds.dataset([*(built.folder / "out" / "pages").glob("*/fetches.parquet")]).to_table().to_pylist()
+    places = {fetch["final_url"] for fetch in fetches if not fetch["reason"]}
+    assert steps["index"]["kept"] == sum(not fetch["reason"] for fetch in fetches)
+    assert steps["documents"]["kept"] == len(places)
+
+
+def test_archive_cut_in_the_middle_gives_what_could_be_read_and_a_warning(
+    built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.warc.gz"
+    whole = Path(archives(built)[0]).read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    main(from_archives(built, tmp_path / "out", submissions=(), warcs=(str(cut),)))
+    told = capsys.readouterr()
+    assert "warning: damaged archive" in told.err
+    assert str(cut) in told.err
+    assert funnel(tmp_path / "out")["index"]["kept"] > 3
+
+
+def test_dump_cut_in_the_middle_gives_what_could_be_read_and_a_warning(
+    built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "dumps" / "RS_cut.zst"
+    cut.parent.mkdir()
+    whole = built.dump.read_bytes()
+    cut.write_bytes(whole[: len(whole) * 2 // 3])
+    (cut.parent / "RS_empty.zst").touch()
+    # The output may lie in the folder that is read.
+    options = Options(
+        submissions=(str(cut.parent),), output=str(cut.parent / "out"), only="links", partitions=2
+    )
+    for _ in range(2):
+        main(options)
+    told = capsys.readouterr()
+    assert f"warning: damaged file: {cut}" in told.err
+    assert f"warning: empty file: {cut.parent}/RS_empty.zst" in told.err
+
+
+def test_crawl_with_another_number_of_partitions_is_refused(built: Built) -> None:
+    with pytest.raises(ValueError, match="go on with --partitions 3"):
+        main(dataclasses.replace(built.options, partitions=4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "give --submissions"),
+        ({"submissions": ("missing.zst",)}, "no dump at missing.zst"),
+        ({"warcs": ("missing.warc.gz",)}, "no WARC file at missing"),
+        ({"submissions": (DUMP,), "warcs": (WARC,), "only": "links"}, "--only links takes no --warcs"),
+        ({"submissions": (DUMP,)}, "needs a contact"),
+        ({"submissions": (DUMP,), "partitions": 0, "only": "links"}, "--partitions must be 1 or more"),
+        ({"submissions": ("nosuch://x",), "only": "links"}, "nosuch://x"),
+        ({"submissions": (DUMP,), "output": DUMP, "only": "links"}, "Not a directory|File exists"),
+        ({"submissions": (DUMP,), "only": "links", "links": LinkOptions(blocklist="no")}, "no blocklist no"),
+    ],
+)
+def test_mistake_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(DUMP).touch()
+    Path(WARC).touch()
+    with pytest.raises((ValueError, OSError), match=message):
+        main(Options(**({"output": "out"} | changes)))
+
+
+def test_command_ends_a_mistake_with_one_line_and_a_non_zero_code(tmp_path: Path) -> None:
+    (tmp_path / "RS_1.zst").write_bytes(b"x")
+    command = [sys.executable, "pipeline/build_webtext.py", "--output", str(tmp_path / "out")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: give --submissions")
+    assert result.stderr.count("\n") == 1
+
+
+def test_help_answers_within_two_seconds_and_imports_no_torch() -> None:
+    code = "import sys; sys.argv[1:] = ['--help']; import runpy\n"
+    code += "try: runpy.run_path('pipeline/build_webtext.py', run_name='__main__')\n"
+    code += "except SystemExit: pass\nprint('torch' in sys.modules, 'ray' in sys.modules)"
+    started = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert time.monotonic() - started < 2
+    assert result.stdout.endswith("False False\n")
+    assert "--submissions" in result.stdout
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real pages beside the project")
+def test_real_dump_and_archive_make_an_english_corpus(ray: None, tmp_path: Path) -> None:
+    main(
+        Options(
+            submissions=(str(SHARED / "RS_pages.zst"),),
+            warcs=(str(SHARED / "pages.warc.gz"),),
+            output=str(tmp_path),
+            partitions=2,
+        )
+    )
+    steps = funnel(tmp_path)
+    assert (steps["submissions"]["read"], steps["links"]["kept"], steps["pages"]["kept"]) == (506, 261, 261)
+    assert 75 <= steps["split"]["kept"] <= 95
+    assert json.loads((tmp_path / "corpus" / "funnel.json").read_text())["documents"]["validation"] >= 8
