@@ -17,9 +17,9 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-STEP_BYTES = 1 << 17
+STEP_BYTES = 1 << 16
 """What is asked of the file at once, and the most that one step of a decoder gives: so memory stays
-flat whatever the ratio, and the cost of a step vanishes beside the decoding of 128 KiB."""
+flat whatever the ratio, and the cost of a step vanishes beside that of decoding 64 KiB."""
 
 LONGEST_WINDOW_LOG2 = 31
 """Monthly Reddit dumps are compressed with `zstd --long=31`, which decoders refuse unless asked."""

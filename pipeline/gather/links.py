@@ -19,7 +19,7 @@ import xxhash
 from pipeline.gather.blocklist import load_blocklist
 from pipeline.gather.guard import address_refusal, parse_networks
 from pipeline.gather.submissions import Submission
-from pipeline.gather.urls import Address, parse, printable
+from pipeline.gather.urls import LONGEST_ADDRESS, Address, parse
 from pipeline.records import DROPS, UTC_SECONDS, Drop
 
 BATCH_SUBMISSIONS = 16_384
@@ -74,22 +74,26 @@ class LinkRules:
         self.adult = options.adult
         self.blocklist = load_blocklist(options.blocklist)
         self._networks = parse_networks(allow_networks)
-        self._host_refusal = lru_cache(maxsize=65_536)(self._judge_host)
+        self.host_refusal = lru_cache(maxsize=65_536)(self._judge_host)
 
     def refusal(self, address: Address) -> Drop | None:
         """Say why a page is not wanted whoever links to it, or None if it is; for redirects' ends too."""
-        refused = self._host_refusal(address.host)
+        refused = self.host_refusal(address.host)
         if refused is not None:
-            return Drop(refused[0], address.url, refused[1])
+            return Drop(refused.reason, address.url, refused.detail)
+        return self.path_refusal(address)
+
+    def path_refusal(self, address: Address) -> Drop | None:
+        """Say why a page is not wanted although its host is welcome, or None if it is."""
         reason = self.blocklist.path_refusal(address.host, address.path)
         return Drop(reason, address.url) if reason else None
 
-    def _judge_host(self, host: str) -> tuple[str, str] | None:
+    def _judge_host(self, host: str) -> Drop | None:
         private = self._private(host)
         if private is not None:
-            return "private address", private
+            return Drop("private address", detail=private)
         reason = self.blocklist.host_refusal(host)
-        return (reason, host) if reason else None
+        return Drop(reason, detail=host) if reason else None
 
     def _private(self, host: str) -> str | None:
         """Say how one can see that a host is not on the public web, or None if one cannot.
@@ -129,11 +133,11 @@ def link_of(submission: Submission, rules: LinkRules) -> Candidate | Drop:
     elif reason is None and address[0] == "/" and address[:2] != "//":
         reason = "Reddit"  # crossposts and galleries are linked to by their place on it
     if reason is not None:
-        return Drop(reason, printable(address))
-    page = parse(_unescape(address))
+        return Drop(reason, address[:LONGEST_ADDRESS])
+    page = parse(_unescape(address), rules.host_refusal)
     if isinstance(page, Drop):
         return page
-    refused = rules.refusal(page)
+    refused = rules.path_refusal(page)
     if refused is not None:
         return refused
     karma = _karma(submission)
@@ -177,14 +181,14 @@ def _refusal_of_post(submission: Submission, post: Submission, rules: LinkRules)
 
 
 def _yes(value: object) -> bool:
-    return value is True or (value is not False and value is not None and str(value).lower() in ("true", "1"))
+    return value is True or (bool(value) and str(value).lower() in ("true", "1"))
 
 
 def _text(value: object) -> str:
     """Return what a field says as text that can be stored; empty where it says nothing."""
-    if type(value) is not str:
-        return str(value) if type(value) is int else ""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if type(value) is str:
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    return str(value) if type(value) is int else ""
 
 
 def _unescape(text: str) -> str:
@@ -258,20 +262,23 @@ def extract(
 ) -> Iterator[Batch]:
     """Turn a dump's submissions into batches of candidates and drops, each in the dump's order."""
     stream = iter(submissions)
-    while results := [
-        item if isinstance(item, Drop) else link_of(item, rules) for item in islice(stream, batch_submissions)
-    ]:
-        yield Batch(
-            _record_batch([result for result in results if type(result) is Candidate], CANDIDATES),
-            _record_batch([(r.url, r.reason, r.detail) for r in results if type(r) is Drop], DROPS),
-        )
+    while True:
+        candidates: list[Any] = []  # cell after cell: rows as objects would keep the garbage collector busy
+        drops: list[str] = []
+        for item in islice(stream, batch_submissions):
+            result = item if isinstance(item, Drop) else link_of(item, rules)
+            if isinstance(result, Drop):
+                drops += (result.url, result.reason, result.detail)
+            else:
+                candidates += result
+        if not candidates and not drops:
+            return
+        yield Batch(_record_batch(candidates, CANDIDATES), _record_batch(drops, DROPS))
 
 
-def _record_batch(rows: list[Any], schema: pa.Schema) -> pa.RecordBatch:
-    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
-    return pa.record_batch(
-        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
-    )
+def _record_batch(cells: list[Any], schema: pa.Schema) -> pa.RecordBatch:
+    columns = [pa.array(cells[place :: len(schema)], field.type) for place, field in enumerate(schema)]
+    return pa.record_batch(columns, schema=schema)
 
 
 def scatter(candidates: pa.RecordBatch, buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:

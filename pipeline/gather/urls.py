@@ -16,6 +16,7 @@ doubt, two addresses of one page are better, for duplicates are found later, tha
 """
 
 import re
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -47,9 +48,8 @@ class Address(NamedTuple):
     @property
     def key(self) -> str:
         """The address without its scheme: http and https twins have the same."""
-        port = f":{self.port}" if self.port else ""
-        query = f"?{self.query}" if self.query else ""
-        return f"{self.host}{port}{self.path}{query}"
+        place = f"{self.host}:{self.port}{self.path}" if self.port else self.host + self.path
+        return f"{place}?{self.query}" if self.query else place
 
     @property
     def url(self) -> str:
@@ -57,10 +57,11 @@ class Address(NamedTuple):
         return f"{self.scheme}://{self.key}"
 
 
-def parse(address: str) -> Address | Drop:
+def parse(address: str, refuse_host: Callable[[str], Drop | None] | None = None) -> Address | Drop:
     """Take any string for an address; return its canonical form in parts, or the reason why it has none.
 
-    Never raises. The reasons: "invalid address", "not http", "address too long".
+    `refuse_host` is asked about the canonical host before the costly rest, and its answer returned
+    with the address. Never raises. The reasons: "invalid address", "not http", "address too long".
     """
     try:
         parsed = can_ada.parse(address)
@@ -72,6 +73,8 @@ def parse(address: str) -> Address | Drop:
     host = canonical_host(parsed.hostname)
     if host is None:
         return Drop("invalid address", printable(address), "DNS can hold no such name")
+    if refuse_host is not None and (refused := refuse_host(host)) is not None:
+        return Drop(refused.reason, printable(address), refused.detail)
     path = _with_normal_escapes(parsed.pathname)
     query = _with_normal_escapes(parsed.search[1:])
     found = Address(scheme, host, parsed.port, path, query and _canonical_query(query, host))
