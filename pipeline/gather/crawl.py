@@ -230,14 +230,14 @@ class _Crawler:
         return self._conclude(visit, outcome)
 
     def _refusal_before_asking(self, visit: Visit) -> Drop | None:
+        if visit.purpose is not Purpose.PAGE:
+            return None
         url = visit.target.url
         unwanted = self._refusal(url)
         if unwanted is not None:
             return Drop(unwanted, url)
         policy = self._policies.get(visit.target.origin, self._clock())
-        if visit.purpose is not Purpose.PAGE or policy is None:
-            return None
-        return policy.refusal(url, self._options.spare_after_opt_outs)
+        return None if policy is None else policy.refusal(url, self._options.spare_after_opt_outs)
 
     async def _ask(self, visit: Visit, keep_alive: bool) -> Response | Failure:
         options = self._options
@@ -296,8 +296,8 @@ class _Crawler:
             self._settle(visit, Failure(Drop("too many redirects", target.url), response.status))
             return
         if visit.purpose is Purpose.PAGE:
-            visit.redirects.append(response)
-        visit.hops.append(target.url)
+            visit.redirects += (response,)
+        visit.hops += (target.url,)
         visit.target = target
         self._frontier.push(target.domain, visit, first=True)
 
@@ -374,7 +374,7 @@ class _Crawler:
             "redirects": visit.hops,
             "status": outcome.status,
             "reason": drop.reason,
-            "detail": drop.detail,
+            "detail": drop.detail.encode("utf-8", "replace").decode(),  # headers may hold any bytes
             "bytes": len(outcome.body) if isinstance(outcome, Response) else 0,
             "seconds": self._clock() - visit.started_at if visit.started_at else 0.0,
             "fetched_at": int(datetime.now(UTC).timestamp()),

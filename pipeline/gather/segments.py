@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pipeline.gather.warc import RecordEncoder, Response
 from pipeline.records import FETCHES
 
 MAX_ROWS = 100_000
+ROWS_AT_ONCE = 5_000  # of a log, in memory
 FINGERPRINT_KEY = b"outbound.crawl_options"
 
 Row = Mapping[str, Any]
@@ -145,47 +147,53 @@ def _commit(folder: Path, name: str) -> None:
     if not log.exists():
         partial, warc = _partial_warc(folder, name), folder / f"{name}.warc.gz"
         written = partial if partial.exists() else warc
-        size_bytes = written.stat().st_size if written.exists() else 0
-        header, rows = _whole_rows(journal, size_bytes)
-        if rows:
-            _cut_and_sync(written, rows[-1]["end"])
+        unnamed_log = folder / f".{name}.parquet.partial"
+        end = _write_log(unnamed_log, journal, written.stat().st_size if written.exists() else 0)
+        if end:
+            _cut_and_sync(written, end)
             written.rename(warc)
-            _write_log(log, rows, header["fingerprint"])
+            unnamed_log.rename(log)
         else:
             written.unlink(missing_ok=True)
+            unnamed_log.unlink(missing_ok=True)
     journal.unlink()
 
 
-def _whole_rows(journal: Path, warc_bytes: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the journal's first line and the rows whose pages are whole in the WARC."""
-    rows: list[dict[str, Any]] = []
-    for line in journal.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
-        row = orjson.loads(line)
-        if row["end"] > warc_bytes:
-            break
-        rows.append(row)
-    return (rows[0], rows[1:]) if rows else ({}, [])
+def _write_log(log: Path, journal: Path, warc_bytes: int) -> int:
+    """Yield the first line of a journal, then each row that is whole, with its page whole in the WARC."""
+    end = 0
+    rows = _whole_rows(journal, warc_bytes)
+    opening = next(rows, {"fingerprint": ""})
+    schema = FETCHES.with_metadata({FINGERPRINT_KEY: opening["fingerprint"].encode()})
+    with pq.ParquetWriter(log, schema, compression="zstd") as writer:
+        while batch := list(islice(rows, ROWS_AT_ONCE)):
+            end = batch[-1]["end"]
+            columns = {name: [row[name] for row in batch] for name in FETCHES.names}
+            seconds = pa.array(columns["fetched_at"], pa.int64())
+            columns["fetched_at"] = seconds.cast(FETCHES.field("fetched_at").type)
+            writer.write_table(pa.table(columns, schema=schema))
+    with log.open("rb") as file:
+        os.fsync(file.fileno())
+    return end
+
+
+def _whole_rows(journal: Path, warc_bytes: int) -> Iterator[dict[str, Any]]:
+    """Yield the journal's first line, then each row that is whole and whose page is whole in the WARC."""
+    with journal.open("rb") as lines:
+        for line in lines:
+            try:
+                row: dict[str, Any] = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                return
+            if row["end"] > warc_bytes or not line.endswith(b"\n"):
+                return
+            yield row
 
 
 def _cut_and_sync(path: Path, size_bytes: int) -> None:
     with path.open("r+b") as file:
         file.truncate(size_bytes)
         os.fsync(file.fileno())
-
-
-def _write_log(log: Path, rows: Sequence[dict[str, Any]], fingerprint: str) -> None:
-    for row in rows:
-        del row["end"]
-    schema = FETCHES.with_metadata({FINGERPRINT_KEY: fingerprint.encode()})
-    columns = {name: [row[name] for row in rows] for name in FETCHES.names}
-    columns["fetched_at"] = pa.array(columns["fetched_at"], pa.int64()).cast(FETCHES.field("fetched_at").type)
-    partial = log.with_name(f".{log.name}.partial")
-    pq.write_table(pa.table(columns, schema=schema), partial, compression="zstd")
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.rename(log)
 
 
 def committed_logs(folder: Path) -> list[Path]:

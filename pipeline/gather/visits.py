@@ -1,6 +1,7 @@
 """A visit: one link, or one file about an origin, on its way through redirects and retries."""
 
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
@@ -37,8 +38,8 @@ class Visit:
     purpose: Purpose
     subject: str  # the link, or the origin that the file is about
     target: Target
-    hops: list[str] = field(default_factory=list)  # every address after the first
-    redirects: list[Response] = field(default_factory=list)
+    hops: tuple[str, ...] = ()  # every address after the first
+    redirects: tuple[Response, ...] = ()
     retries: int = 0
     spent_s: float = 0.0
     started_at: float = 0.0
@@ -56,7 +57,9 @@ def locate(url: str) -> Target | Drop:
     if not parsed.hostname:
         return Drop("bad address", url[:300])
     parsed.hash = ""
-    return Target(parsed.href, parsed.origin, _domain(parsed.hostname))
+    # A hundred thousand of these may be waiting: equal strings are one.
+    same = url if url == parsed.href else parsed.href
+    return Target(same, sys.intern(parsed.origin), _domain(parsed.hostname))
 
 
 @lru_cache(maxsize=65_536)

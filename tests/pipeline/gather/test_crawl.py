@@ -156,6 +156,7 @@ def test_link_that_ends_on_an_unwanted_host_is_dropped_as_such(web: "Web", tmp_p
     link = web.url("short.example", "/w")
 
     def refusal(url: str) -> str | None:
+        assert "robots.txt" not in url  # whether a page is wanted is no question for the files about it
         return "wikipedia" if "wikipedia.org" in url else None
 
     row = web.crawl([link], tmp_path, refusal=refusal)[link]

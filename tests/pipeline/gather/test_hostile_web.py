@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import random
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,7 @@ HOSTILE = {
     "not an address": ("http://", "bad address"),
     "not HTML": ("plain.example/data.json", "not HTML"),
     "no type": ("plain.example/untyped", "not HTML"),
+    "a type in bytes that are no text": ("plain.example/bytes", "not HTML"),
     "an empty page": ("plain.example/empty", "empty page"),
     "not found": ("plain.example/missing", "not found"),
     "forbidden": ("plain.example/forbidden", "forbidden"),
@@ -246,6 +248,7 @@ def build(web: "Web", tmp_path: Path) -> None:
         {
             "/data.json": web.answer(b"{}", kind="application/json"),
             "/untyped": web.answer(b"<html>", kind=""),
+            "/bytes": b"HTTP/1.1 200 \xff\xfe\r\nContent-Type: \xff\xfe\x80\r\nContent-Length: 0\r\n\r\n",
             "/empty": web.answer(b" \n", kind=html),
             "/forbidden": web.answer(b"no", status="403 Forbidden"),
             "/partial": web.answer(b"<html>", status="206 Partial Content"),
@@ -324,6 +327,44 @@ def test_private_addresses_are_never_connected_to(web: "Web", rows: dict[str, di
     assert rows
     assert not web.asked("rebind.example", "/")
     assert not web.asked("intranet.example") and not web.asked("mixed.example")
+
+
+def test_mutilated_answers_never_stop_the_crawl(web: "Web", tmp_path: Path) -> None:
+    chance = random.Random(0)
+    answers = [
+        web.page("text", "X-Robots-Tag: noai", "Set-Cookie: a=b", "Content-Encoding: identity"),
+        web.redirect("http://mutant.example/0?x=\xe9#y"),
+        web.answer(gzip.compress(b"<p>text</p>"), "Content-Encoding: gzip", "Retry-After: 0"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/html\r\n\r\n"
+        b"3\r\n<p>\r\n0\r\n\r\n",
+    ]
+    mutants = [_mutilated(chance.choice(answers), chance) for _ in range(300)]
+
+    def handler(answer: bytes) -> Any:
+        async def send_and_close(asked: "Asked", writer: asyncio.StreamWriter) -> None:
+            writer.write(answer)
+
+        return send_and_close
+
+    # Fifty to a host, whose robots.txt is mutilated, too.
+    for number, mutant in enumerate(mutants):
+        web.site(f"mutant{number // 50}.example", {f"/{number}": handler(mutant)})
+        web.site(f"mutant{number // 50}.example", {"/robots.txt": handler(mutants[number // 50])})
+    links = [web.url(f"mutant{number // 50}.example", f"/{number}") for number in range(len(mutants))]
+    rows = web.crawl(links, tmp_path, deadline_s=0.3, max_redirects=2)
+    assert list(rows) == sorted(links)
+    assert len({row["reason"] for row in rows.values()}) > 5
+
+
+def _mutilated(answer: bytes, chance: random.Random) -> bytes:
+    mutant = bytearray(answer)
+    for _ in range(chance.randrange(1, 6)):
+        position = chance.randrange(len(mutant))
+        if chance.random() < 0.5:
+            mutant[position] = chance.randrange(256)
+        else:
+            mutant[position : position + chance.randrange(4)] = chance.randbytes(chance.randrange(4))
+    return bytes(mutant)
 
 
 @pytest.mark.parametrize(
