@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.corpus import SPLITS, parquet_files
-from pipeline.stages import Source
+from pipeline.stages import Counts, Source
 
 DOCUMENTS_PER_BATCH = 1024
 
@@ -21,6 +21,29 @@ class Batch:
     rows: int  # read, those without a text included
     ids: Sequence[bytes]
     texts: Sequence[bytes]
+
+
+@dataclass
+class Tally:
+    """What a task has read so far."""
+
+    rows: int = 0
+    documents: int = 0
+    characters: int = 0
+    bytes: int = 0  # of the texts in UTF-8
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch."""
+        self.rows += batch.rows
+        self.documents += len(batch.texts)
+        self.characters += sum(len(text.decode()) for text in batch.texts)
+        self.bytes += sum(map(len, batch.texts))
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the documents: those without a text are dropped."""
+        empty = self.rows - self.documents
+        return Counts(self.rows, self.documents, {"no text": empty} if empty else {})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.stages import Counts, Task
-from tokenizer.documents import read_documents
+from tokenizer.documents import Tally, read_documents
 from tokenizer.vocabulary import Vocabulary, parse_vocabulary
 
 CACHE_TEXT_BYTES: Final = 256 * 2**20
@@ -44,12 +44,10 @@ class Encoder:
 def measure_file(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), only to count tokens."""
     encoder = Encoder(parse_vocabulary(storage.read_text(task.inputs[1])))
-    rows = documents = tokens = size_bytes = 0
+    tally, tokens = Tally(), 0
     for batch in read_documents(task.inputs[0]):
-        rows += batch.rows
-        documents += len(batch.texts)
+        tally.add(batch)
         tokens += sum(len(encoder.encode(text)) for text in batch.texts)
-        size_bytes += sum(map(len, batch.texts))
         task.progress(batch.rows)
-    task.notes.update(tokens=tokens, bytes=size_bytes)
-    return Counts(rows, documents, {"no text": rows - documents} if rows > documents else {})
+    task.notes.update(tokens=tokens, bytes=tally.bytes)
+    return tally.counts

@@ -18,7 +18,7 @@ import xxhash
 
 from pipeline import storage
 from pipeline.stages import Counts, Task
-from tokenizer.documents import read_documents
+from tokenizer.documents import Tally, read_documents
 
 SEPARATOR = b"\xff"  # occurs in no UTF-8, so no document can hold it
 COUNTS = pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
@@ -73,25 +73,22 @@ class WordCounts:
 
 def count_file(task: Task) -> Counts:
     """Stage: count one corpus file, into one table per bucket of words."""
-    counts, digest, pending = WordCounts(), xxhash.xxh3_128(), list[bytes]()
-    rows = documents = characters = size_bytes = counted_bytes = 0
+    counts, digest, tally = WordCounts(), xxhash.xxh3_128(), Tally()
+    pending, pending_from = list[bytes](), 0
     for batch in read_documents(task.inputs[0]):
-        pending += batch.texts
+        tally.add(batch)
         for text in batch.texts:
             digest.update(text + SEPARATOR)
-            characters += len(text.decode())
-            size_bytes += len(text)
-        if size_bytes - counted_bytes > TEXT_BYTES_AT_ONCE:
+        pending += batch.texts
+        if tally.bytes - pending_from > TEXT_BYTES_AT_ONCE:
             counts.add(count_words(pending))
-            pending, counted_bytes = [], size_bytes
-        rows += batch.rows
-        documents += len(batch.texts)
+            pending, pending_from = [], tally.bytes
         task.progress(batch.rows)
     counts.add(count_words(pending))
     for bucket, table in enumerate(_scatter(counts.total(), task.options.buckets)):
         pq.write_table(table, task.folder / bucket_file(bucket), compression="zstd")
-    task.notes.update(characters=characters, bytes=size_bytes, text_digest=digest.hexdigest())
-    return Counts(rows, documents, {"no text": rows - documents} if rows > documents else {})
+    task.notes.update(characters=tally.characters, bytes=tally.bytes, text_digest=digest.hexdigest())
+    return tally.counts
 
 
 def add_up_bucket(task: Task) -> Counts:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.stages import Counts, Task
-from tokenizer.documents import read_documents
+from tokenizer.documents import Tally, read_documents
 from tokenizer.encoder import Encoder
 from tokenizer.shards import Tokens, write_shard
 from tokenizer.vocabulary import parse_vocabulary
@@ -43,20 +43,17 @@ def encode_file(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), a piece for each shard."""
     vocabulary = parse_vocabulary(storage.read_text(task.inputs[1]))
     encoder = Encoder(vocabulary)
-    rows = documents = tokens = characters = size_bytes = 0
+    tally, tokens = Tally(), 0
     with _Pieces(task.folder, task.options.shards) as pieces:
         for batch in read_documents(task.inputs[0]):
+            tally.add(batch)
             encoded = [encoder.encode(text) for text in batch.texts]
             places = [place(document_id, task.options.seed) for document_id in batch.ids]
             pieces.write(places, _documents(encoded, vocabulary.end_of_text))
-            rows += batch.rows
-            documents += len(batch.texts)
             tokens += sum(map(len, encoded)) + len(encoded)
-            characters += sum(len(text.decode()) for text in batch.texts)
-            size_bytes += sum(map(len, batch.texts))
             task.progress(batch.rows)
-    task.notes.update(tokens=tokens, characters=characters, bytes=size_bytes)
-    return Counts(rows, documents, {"no text": rows - documents} if rows > documents else {})
+    task.notes.update(tokens=tokens, characters=tally.characters, bytes=tally.bytes)
+    return tally.counts
 
 
 def gather_shard(task: Task) -> Counts:
