@@ -39,6 +39,7 @@ __all__ = ["CrawlCounts", "CrawlOptions", "crawl"]
 
 VERSION = "0.1"
 TICK_S = 1.0
+READ_AT_ONCE = 1_000  # links, before the requests under way are looked after again
 Refusal = Callable[[str], str | None]
 """Given an address, says why a page there is not wanted ("wikipedia"), or None if it is."""
 
@@ -146,7 +147,7 @@ class _Crawler:
         self._segments = segments
         self._on_progress = on_progress
         self._frontier: Frontier[Visit] = Frontier(options.max_domains)
-        self._policies = Policies()
+        self._policies = Policies(2 * options.max_domains)
         self._robots: dict[str, robots.Robots] = {}  # of origins whose tdmrep.json is still to come
         self._parked: dict[str, list[Visit]] = {}  # by origin, until its policy is known
         self._open_links = 0
@@ -174,11 +175,12 @@ class _Crawler:
         self._on_progress(self.counts)
 
     def _read_ahead(self, links: Iterator[str], finished: Finished) -> bool:
-        """Queue links up to the number kept in memory; say whether any are open."""
-        while self._open_links < self._options.max_queued_links:
+        """Queue some links, up to the number kept in memory; say whether there is work left."""
+        limit = min(self._options.max_queued_links, self._open_links + READ_AT_ONCE)
+        while self._open_links < limit:
             link = next(links, None)
             if link is None:
-                break
+                return self._open_links > 0
             self.counts.links += 1
             if link in finished:
                 self.counts.reused += 1
@@ -191,7 +193,7 @@ class _Crawler:
             else:
                 visit.target = target
                 self._frontier.push(target.domain, visit)
-        return self._open_links > 0
+        return True
 
     async def _wait(self, until: float) -> None:
         """Wait for a turn to end, for the next domain to be ready or for the next tick."""
@@ -222,7 +224,7 @@ class _Crawler:
         if refusal is not None:
             self._settle(visit, Failure(refusal))
             return 0.0
-        if visit.purpose is Purpose.PAGE and self._must_know_policy(visit.target.origin):
+        if visit.purpose is Purpose.PAGE and self._must_know_policy(visit):
             self._park(visit)
             return 0.0
         keep_alive = self._frontier.has_more(domain) or visit.purpose is not Purpose.PAGE
@@ -303,9 +305,11 @@ class _Crawler:
 
     # --- what an origin lets us do ---
 
-    def _must_know_policy(self, origin: str) -> bool:
+    def _must_know_policy(self, visit: Visit) -> bool:
+        """Say whether its origin is to be asked first; what waited for the answer once never waits again."""
         asks = self._options.respect_robots or self._options.respect_opt_outs
-        return asks and self._policies.get(origin, self._clock()) is None
+        known = self._policies.get(visit.target.origin, self._clock()) is not None
+        return asks and not known and visit.cleared_by != visit.target.origin
 
     def _park(self, visit: Visit) -> None:
         """Keep a page's visit until its origin's policy is known, for which the first one asks."""
@@ -349,6 +353,7 @@ class _Crawler:
             if refusal is not None:
                 self._settle(visit, Failure(refusal))
             else:
+                visit.cleared_by = origin
                 self._frontier.push(visit.target.domain, visit, first=True)
 
     # --- the end of a visit ---

@@ -101,7 +101,7 @@ class Client:
             ),
             headers={
                 "User-Agent": user_agent,
-                "Accept": "text/html,application/xhtml+xml;q=0.9",
+                "Accept": "text/html,application/xhtml+xml,*/*;q=0.1",  # the last for robots.txt
                 "Accept-Language": "en",
                 "Accept-Encoding": "gzip, deflate",
             },

@@ -7,8 +7,8 @@ from pipeline.gather.optout import NO_TDM_RULES, TdmRules
 from pipeline.gather.robots import ALLOW_ALL, MAX_AGE_S, Robots
 from pipeline.records import Drop
 
-# robots.txt files take about twelve times their size once parsed: 100 MB in all.
-MAX_KEPT_BYTES = 8 * 1024 * 1024
+# robots.txt files take about twelve times their size once parsed: 200 MB in all.
+MAX_KEPT_BYTES = 16 * 1024 * 1024
 ENTRY_BYTES = 512
 
 
@@ -47,7 +47,8 @@ class Policy:
 class Policies:
     """The policies of the origins asked lately; those not needed for longest go when room runs out."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_origins: int) -> None:
+        self._max_origins = max_origins
         self._kept: OrderedDict[str, Policy] = OrderedDict()
         self._bytes = 0
 
@@ -64,8 +65,11 @@ class Policies:
         self._forget(origin)
         self._kept[origin] = policy
         self._bytes += _size_bytes(policy)
-        while self._bytes > MAX_KEPT_BYTES and len(self._kept) > 1:
+        while len(self._kept) > 1 and self._is_full():
             self._forget(next(iter(self._kept)))
+
+    def _is_full(self) -> bool:
+        return self._bytes > MAX_KEPT_BYTES or len(self._kept) > self._max_origins
 
     def _forget(self, origin: str) -> None:
         policy = self._kept.pop(origin, None)

@@ -40,6 +40,7 @@ class Visit:
     target: Target
     hops: tuple[str, ...] = ()  # every address after the first
     redirects: tuple[Response, ...] = ()
+    cleared_by: str = ""  # the origin whose policy let it go on
     retries: int = 0
     spent_s: float = 0.0
     started_at: float = 0.0
