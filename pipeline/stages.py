@@ -22,6 +22,7 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,6 @@ import xxhash
 from tqdm import tqdm
 
 from pipeline import storage
-
-LOCAL_OBJECT_STORE_BYTES = 128 * 2**20  # tasks exchange paths, so a small store will do
 
 
 class StageError(ValueError):
@@ -68,7 +67,7 @@ class Source:
     @staticmethod
     def of(address: str) -> "Source":
         """A file that no stage made, such as a dump."""
-        return Source(address, storage.fingerprint(address))
+        return Source(storage.absolute(address), storage.fingerprint(address))
 
 
 @dataclass(frozen=True)
@@ -140,23 +139,13 @@ class StageOutput:
 
 
 def connect() -> None:
-    """Join the Ray cluster that is there (`RAY_ADDRESS`, `ray start`, `ray submit`), or start a local one."""
+    """Join the Ray cluster that is meant (`RAY_ADDRESS`, or that of `ray start`), or start a local one."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about GPUs
     import ray
 
-    if ray.is_initialized():
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=LOCAL_OBJECT_STORE_BYTES,
-            **quiet,
-        )
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
 
 
 def run_stage(
@@ -174,8 +163,12 @@ def run_stage(
 
     Raises:
         StageError: a partition failed after Ray's retries. Whatever was committed stays.
+        ValueError: `workers` is less than 1.
     """
-    folder = storage.join(root, stage.name)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be 1 or more, not {workers}")
+    # Workers on other machines, or in other folders, know no relative paths.
+    folder = storage.join(storage.absolute(root), stage.name)
     jobs = {name: _Job(sources, _fingerprint(stage, sources)) for name, sources in inputs.items()}
     committed = {name: _committed(folder, name, job.fingerprint) for name, job in jobs.items()}
     todo = {name: jobs[name] for name, partition in committed.items() if partition is None}
@@ -204,7 +197,7 @@ def _run_jobs(
 
     # A lost worker is started again; so is a task whose disk or network failed it. A ValueError is not.
     remote = ray.remote(num_cpus=stage.cpus, max_retries=3, retry_exceptions=[OSError])(_run_job)
-    tally = ray.remote(num_cpus=0)(_Tally).remote()
+    tally = _tally(ray.get_runtime_context().get_job_id())
     window = workers or max(1, int(ray.cluster_resources().get("CPU", 1) / stage.cpus))
     waiting, running = deque(jobs), dict[Any, str]()
     committed, failures = dict[str, Partition](), dict[str, Exception]()
@@ -217,7 +210,7 @@ def _run_jobs(
                 name = waiting.popleft()
                 running[remote.remote(stage, name, jobs[name], folder, tally)] = name
             done, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
-            bar.set_postfix_str(f"{ray.get(tally.total.remote()):,} records")
+            bar.set_postfix_str(f"{ray.get(tally.total.remote(folder)):,} records")
             for reference in done:
                 name = running.pop(reference)
                 try:
@@ -225,7 +218,6 @@ def _run_jobs(
                     bar.update()
                 except Exception as error:  # whatever it died of is told below, with its name
                     failures[name] = error
-    ray.kill(tally)
     read = sum(partition.counts.read for partition in committed.values())
     told = f"{len(committed):>6,} partitions {read:>13,} records {time.monotonic() - started:>8.1f} s"
     print(f"{stage.name:<12} {told}{f' ({reused:,} were there)' if reused else ''}", file=sys.stderr)
@@ -238,16 +230,23 @@ def _run_jobs(
 
 
 class _Tally:
-    """A Ray actor that adds up the records that the running tasks have read."""
+    """A Ray actor that adds up the records that the tasks of each stage have read so far."""
 
     def __init__(self) -> None:
-        self.records = 0
+        self._records = Counter[str]()
 
-    def add(self, records: int) -> None:
-        self.records += records
+    def add(self, folder: str, records: int) -> None:
+        self._records[folder] += records
 
-    def total(self) -> int:
-        return self.records
+    def total(self, folder: str) -> int:
+        return self._records[folder]
+
+
+@cache
+def _tally(job_id: str) -> Any:  # one for each connection to Ray, since an actor is a process
+    import ray
+
+    return ray.remote(num_cpus=0)(_Tally).remote()
 
 
 def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dict[str, Any]:
@@ -260,7 +259,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
         nonlocal unsent, last_sent
         unsent += records
         if time.monotonic() - last_sent > 0.5:
-            tally.add.remote(unsent)
+            tally.add.remote(folder, unsent)
             unsent, last_sent = 0, time.monotonic()
 
     notes: dict[str, Any] = {}
@@ -275,7 +274,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
         storage.write_text(f"{address}.error.txt", traceback.format_exc())
         raise
     storage.remove(f"{address}.error.txt")
-    tally.add.remote(unsent)
+    tally.add.remote(folder, unsent)
     marker = {
         "fingerprint": job.fingerprint,
         "stage": stage.name,

@@ -52,6 +52,12 @@ def local_path(address: str) -> Path | None:
     return Path(path) if isinstance(filesystem, LocalFileSystem) else None
 
 
+def absolute(address: str) -> str:
+    """Return an address that means the same from every folder: a local path begins at the root."""
+    path = local_path(address)
+    return address if path is None else str(path.absolute())
+
+
 def open_read(address: str) -> IO[bytes]:
     """Open a file for reading, as bytes."""
     filesystem, path = locate(address)
@@ -86,7 +92,8 @@ def list_files(folder: str, suffix: str = "") -> list[str]:
 def find_files(source: str, accept: Callable[[str], bool]) -> list[str]:
     """Return the addresses of the files that a file, folder, glob or fsspec address names, sorted.
 
-    Of a folder, and the folders in it, those files count whose name `accept` takes; hidden ones do not.
+    Of a folder, and the folders in it, those files count whose name `accept` takes. Hidden ones must be
+    named in full.
     """
     filesystem, path = locate(source)
     if filesystem.isfile(path):
@@ -96,6 +103,7 @@ def find_files(source: str, accept: Callable[[str], bool]) -> list[str]:
         paths = [file for file, parts in within if accept(parts[-1]) and not any(p[0] == "." for p in parts)]
     else:
         paths = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
+        paths = [file for file in paths if not file.rsplit("/", 1)[-1].startswith(".")]
     is_local = local_path(source) is not None
     return sorted(path if is_local else filesystem.unstrip_protocol(path) for path in paths)
 
@@ -168,27 +176,36 @@ def publish(files: Mapping[str, str], texts: Mapping[str, str], folder: str) -> 
     they are copied there, the texts last.
     """
     if local_path(folder) is None:
-        filesystem, path = locate(folder)
         remove(folder)
         for name, address in files.items():
-            filesystem.copy(locate(address)[1], f"{path}/{name}")
+            place(address, join(folder, name))
         for name, text in texts.items():
             write_text(join(folder, name), text)
         return
     with new_folder(folder) as temporary:
         for name, address in files.items():
-            target = temporary / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _link_or_copy(Path(locate(address)[1]), target)
+            place(address, str(temporary / name))
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def place(source: str, target: str) -> None:
+    """Give a file a second place on the same store, at once; on a local disk it is one file of two names."""
+    source_path, target_path = local_path(source), local_path(target)
+    if source_path is None or target_path is None:
+        filesystem, path = locate(target)
+        filesystem.copy(locate(source)[1], path)
+        return
+    if target_path.exists() and target_path.samefile(source_path):
+        return
+    target_path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target_path.with_name(f".{target_path.name}.partial")
+    temporary.unlink(missing_ok=True)  # of a run that was killed here
     try:
-        target.hardlink_to(source)
-    except OSError:  # another disk, or one that knows no hard links
-        shutil.copyfile(source, target)
+        temporary.hardlink_to(source_path)
+    except OSError:  # another disk, or one that knows no second names
+        shutil.copyfile(source_path, temporary)
+    temporary.replace(target_path)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """Putting what the last stage made where the user looks for it, without ever a mixture of old and new."""
 
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -56,7 +54,7 @@ def publish(
         return False
     storage.remove(storage.join(folder, index))
     for name, file in files.items():
-        _place(file.address, storage.join(folder, name))
+        storage.place(file.address, storage.join(folder, name))
     for address in storage.list_files(folder):
         name = address.rsplit("/", 1)[-1]
         if stale and stale.fullmatch(name) and name not in files:
@@ -72,21 +70,3 @@ def _is_published(files: Mapping[str, Finished], folder: str, index: str, text: 
     filesystem, path = storage.locate(folder)
     places = {f"{path}/{name}": file.size_bytes for name, file in files.items()}
     return all(filesystem.exists(place) and filesystem.size(place) == size for place, size in places.items())
-
-
-def _place(source: str, target: str) -> None:
-    """Copy a file in one step; on a local disk as a second name for the same bytes."""
-    source_path, target_path = storage.local_path(source), storage.local_path(target)
-    if source_path is None or target_path is None:
-        filesystem, path = storage.locate(target)
-        filesystem.copy(storage.locate(source)[1], path)
-        return
-    if target_path.exists() and target_path.samefile(source_path):
-        return
-    temporary = target_path.with_name(f".{target_path.name}.partial")
-    temporary.unlink(missing_ok=True)  # of a run that was killed here
-    try:
-        os.link(source_path, temporary)
-    except OSError:  # a file system without second names
-        shutil.copyfile(source_path, temporary)
-    temporary.replace(target_path)

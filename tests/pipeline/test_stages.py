@@ -81,6 +81,14 @@ class TestOnRay:
         assert output.counts == Counts(4, 3, {"empty": 1})
         assert output.reused == 0
 
+    def test_relative_addresses_work_on_workers_in_other_folders(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("a.txt").write_text("one")
+        output = run_stage(STAGE, {"a": [Source.of("a.txt")]}, "out")
+        assert words(output) == ["one"]
+
     def test_second_run_does_no_work(self, tmp_path: Path) -> None:
         run(tmp_path, STAGE, {"a": "one", "b": "two"})
         output = run(tmp_path, STAGE, {"a": "one", "b": "two"})
@@ -181,6 +189,11 @@ def test_killed_run_leaves_no_half_partition_and_goes_on(tmp_path: Path) -> None
     assert "reused 2" in second.stdout
     assert sorted(path.name for path in folder.iterdir()) == ["0", "0.json", "1", "1.json", "2", "2.json"]
     assert sorted(path.name for path in (folder / "2").iterdir()) == ["half.txt", "other.txt"]
+
+
+def test_fewer_than_one_worker_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="workers must be 1 or more, not 0"):
+        run_stage(STAGE, {}, str(tmp_path), workers=0)
 
 
 def test_counts_that_do_not_add_up_are_refused() -> None:

@@ -61,6 +61,46 @@ def test_leftovers_of_a_killed_attempt_are_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_published_folder_holds_files_from_elsewhere_and_texts(root: str) -> None:
+    storage.write_text(storage.join(root, "stage", "x.txt"), "x")
+    for name in ("old.txt", "new.txt"):
+        storage.publish(
+            {f"sub/{name}": storage.join(root, "stage", "x.txt")},
+            {"told.txt": name},
+            storage.join(root, "out"),
+        )
+    assert storage.read_text(storage.join(root, "out", "sub", "new.txt")) == "x"
+    assert storage.read_text(storage.join(root, "out", "told.txt")) == "new.txt"
+    assert not storage.exists(storage.join(root, "out", "sub", "old.txt"))
+
+
+def test_files_are_found_by_file_folder_and_glob(root: str) -> None:
+    for name in ("a.warc", "b.txt", ".hidden.warc", "sub/c.warc"):
+        storage.write_text(storage.join(root, name), name)
+
+    def names(source: str) -> list[str]:
+        return [
+            address.rsplit("/", 1)[-1]
+            for address in storage.find_files(source, lambda n: n.endswith(".warc"))
+        ]
+
+    assert names(root) == ["a.warc", "c.warc"]
+    assert names(storage.join(root, "b.txt")) == ["b.txt"]
+    assert names(storage.join(root, "*.warc")) == ["a.warc"]
+    assert names(storage.join(root, "missing")) == []
+
+
+def test_second_run_in_the_same_folder_is_refused_while_the_first_lasts(tmp_path: Path) -> None:
+    with (
+        storage.locked(str(tmp_path)),
+        pytest.raises(ValueError, match="another run"),
+        storage.locked(str(tmp_path)),
+    ):
+        pass
+    with storage.locked(str(tmp_path)):
+        pass
+
+
 def test_fingerprint_changes_with_the_file(root: str) -> None:
     address = storage.join(root, "a.txt")
     storage.write_text(address, "one")
