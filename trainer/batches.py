@@ -43,7 +43,7 @@ class Shards:
         Raises:
             ValueError: a shard is missing, truncated, or not a shard.
         """
-        return TokenStream([_map_shard(path, tokens) for path, tokens in self.splits[split]])
+        return TokenStream([_map_shard(path, tokens) for path, tokens in self.splits.get(split, [])])
 
 
 def read_shards(address: str) -> Shards:

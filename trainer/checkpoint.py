@@ -88,10 +88,12 @@ def commit(folder: Path, state: State) -> None:
 
 
 def keep_newest(run: Path, count: int) -> None:
-    """Remove all complete checkpoints but the newest `count`; the marker goes first, then the rest."""
-    for folder in finished_checkpoints(run)[:-count]:
-        (folder / MARKER).unlink()
-        shutil.rmtree(folder)
+    """Keep the newest `count` complete checkpoints; what is older goes, complete or not, its marker first."""
+    oldest_kept = finished_checkpoints(run)[-count:][0]
+    for folder in sorted(run.glob("step_*")):
+        if folder < oldest_kept:
+            (folder / MARKER).unlink(missing_ok=True)
+            shutil.rmtree(folder)
 
 
 def read_state(folder: Path) -> State:

@@ -50,14 +50,22 @@ class Ranks:
         )
 
 
+def find_device(ranks: Ranks) -> torch.device:
+    """Return what this rank computes on: a GPU of its own if every rank here can have one, else the CPU."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus < ranks.local_size or os.environ.get("DS_ACCELERATOR") == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", ranks.local_rank)
+
+
 @contextmanager
-def joined(ranks: Ranks) -> Iterator[torch.device]:
-    """Meet the other ranks, give the device that this one computes on (its GPU, else the CPU), and part."""
-    device = torch.device("cuda", ranks.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
+    """Meet the other ranks, and part from them at the end."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
     elif "OMP_NUM_THREADS" not in os.environ:  # ranks on one machine share its cores
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.local_size))
+        torch.set_num_threads(max(1, _cores() // ranks.local_size))
+    os.environ["DS_ACCELERATOR"] = device.type
     # DeepSpeed reads these even where there is no launcher to set them.
     os.environ.setdefault("RANK", "0")
     os.environ.setdefault("WORLD_SIZE", "1")
@@ -73,7 +81,7 @@ def joined(ranks: Ranks) -> Iterator[torch.device]:
         )
         try:
             _deepspeed().init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
-            yield device
+            yield
         finally:
             torch.distributed.destroy_process_group()
 
@@ -99,6 +107,11 @@ def _meeting_place(ranks: Ranks) -> Iterator[Any]:
             file.unlink(missing_ok=True)
     else:
         yield None
+
+
+def _cores() -> int:
+    """Cores that this process may use (macOS does not tell)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _deepspeed() -> Any:

@@ -3,12 +3,13 @@
 import json
 import math
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -17,7 +18,7 @@ from trainer import checkpoint
 from trainer.batches import Tokens, TrainingData, ValidationData, read_shards
 from trainer.checkpoint import State
 from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
-from trainer.engine import Engine, Ranks, joined
+from trainer.engine import Engine, Ranks, find_device, joined
 from trainer.evaluation import validation_loss
 from trainer.metrics import MetricsFile, Progress, Record, settings_table
 from trainer.model import build
@@ -30,6 +31,7 @@ class Run:
 
     plan: TrainingPlan
     ranks: Ranks
+    device: torch.device
     output: Path
     identity: dict[str, Any]
     vocabulary_fingerprint: str
@@ -54,11 +56,12 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     if output is None:
         raise ValueError(f"--output {options.output}: checkpoints are written to a local disk")
     shards = read_shards(options.data)
+    device = find_device(ranks)
     plan = resolve(
         options,
         vocabulary=shards.vocabulary_size,
         world_size=ranks.size,
-        accelerator=torch.cuda.is_available(),
+        accelerator=device.type == "cuda",
     )
     identity = {**plan.mathematics(), "data": shards.fingerprint[:16]}
     checkpoint.check_same_run(output, identity)
@@ -80,6 +83,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     return Run(
         plan=plan,
         ranks=ranks,
+        device=device,
         output=output,
         identity=identity,
         vocabulary_fingerprint=shards.vocabulary_fingerprint,
@@ -91,6 +95,10 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
                 f"{len(train_tokens):,} tokens from {shards.folder}, for {epochs:.2f} epochs",
             ),
             ("validation", f"{validation.tokens:,} of {len(validation_tokens):,} tokens"),
+            (
+                "device",
+                f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'} for each rank",
+            ),
         ],
         resume=finished[-1] if finished else None,
     )
@@ -115,11 +123,11 @@ def train(run: Run) -> None:
         if run.ranks.rank == 0:
             print(f"nothing to do: {run.resume} is already the last step")
         return
-    with _stop_requests() as stop_requested, joined(run.ranks) as device:
+    with _stop_requests() as stop_requested, joined(run.ranks, run.device):
         model = build(
             run.plan.model, seed=run.plan.seed, activation_checkpointing=run.plan.activation_checkpointing
         )
-        engine = Engine(model, run.plan, run.ranks, device)
+        engine = Engine(model, run.plan, run.ranks, run.device)
         _Training(run, engine).go(stop_requested)
 
 
@@ -190,14 +198,11 @@ class _Training:
             steps=plan.steps,
         )
         # Dropout, too, depends on nothing but the step, so there is no generator to save.
-        torch.manual_seed(plan.seed << 40 | self._step * plan.world_size + self._engine.rank)
+        torch.manual_seed((plan.seed << 40 | self._step * plan.world_size + self._engine.rank) % 2**63)
         result = self._engine.step(self._micro_batches(), learning_rate=rate, stop=stop)
         self._step += 1
         if not math.isfinite(result.loss):
-            raise ValueError(
-                f"the loss of step {self._step} is {result.loss}: try a smaller --learning-rate; finished "
-                f"checkpoints stay in {self._run.output}"
-            )
+            self._give_up(result.loss)
         seconds = time.perf_counter() - started
         self._seconds += seconds
         record = {
@@ -213,6 +218,15 @@ class _Training:
             self._metrics.append(record)
         progress.step(record)
         return result.stop
+
+    def _give_up(self, loss: float) -> NoReturn:
+        """End the run. Every rank comes here with the same loss, and one voice is enough."""
+        if not self._leads:
+            sys.exit(0)
+        raise ValueError(
+            f"the loss of step {self._step} is {loss}: try a smaller --learning-rate; finished checkpoints "
+            f"stay in {self._run.output}"
+        )
 
     def _micro_batches(self) -> Iterator[tuple[Tokens, Tokens]]:
         """Yield this rank's share of the step's sequences: of each round over the ranks, its own part."""

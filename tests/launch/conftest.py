@@ -35,8 +35,8 @@ runpy.run_path(arguments[0], run_name="__main__")
 """
 
 OPTIONS = """
---size nano --steps 8 --global-batch-tokens 1024 --learning-rate 4e-3 --warmup-steps 2
---checkpoint-every 2 --keep-checkpoints 9 --evaluate-every 4 --evaluation-tokens 1000
+--size nano --steps 6 --global-batch-tokens 1024 --learning-rate 4e-3 --warmup-steps 2
+--checkpoint-every 2 --keep-checkpoints 9 --evaluate-every 3 --evaluation-tokens 1000
 """
 
 

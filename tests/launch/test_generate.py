@@ -6,6 +6,9 @@ from launch import generate
 from launch.generate import GenerateOptions
 from trainer.config import Sampling
 
+# The first test waits for runs that later ones share.
+pytestmark = pytest.mark.timeout(300)
+
 
 def test_the_command_goes_on_from_a_prompt_and_repeats_itself_by_seed(launcher, model, capsys):
     options = f"--model {model} --prompt The --tokens 20 --seed 3 --top-k 40".split()

@@ -74,13 +74,15 @@ def test_beginning_again_removes_what_an_interrupted_attempt_left(tmp_path):
     assert not list(folder.iterdir())
 
 
-def test_the_newest_are_kept_and_unfinished_ones_left_alone(tmp_path):
-    folders = [save(tmp_path, step) for step in (1, 2, 3)]
-    begin(folder_of_step(tmp_path, 4))
+def test_the_newest_are_kept_and_what_is_older_goes_finished_or_not(tmp_path):
+    folders = [save(tmp_path, step) for step in (10, 20, 30)]
+    for step in (5, 40):
+        begin(folder_of_step(tmp_path, step))
     keep_newest(tmp_path, 2)
+    left = sorted(path for path in tmp_path.iterdir() if path.is_dir())
+    assert left == [*folders[1:], folder_of_step(tmp_path, 40)]
+    keep_newest(tmp_path, 5)
     assert finished_checkpoints(tmp_path) == folders[1:]
-    assert folder_of_step(tmp_path, 4).exists()
-    assert not folders[0].exists()
 
 
 @pytest.mark.parametrize("path", ["", "nowhere"])
