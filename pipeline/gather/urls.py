@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-import can_ada
+import ada_url
 from publicsuffixlist import PublicSuffixList
 
 from pipeline.gather.tracking import is_tracking, without_passages
@@ -63,27 +63,49 @@ def parse(address: str, refuse_host: Callable[[str], Drop | None] | None = None)
     `refuse_host` is asked about the canonical host before the costly rest, and its answer returned
     with the address. Never raises. The reasons: "invalid address", "not http", "address too long".
     """
-    try:
-        parsed = can_ada.parse(address)
-    except (ValueError, TypeError):  # TypeError: half of a surrogate pair, which UTF-8 cannot hold
-        return Drop("invalid address", printable(address))
-    scheme = parsed.protocol[:-1]
-    if scheme not in ("http", "https"):
-        return Drop("not http", printable(address))
-    host = canonical_host(parsed.hostname)
+    parts = _parts(address)
+    if isinstance(parts, Drop):
+        return parts
+    scheme, raw_host, port, raw_path, raw_query = parts
+    host = canonical_host(raw_host)
     if host is None:
         return Drop("invalid address", printable(address), "DNS can hold no such name")
     if refuse_host is not None and (refused := refuse_host(host)) is not None:
         return Drop(refused.reason, printable(address), refused.detail)
-    path = _with_normal_escapes(parsed.pathname)
-    query = _with_normal_escapes(parsed.search[1:])
-    found = Address(scheme, host, parsed.port, path, query and _canonical_query(query, host))
+    path = _with_normal_escapes(raw_path)
+    query = _canonical_query(_with_normal_escapes(raw_query), host) if raw_query else ""
+    found = Address(scheme, host, port, path, query)
     bare_path = without_passages(path, host)
     if bare_path != path:  # what is left may have dot segments that were none before
         return parse(found._replace(path=bare_path).url)
     if len(path) + len(query) > LONGEST_ADDRESS - 300 and len(found.url) > LONGEST_ADDRESS:
         return Drop("address too long", printable(address), f"over {LONGEST_ADDRESS:,} characters")
     return found
+
+
+# What Ada would return as it is, but for the fragment: most addresses. A bare word of lower-case
+# letters last makes the host a name and no number.
+_PLAIN = re.compile(
+    r"(https?)://((?:[a-z0-9-]+\.)+[a-z]{2,})"
+    r"(/[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*)(?:\?([A-Za-z0-9\-._~!$&()*+,;=:@/?%]*))?(?:#[!-~]*)?\Z"
+)
+
+
+def _parts(address: str) -> tuple[str, str, str, str, str] | Drop:
+    """Return scheme, host, port, path and query of an http address, as Ada sees them."""
+    plain = _PLAIN.match(address)
+    if plain is not None:
+        scheme, host, path, query = plain.groups("")
+        if "xn--" not in host and "/." not in path and "/%2" not in path:  # no IDNA, no dot segments
+            return scheme, host, "", path, query
+    try:
+        parsed = ada_url.URL(address)
+    except ValueError:  # also for half of a surrogate pair, which UTF-8 cannot hold
+        return Drop("invalid address", printable(address))
+    scheme = parsed.protocol.removesuffix(":")
+    if scheme not in ("http", "https"):
+        return Drop("not http", printable(address))
+    return scheme, parsed.hostname, parsed.port, parsed.pathname, parsed.search.removeprefix("?")
 
 
 def canonical(address: str) -> str | Drop:

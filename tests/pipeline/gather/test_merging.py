@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gather.links import CANDIDATES, Candidate
@@ -95,6 +95,7 @@ candidates = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(candidates, st.randoms(use_true_random=False))
 def test_links_do_not_depend_on_order_or_on_how_often_a_dump_is_given(
     rows: list[Candidate], chance: random.Random
@@ -104,6 +105,7 @@ def test_links_do_not_depend_on_order_or_on_how_often_a_dump_is_given(
     assert merged(*again).links.equals(merged(*rows).links)
 
 
+@settings(deadline=None)
 @given(candidates)
 def test_every_candidate_is_a_link_or_a_drop(rows: list[Candidate]) -> None:
     result = merged(*rows)
@@ -111,6 +113,7 @@ def test_every_candidate_is_a_link_or_a_drop(rows: list[Candidate]) -> None:
     result.links.validate(full=True)
 
 
+@settings(deadline=None)
 @given(candidates)
 def test_merging_agrees_with_a_plain_loop(rows: list[Candidate]) -> None:
     by_key: dict[str, list[Candidate]] = {}
