@@ -9,6 +9,7 @@ import asyncio
 import resource
 import ssl
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ __all__ = ["CrawlCounts", "CrawlOptions", "crawl"]
 
 VERSION = "0.1"
 TICK_S = 1.0
+LOOKUPS_AT_ONCE = 128
 READ_AT_ONCE = 1_000  # links, before the requests under way are looked after again
 Refusal = Callable[[str], str | None]
 """Given an address, says why a page there is not wanted ("wikipedia"), or None if it is."""
@@ -118,6 +120,8 @@ async def _crawl(
         tls=tls,
     )
     finished = Finished(folder, options.fingerprint())
+    # Where aiodns is not installed, aiohttp looks names up in the loop's threads: by default a handful.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS_AT_ONCE))
     async with client:
         crawler = _Crawler(options, refusal, client, segments, on_progress)
         try:

@@ -67,7 +67,7 @@ def robots_directives(value: str) -> set[str]:
 # No "<" inside keeps the search linear, whatever the page.
 _META = re.compile(rb"<meta\s([^<>]{1,2048})>")
 _ATTRIBUTE = re.compile(r"""([a-z-]{1,40})\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
-_META_NAMES = ("robots", PRODUCT, "tdm-reservation")
+_META_NAMES = (b"robots", PRODUCT.encode(), b"tdm-reservation")
 _HEAD_BYTES = 512 * 1024
 
 
@@ -77,7 +77,7 @@ def meta_opt_out(body: bytes) -> OptOut | None:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         head = head.decode("utf-16", errors="replace").encode()
     lowered = head.lower()
-    if not any(name.encode() in lowered for name in _META_NAMES):
+    if not any(name in lowered for name in _META_NAMES):
         return None  # nearly every page ends here
     directives: set[str] = set()
     reserved = False

@@ -4,7 +4,7 @@ import gzip
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gather.content_coding import CodingError, TooLargeError, decode
@@ -17,6 +17,7 @@ def bare_deflate(body: bytes) -> bytes:
 ENCODERS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000), st.lists(st.sampled_from(sorted(ENCODERS)), max_size=3))
 def test_decode_undoes_codings_in_reverse(body: bytes, codings: list[str]) -> None:
     encoded = body
@@ -25,6 +26,7 @@ def test_decode_undoes_codings_in_reverse(body: bytes, codings: list[str]) -> No
     assert decode(encoded, ", ".join(codings).upper(), 10_000) == body
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_bare_deflate_is_understood(body: bytes) -> None:
     assert decode(bare_deflate(body), "deflate", 10_000) == body

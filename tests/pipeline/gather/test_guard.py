@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gather.guard import (
@@ -74,6 +74,7 @@ def test_public_address_is_allowed(address: str) -> None:
     assert address_refusal(address) is None
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_no_address_is_allowed_that_the_standard_library_calls_private(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
@@ -83,6 +84,7 @@ def test_no_address_is_allowed_that_the_standard_library_calls_private(
         assert address_refusal(str(address)) is not None
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_no_ipv4_address_passes_inside_ipv6(address: ipaddress.IPv4Address) -> None:
     number = int(address)

@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gather.optout import header_opt_out, matches_pattern, meta_opt_out, parse_tdmrep
@@ -76,6 +76,7 @@ def test_hostile_pages_are_read_in_linear_time(unit: bytes) -> None:
     assert time.process_time() - started < 1.0
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_page_makes_the_search_raise(page: bytes) -> None:
     meta_opt_out(b"<meta name=robots " + page)
@@ -113,6 +114,7 @@ def test_tdmrep_that_is_none_reserves_nothing(body: bytes) -> None:
     assert parse_tdmrep(body).opt_out("https://site.example/") is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("ab*"), max_size=8), st.text("ab", max_size=10), st.booleans())
 def test_patterns_match_as_their_regular_expressions_do(parts: list[str], path: str, anchored: bool) -> None:
     import re

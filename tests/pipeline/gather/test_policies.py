@@ -51,6 +51,8 @@ def test_crawl_ends_even_where_no_policy_is_remembered(
     assert {url: row["reason"] for url, row in rows.items()} == {
         url: "robots.txt" if url.endswith("/2") else "" for url in links
     }
+    asked = [len(web.asked(f"squeezed{number}.example", "/robots.txt")) for number in range(20)]
+    assert max(asked) <= 3  # once a page, not once a turn
 
 
 def test_policy_tells_whether_and_how_soon_a_page_may_be_asked_for() -> None:

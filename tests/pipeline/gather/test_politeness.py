@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gather.politeness import Frontier
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.pipeline.gather.conftest import Asked, Web
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 5)), max_size=60),
     st.integers(1, 4),
