@@ -8,6 +8,7 @@ says where it stood, and the reading goes on.
 import io
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -23,8 +24,6 @@ Submission = dict[str, Any]
 
 LINE_LIMIT_BYTES = 16 * 2**20
 """Reddit's own limit for a text post is 40,000 characters; no honest line comes near 16 MiB."""
-
-OVER_LONG = b""  # no line is empty: each has its end
 
 _DUMP_ENDINGS = (*COMPRESSED_ENDINGS, ".json", ".jsonl", ".ndjson")
 
@@ -80,43 +79,50 @@ def read_submissions(address: str, line_limit_bytes: int = LINE_LIMIT_BYTES) -> 
         ValueError: no file system serves such an address.
     """
     with storage.open_read(address) as file:
-        yield from _items(_lines(decompress(file, address), line_limit_bytes), address)
+        yield from _items(_Pieces(decompress(file, address)), address, line_limit_bytes)
 
 
-def _items(lines: Iterator[bytes], address: str) -> Iterator[Submission | Drop]:
+def _items(pieces: "_Pieces", address: str, line_limit_bytes: int) -> Iterator[Submission | Drop]:
+    reader = io.BufferedReader(pieces, STEP_BYTES)
     number = 0
-    try:
-        for number, line in enumerate(lines, start=1):
-            try:
-                item = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                item = _second_reading(line, error, address, number)
-            if type(item) is dict or type(item) is Drop:
-                yield item
-            elif not line.isspace():
-                yield Drop("broken JSON line", address, f"line {number:,}: not an object")
-    except DamagedFileError as damage:
-        yield Drop("damaged file", address, f"after line {number:,}: {damage}")
-        return
-    if number == 0:
+    for number, line in enumerate(iter(partial(reader.readline, line_limit_bytes + 1), b""), start=1):
+        if len(line) > line_limit_bytes and not line.endswith(b"\n"):
+            _skip_line(reader)
+            yield Drop("over-long line", address, f"line {number:,}: over {line_limit_bytes:,} bytes")
+            continue
+        try:
+            item = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            is_cut = pieces.damage is not None and not line.endswith(b"\n")
+            if is_cut or line.isspace():
+                continue
+            item = _loads_leniently(line, Drop("broken JSON line", address, f"line {number:,}: {error}"))
+        if type(item) is dict or type(item) is Drop:
+            yield item
+        else:
+            yield Drop("broken JSON line", address, f"line {number:,}: not an object")
+    if pieces.damage is not None:
+        yield Drop("damaged file", address, f"near line {number:,}: {pieces.damage}")
+    elif number == 0:
         yield Drop("empty file", address)
 
 
-def _second_reading(line: bytes, error: Exception, address: str, number: int) -> Any:
-    """Parse what `orjson` refuses but dumps have: blank lines, a byte-order mark, halves of surrogate pairs.
+def _skip_line(reader: "io.BufferedReader[_Pieces]") -> None:
+    while (piece := reader.readline(STEP_BYTES)) and not piece.endswith(b"\n"):
+        pass
+
+
+def _loads_leniently(line: bytes, broken: Drop) -> Any:
+    """Parse what `orjson` refuses but dumps have (byte-order marks, half surrogate pairs), or give `broken`.
 
     JSON's grammar allows `\\ud83d` without its other half (RFC 8259, section 8.2), and titles that
     were cut at so many characters end with one. It becomes U+FFFD, as in a browser.
     """
-    if line.isspace():
-        return None
-    if line == OVER_LONG:
-        return Drop("over-long line", address, f"line {number:,}")
     try:
         text = json.dumps(json.loads(line.decode("utf-8-sig")), ensure_ascii=False)
         return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     except (ValueError, RecursionError):
-        return Drop("broken JSON line", address, f"line {number:,}: {error}")
+        return broken
 
 
 class _Pieces(io.RawIOBase):
@@ -145,18 +151,3 @@ class _Pieces(io.RawIOBase):
         except DamagedFileError as damage:
             self.damage = damage
             return b""
-
-
-def _lines(pieces: Iterator[bytes], limit_bytes: int) -> Iterator[bytes]:
-    """Cut a stream into its lines; `OVER_LONG` stands for one over the limit, which is never held whole."""
-    stream = _Pieces(pieces)
-    readline = io.BufferedReader(stream, STEP_BYTES).readline
-    while line := readline(limit_bytes + 1):
-        if len(line) > limit_bytes and not line.endswith(b"\n"):
-            while line and not line.endswith(b"\n"):
-                line = readline(STEP_BYTES)
-            yield OVER_LONG
-        elif stream.damage is None or line.endswith((b"\n", b"}")):  # else the damage cut it
-            yield line
-    if stream.damage is not None:
-        raise stream.damage

@@ -64,9 +64,9 @@ def test_a_line_over_the_limit_is_dropped_without_being_held(tmp_path: Path) -> 
     tracemalloc.stop()
     assert items == [
         {"id": "a"},
-        Drop("over-long line", str(file), "line 2"),
+        Drop("over-long line", str(file), "line 2: over 1,000,000 bytes"),
         {"id": "b"},
-        Drop("over-long line", str(file), "line 4"),
+        Drop("over-long line", str(file), "line 4: over 1,000,000 bytes"),
     ]
     assert peak_bytes < 8_000_000
 
@@ -79,7 +79,7 @@ def test_a_cut_file_keeps_what_comes_before_and_names_the_damage(tmp_path: Path)
     *kept, damage = read_submissions(str(file))
     assert isinstance(damage, Drop)
     assert (damage.reason, damage.url) == ("damaged file", str(file))
-    assert damage.detail.startswith(f"after line {len(kept):,}: ")
+    assert damage.detail.startswith((f"near line {len(kept):,}: ", f"near line {len(kept) + 1:,}: "))
     assert [submission["id"] for submission in kept if isinstance(submission, dict)] == [
         str(n) for n in range(len(kept))
     ]
