@@ -125,7 +125,8 @@ def link_of(submission: Submission, rules: LinkRules) -> Candidate | Drop:
     for Reddit's own galleries and films), "Reddit", "no score", those of `urls.parse`, "private
     address", and those of the blocklist.
     """
-    post = _original_post(submission)
+    parents = submission.get("crosspost_parent_list")
+    post = _original_post(submission, parents) if parents else submission
     address = _text(post.get("url_overridden_by_dest")) or _text(post.get("url"))
     reason = _refusal_of_post(submission, post, rules)
     if reason is None and not address:
@@ -156,10 +157,9 @@ def link_of(submission: Submission, rules: LinkRules) -> Candidate | Drop:
     )
 
 
-def _original_post(submission: Submission) -> Submission:
+def _original_post(submission: Submission, parents: object) -> Submission:
     """Return the post that a crosspost repeats: it has the outbound address in every year's layout."""
-    parents = submission.get("crosspost_parent_list")
-    if isinstance(parents, list) and parents and isinstance(parents[0], dict):
+    if isinstance(parents, list) and isinstance(parents[0], dict):
         return parents[0]
     return submission
 
@@ -181,7 +181,7 @@ def _refusal_of_post(submission: Submission, post: Submission, rules: LinkRules)
 
 
 def _yes(value: object) -> bool:
-    return value is True or (bool(value) and str(value).lower() in ("true", "1"))
+    return bool(value) and (value is True or str(value).lower() in ("true", "1"))
 
 
 def _text(value: object) -> str:
