@@ -23,7 +23,9 @@ class Asked:
     path: str
     headers: dict[str, str]
     started: float
-    ended: float = float("inf")  # until its answer is written
+    ended: float = float(
+        "inf"
+    )  # right before the end of its answer is written: the client cannot know sooner
 
 
 @dataclass
@@ -107,14 +109,12 @@ class Web:
         asked = Asked(host, head[0].split(" ")[1], headers, time.monotonic())
         self.log.append(asked)
         answer = self.sites.get(host, {}).get(asked.path, self.answer(b"none", status="404 Not Found"))
-        try:
-            if isinstance(answer, bytes):
-                writer.write(answer)
-                await writer.drain()
-            else:
-                await answer(asked, writer)
-        finally:
+        if isinstance(answer, bytes):
             asked.ended = time.monotonic()
+            writer.write(answer)
+            await writer.drain()
+        else:
+            await answer(asked, writer)
         return isinstance(answer, bytes) and headers.get("Connection") != "close"
 
 
