@@ -1,6 +1,6 @@
 """Link extraction against a bare reading loop and a plain script, and its memory over ten times the links.
 
-    python tests/benchmarks/bench_links.py [--submissions 40000] [--rounds 5]
+    python tests/benchmarks/bench_links.py [--submissions 80000] [--rounds 5]
 
 Makes a dump of full-size submissions (about 3 kB each, in the layout and mix of 2023) from a seed.
 All three read the same bytes on one core, in turns, and the best of the rounds counts, in CPU seconds:
@@ -266,7 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--submissions", type=int, default=40_000, help="of the dump that is timed")
+    parser.add_argument("--submissions", type=int, default=80_000, help="of the dump that is timed")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--links", type=int, default=15_000, help="of the smaller dump for the memory")
     parser.add_argument("--memory-of", nargs=2, type=Path, help=argparse.SUPPRESS)
