@@ -15,7 +15,7 @@ import torch
 
 from pipeline.storage import local_path, write_text
 from trainer import checkpoint
-from trainer.batches import Tokens, TrainingData, ValidationData, read_shards
+from trainer.batches import Shards, Tokens, TrainingData, ValidationData, read_shards
 from trainer.checkpoint import State
 from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
 from trainer.engine import Engine, Ranks, find_device, joined
@@ -37,8 +37,18 @@ class Run:
     vocabulary_fingerprint: str
     training: TrainingData
     validation: ValidationData
-    data_table: list[tuple[str, str]]
     resume: Path | None  # the checkpoint to go on from
+
+    @property
+    def inputs_table(self) -> list[tuple[str, str]]:
+        """What the run reads and what it runs on, as rows of the table at its start."""
+        tokens = self.training.windows * self.plan.model.context
+        epochs = self.plan.steps * self.plan.tokens_per_step / tokens
+        return [
+            ("training data", f"{tokens:,} tokens from {self.plan.data}, for {epochs:.2f} epochs"),
+            ("validation", f"{self.validation.tokens:,} tokens"),
+            ("device", _device_name(self.device)),
+        ]
 
     @property
     def evaluates(self) -> bool:
@@ -65,21 +75,10 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     )
     identity = {**plan.mathematics(), "data": shards.fingerprint[:16]}
     checkpoint.check_same_run(output, identity)
-    train_tokens, validation_tokens = shards.open("train"), shards.open("validation")
-    context, vocabulary = plan.model.context, plan.model.vocabulary
-    training = TrainingData(train_tokens, context=context, vocabulary=vocabulary, seed=plan.seed)
-    if training.windows < plan.sequences_per_step:
-        raise ValueError(
-            f"{shards.folder} has too little to train on: {len(train_tokens):,} tokens, {training.windows:,} "
-            f"sequences of {context}, and one batch takes {plan.sequences_per_step:,}"
-        )
-    validation = ValidationData(
-        validation_tokens, context=context, vocabulary=vocabulary, most_tokens=plan.evaluation_tokens
-    )
+    training, validation = _open_data(shards, plan)
     finished = checkpoint.finished_checkpoints(output)
     if finished:
         _check_ranks(finished[-1], plan)
-    epochs = plan.steps * plan.sequences_per_step / training.windows
     return Run(
         plan=plan,
         ranks=ranks,
@@ -89,19 +88,30 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         vocabulary_fingerprint=shards.vocabulary_fingerprint,
         training=training,
         validation=validation,
-        data_table=[
-            (
-                "training data",
-                f"{len(train_tokens):,} tokens from {shards.folder}, for {epochs:.2f} epochs",
-            ),
-            ("validation", f"{validation.tokens:,} of {len(validation_tokens):,} tokens"),
-            (
-                "device",
-                f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'} for each rank",
-            ),
-        ],
         resume=finished[-1] if finished else None,
     )
+
+
+def _open_data(shards: Shards, plan: TrainingPlan) -> tuple[TrainingData, ValidationData]:
+    context, vocabulary = plan.model.context, plan.model.vocabulary
+    stream = shards.open("train")
+    training = TrainingData(stream, context=context, vocabulary=vocabulary, seed=plan.seed)
+    if training.windows < plan.sequences_per_step:
+        raise ValueError(
+            f"{shards.folder} has too little to train on: {len(stream):,} tokens, {training.windows:,} "
+            f"sequences of {context}, and one batch takes {plan.sequences_per_step:,}"
+        )
+    validation = ValidationData(
+        shards.open("validation"), context=context, vocabulary=vocabulary, most_tokens=plan.evaluation_tokens
+    )
+    return training, validation
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, one a rank"
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return "CPU" + (f" (the {gpus} GPUs here are fewer than the ranks, or not wanted)" if gpus else "")
 
 
 def _check_ranks(folder: Path, plan: TrainingPlan) -> None:
@@ -185,7 +195,7 @@ class _Training:
         write_text(str(self._run.output / "options.json"), json.dumps(options, indent=2))
         self._metrics.resume_after(self._step)
         self._evaluations = [record for record in self._metrics.read() if "validation_loss" in record]
-        print(settings_table(self._plan, data=self._run.data_table, resumed=self._step), flush=True)
+        print(settings_table(self._plan, inputs=self._run.inputs_table, resumed=self._step), flush=True)
 
     def _take_step(self, progress: Progress, *, stop: bool) -> bool:
         """Take one optimizer step and record it; return whether any rank was asked to stop."""

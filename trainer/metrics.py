@@ -13,14 +13,14 @@ from trainer.config import TrainingPlan
 Record = dict[str, Any]
 
 
-def settings_table(plan: TrainingPlan, *, data: list[tuple[str, str]], resumed: int) -> str:
+def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed: int) -> str:
     """Return every setting of a run, a line each, with the arithmetic of the batch."""
     model = plan.model
     rows = [
         ("model", f"GPT-2 {plan.size}: {model.layers} layers, {model.heads} heads, {model.width} wide"),
         ("parameters", f"{model.parameters:,}"),
         ("vocabulary", f"{model.vocabulary:,}, padded to {model.padded_vocabulary:,}"),
-        *data,
+        *inputs,
         ("steps", f"{plan.steps:,}" + (f", going on after step {resumed:,}" if resumed else "")),
         (
             "batch",
