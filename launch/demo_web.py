@@ -1,5 +1,6 @@
 """The embedded web of the demonstration: its pages, the server on loopback, and the dump that links to it."""
 
+import dataclasses
 import html
 import itertools
 import json
@@ -16,6 +17,7 @@ from typing import Any, Self
 from launch.demo_documentation import foreign_texts, texts
 
 SCORES = (1, 2, 3, 4, 5, 8, 13, 40, 200, 900)
+ROBOTS = "/robots.txt"
 HOSTS = 8  # loopback addresses to listen on, each a domain of its own to the crawler
 
 
@@ -28,6 +30,7 @@ class WebPage:
     status: int = 200
     content_type: str = "text/html; charset=utf-8"
     headers: Mapping[str, str] = field(default_factory=dict)
+    karma: int | None = None  # of its submission; drawn where none is given
 
 
 def build_pages(count: int) -> list[WebPage]:
@@ -42,7 +45,7 @@ def build_pages(count: int) -> list[WebPage]:
             more = f"Editor's note {number}: this article was first published on another page."
             pages.append(_page(f"/reprint/{number}", title, [*text, more], site="Reprints"))
     target = pages[0].path
-    pages += [
+    special = [
         _redirect("/moved", 301, "/moved-again"),
         _redirect("/moved-again", 302, target),
         _redirect("/round", 302, "/round"),
@@ -53,9 +56,10 @@ def build_pages(count: int) -> list[WebPage]:
         _page("/private/diary", *documents[1 % len(documents)]),
         _page("/no-training", *documents[2 % len(documents)], headers={"X-Robots-Tag": "noai"}),
         WebPage(path="/data", body=b'{"answer": 42}', content_type="application/json"),
-        WebPage(path="/robots.txt", body=b"User-agent: *\nDisallow: /private/\n", content_type="text/plain"),
+        WebPage(path=ROBOTS, body=b"User-agent: *\nDisallow: /private/\n", content_type="text/plain"),
     ]
-    return pages
+    # Each special case is to be seen, so none of them falls to low karma.
+    return pages + [dataclasses.replace(page, karma=50) for page in special]
 
 
 def _path(number: int, title: str) -> str:
@@ -162,11 +166,10 @@ def write_dump(path: Path, pages: Sequence[WebPage], addresses: Sequence[str]) -
     import zstandard
 
     chance = random.Random(20171231)
-    links = [
-        (f"http://{chance.choice(addresses)}{page.path}", chance.choice(SCORES if page.status == 200 else [50]))
-        for page in pages
-        if page.path != "/robots.txt"
-    ]
+    links = []
+    for page in (page for page in pages if page.path != ROBOTS):
+        karma = chance.choice(SCORES) if page.karma is None else page.karma
+        links.append((f"http://{chance.choice(addresses)}{page.path}", karma))
     web = [url for url, _ in links]
     links += [(f"{url}?utm_source=reddit&utm_medium=social", 7) for url in chance.sample(web, len(web) // 10)]
     links += [(f"{url}#comments", 2) for url in chance.sample(web, len(web) // 20)]

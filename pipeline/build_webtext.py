@@ -107,9 +107,9 @@ class Recipe:
             links = self.links_of_submissions()
         else:
             assert index is not None
-            self.tell(index, "pages in the archives")
+            self.tell(index, "pages with an address")
             links = self.run("links", gather.links_of_archives, _gathered([index], options.partitions))
-            self.tell(links, "addresses")
+            self.tell(links, "links")
         if options.only == "links":
             return
         if index is not None:
