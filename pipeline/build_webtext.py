@@ -83,7 +83,7 @@ class Recipe:
         """
         self.options = options
         self.dumps = _outside(options.output, find_dumps(options.submissions))
-        self.archives = _outside(options.output, _archives(options.warcs))
+        self.archives = _outside(options.output, storage.find_files(options.warcs, _is_archive, "WARC file"))
         if not self.dumps and not self.archives:
             raise ValueError("give --submissions (Reddit dumps), --warcs (WARC files), or both")
         if options.only == "links" and self.archives:
@@ -235,17 +235,8 @@ def _joined(left: Inputs, right: Inputs) -> Inputs:
     return {name: [*sources, *right[name]] for name, sources in left.items()}
 
 
-def _archives(sources: Sequence[str]) -> list[str]:
-    """Return the addresses of the WARC files that files, folders, globs or fsspec addresses name."""
-    found: set[str] = set()
-    for source in sources:
-        addresses = storage.find_files(source, lambda name: name.endswith((".warc", ".warc.gz", ".warc.zst")))
-        if not addresses:
-            raise ValueError(
-                f"no WARC file at {source}: give a file, a folder of *.warc.gz, or a glob in quotes"
-            )
-        found.update(addresses)
-    return sorted(found)
+def _is_archive(name: str) -> bool:
+    return name.endswith((".warc", ".warc.gz", ".warc.zst"))
 
 
 def main(options: Options) -> None:

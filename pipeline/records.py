@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would triple the cost of making one: dumps bring forth a billion
 class Drop:
     """A record that goes no further: why, which address it had, and what exactly was wrong.
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -89,12 +89,25 @@ def list_files(folder: str, suffix: str = "") -> list[str]:
     return [join(folder, name) for name in names if name.endswith(suffix) and not name.startswith(".")]
 
 
-def find_files(source: str, accept: Callable[[str], bool]) -> list[str]:
-    """Return the addresses of the files that a file, folder, glob or fsspec address names, sorted.
+def find_files(sources: Iterable[str], accept: Callable[[str], bool], kind: str) -> list[str]:
+    """Return the addresses of the files that files, folders, globs or fsspec addresses name: sorted, unique.
 
     Of a folder, and the folders in it, those files count whose name `accept` takes. Hidden ones must be
     named in full.
+
+    Raises:
+        ValueError: a source names nothing; `kind` says in the message what was looked for.
     """
+    found: set[str] = set()
+    for source in sources:
+        files = _files_at(source, accept)
+        if not files:
+            raise ValueError(f"no {kind} at {source}: give a file, a folder of such, or a glob in quotes")
+        found.update(files)
+    return sorted(found)
+
+
+def _files_at(source: str, accept: Callable[[str], bool]) -> list[str]:
     filesystem, path = locate(source)
     if filesystem.isfile(path):
         paths = [path]
@@ -105,7 +118,7 @@ def find_files(source: str, accept: Callable[[str], bool]) -> list[str]:
         paths = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
         paths = [file for file in paths if not file.rsplit("/", 1)[-1].startswith(".")]
     is_local = local_path(source) is not None
-    return sorted(path if is_local else filesystem.unstrip_protocol(path) for path in paths)
+    return [path if is_local else filesystem.unstrip_protocol(path) for path in paths]
 
 
 def fingerprint(address: str) -> str:

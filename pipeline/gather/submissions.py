@@ -37,35 +37,12 @@ def find_dumps(sources: Iterable[str]) -> list[str]:
     Raises:
         ValueError: a source names nothing.
     """
-    found: set[str] = set()
-    for source in sources:
-        addresses = _dumps_at(source)
-        if not addresses:
-            raise ValueError(
-                f"no dump at {source}: give a file, a folder of *.zst, *.xz, *.bz2, *.gz or *.jsonl files, "
-                "a glob in quotes, or an fsspec address such as s3://bucket/RS_*.zst"
-            )
-        found.update(addresses)
-    return sorted(found)
+    kind = f"dump (*{', *'.join(_DUMP_ENDINGS)})"
+    return storage.find_files(sources, _is_dump, kind)
 
 
-def _dumps_at(source: str) -> list[str]:
-    filesystem, path = storage.locate(source)
-    if filesystem.isfile(path):
-        paths = [path]
-    elif filesystem.isdir(path):
-        paths = [file for file in filesystem.find(path) if _is_dump(file[len(path) :])]
-    else:
-        paths = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
-    is_local = storage.local_path(source) is not None
-    return [path if is_local else filesystem.unstrip_protocol(path) for path in paths]
-
-
-def _is_dump(path_in_folder: str) -> bool:
-    *folders, name = path_in_folder.strip("/").split("/")
-    if name.startswith("RC") or any(part.startswith(".") for part in (*folders, name)):
-        return False
-    return name.startswith("RS") or name.endswith(_DUMP_ENDINGS)
+def _is_dump(name: str) -> bool:
+    return name.startswith("RS") or (name.endswith(_DUMP_ENDINGS) and not name.startswith("RC"))
 
 
 def read_submissions(address: str, line_limit_bytes: int = LINE_LIMIT_BYTES) -> Iterator[Submission | Drop]:

@@ -78,16 +78,15 @@ def test_files_are_found_by_file_folder_and_glob(root: str) -> None:
     for name in ("a.warc", "b.txt", ".hidden.warc", "sub/c.warc"):
         storage.write_text(storage.join(root, name), name)
 
-    def names(source: str) -> list[str]:
-        return [
-            address.rsplit("/", 1)[-1]
-            for address in storage.find_files(source, lambda n: n.endswith(".warc"))
-        ]
+    def names(*sources: str) -> list[str]:
+        found = storage.find_files(sources, lambda name: name.endswith(".warc"), "WARC file")
+        return [address.rsplit("/", 1)[-1] for address in found]
 
-    assert names(root) == ["a.warc", "c.warc"]
+    assert names(root) == names(root, storage.join(root, "a.warc")) == ["a.warc", "c.warc"]
     assert names(storage.join(root, "b.txt")) == ["b.txt"]
     assert names(storage.join(root, "*.warc")) == ["a.warc"]
-    assert names(storage.join(root, "missing")) == []
+    with pytest.raises(ValueError, match=r"no WARC file at .*missing"):
+        names(root, storage.join(root, "missing"))
 
 
 def test_second_run_in_the_same_folder_is_refused_while_the_first_lasts(tmp_path: Path) -> None:
