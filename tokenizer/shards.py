@@ -123,8 +123,11 @@ def open_shard(path: Path) -> Tokens:
     """Map a shard's tokens into memory without reading them.
 
     Raises:
-        ValueError: the file is no shard, is of another version, or is longer or shorter than its header says.
+        ValueError: the file is missing, is no shard, is of another version, or is longer or shorter than
+            its header says.
     """
+    if not path.is_file():
+        raise ValueError(f"shard {path} is missing")
     size = path.stat().st_size
     header = np.fromfile(path, dtype="<i4", count=256)
     if len(header) < 256 or header[0] != MAGIC:

@@ -3,13 +3,11 @@
 Training order is a pure function of (seed, epoch, position): sequence number p of a run is the same
 whatever the ranks, the micro-batches and the interruptions, so that to resume is to go on from an
 integer. An epoch takes each window of the data exactly once, in an order of its own.
-
-Shards are llm.c's: 256 little-endian int32 (20240520, version 1, count of tokens, zeros), then uint16.
 """
 
 import hashlib
-import json
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -18,36 +16,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.storage import local_path
+from tokenizer import shards
 from trainer.config import IGNORED
-
-MAGIC = 20240520
-VERSION = 1
-HEADER_BYTES = 256 * 4
 
 Tokens = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shards:
-    """What shards.json says: the vocabulary, and the files of each split with their token counts."""
+    """A folder of token shards on this machine, and what its index says."""
 
     folder: Path
+    index: shards.ShardIndex
     fingerprint: str  # SHA-256 of shards.json, which in turn holds that of every file
-    vocabulary_size: int
-    vocabulary_fingerprint: str
-    splits: dict[str, list[tuple[Path, int]]]
 
     def open(self, split: str) -> "TokenStream":
         """Return all tokens of a split as one stream.
 
         Raises:
-            ValueError: a shard is missing, truncated, or not a shard.
+            ValueError: a shard is missing, truncated, not a shard, or not the one that the index names.
         """
-        return TokenStream([_map_shard(path, tokens) for path, tokens in self.splits.get(split, [])])
+        described = self.index.splits[split].shards if split in self.index.splits else ()
+        opened = []
+        for shard in described:
+            path = self.folder / shard.file
+            tokens = shards.open_shard(path)
+            if len(tokens) != shard.tokens:
+                raise ValueError(f"{path} has {len(tokens):,} tokens, and shards.json says {shard.tokens:,}")
+            opened.append(tokens)
+        return TokenStream(opened)
 
 
 def read_shards(address: str) -> Shards:
-    """Read and check the shards.json of a folder.
+    """Read and check the index of a folder of shards.
 
     Raises:
         ValueError: there is none, or it is not what `tokenizer/write_shards.py` writes.
@@ -57,53 +58,15 @@ def read_shards(address: str) -> Shards:
         raise ValueError(
             f"{address}: token shards are read by memory map, so copy them to a local disk first"
         )
-    try:
-        text = (folder / "shards.json").read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"{folder} holds no shards.json: is it a folder of token shards?") from None
-    try:
-        content = json.loads(text)
-        if (content["format"], content["version"]) != ("llm.c", VERSION):
-            raise ValueError(f"{folder}/shards.json is not of llm.c's format, version {VERSION}")
-        return Shards(
-            folder=folder,
-            fingerprint=hashlib.sha256(text).hexdigest(),
-            vocabulary_size=content["vocabulary"]["size"],
-            vocabulary_fingerprint=content["vocabulary"]["fingerprint"],
-            splits={
-                name: [(folder / shard["file"], shard["tokens"]) for shard in split["shards"]]
-                for name, split in content["splits"].items()
-            },
-        )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{folder}/shards.json is broken: {type(error).__name__}: {error}") from error
-
-
-def _map_shard(path: Path, tokens: int) -> NDArray[np.uint16]:
-    """Map one shard into memory after checking its header and length."""
-    if not path.is_file():
-        raise ValueError(f"shard {path} is missing")
-    size = path.stat().st_size
-    if size < HEADER_BYTES:
-        raise ValueError(f"shard {path} is truncated: {size:,} bytes do not even hold its header")
-    header = np.fromfile(path, dtype="<i4", count=256)
-    if (header[0], header[1]) != (MAGIC, VERSION):
-        raise ValueError(f"{path} is not an llm.c shard: it begins with {header[0]}, version {header[1]}")
-    expected = HEADER_BYTES + 2 * tokens
-    if header[2] != tokens or size != expected:
-        raise ValueError(
-            f"shard {path} is truncated, or not the one that shards.json names: {size:,} bytes and "
-            f"{header[2]:,} tokens where {expected:,} bytes and {tokens:,} tokens are due"
-        )
-    if tokens == 0:  # which cannot be mapped
-        return np.empty(0, dtype="<u2")
-    return np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES)
+    index = shards.load_index(address)
+    text = (folder / shards.INDEX).read_bytes()
+    return Shards(folder=folder, index=index, fingerprint=hashlib.sha256(text).hexdigest())
 
 
 class TokenStream:
     """The tokens of a split, shard after shard, as one sequence."""
 
-    def __init__(self, shards: list[NDArray[np.uint16]]) -> None:
+    def __init__(self, shards: Sequence[NDArray[np.uint16]]) -> None:
         self._shards = shards
         self._ends = list(accumulate(len(shard) for shard in shards))
 

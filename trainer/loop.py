@@ -69,7 +69,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     device = find_device(ranks)
     plan = resolve(
         options,
-        vocabulary=shards.vocabulary_size,
+        vocabulary=shards.index.vocabulary.size,
         world_size=ranks.size,
         accelerator=device.type == "cuda",
     )
@@ -85,7 +85,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         device=device,
         output=output,
         identity=identity,
-        vocabulary_fingerprint=shards.vocabulary_fingerprint,
+        vocabulary_fingerprint=shards.index.vocabulary.fingerprint,
         training=training,
         validation=validation,
         resume=finished[-1] if finished else None,

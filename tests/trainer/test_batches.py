@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenizer.shards import Shard, ShardIndex, Split, VocabularyReference, write_shard
 from trainer.batches import TokenStream, TrainingData, ValidationData, permute, read_shards
 from trainer.config import IGNORED
 
@@ -88,27 +88,32 @@ def test_a_token_outside_the_vocabulary_is_an_error():
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     """A folder of one shard of 1,000 tokens for each split."""
-    header = np.zeros(256, "<i4")
-    header[:3] = 20240520, 1, 1000
-    content = header.tobytes() + np.arange(1000, dtype="<u2").tobytes()
     splits = {}
     for split in ("train", "validation"):
-        (tmp_path / f"{split}_000000.bin").write_bytes(content)
-        splits[split] = {"shards": [{"file": f"{split}_000000.bin", "tokens": 1000}]}
-    vocabulary = {"fingerprint": "f", "size": 1000, "end_of_text": 999}
-    description = {"format": "llm.c", "version": 1, "vocabulary": vocabulary, "splits": splits}
-    (tmp_path / "shards.json").write_text(json.dumps(description))
+        name = f"{split}_000000.bin"
+        tokens, checksum = write_shard(tmp_path / name, [np.arange(1000, dtype=np.uint16)])
+        shard = Shard(file=name, tokens=tokens, documents=1, sha256=checksum)
+        splits[split] = Split(documents=1, tokens=tokens, characters=1, bytes=1, shards=[shard])
+    vocabulary = VocabularyReference(fingerprint="f", size=1000, end_of_text=999)
+    index = ShardIndex(vocabulary=vocabulary, seed=0, splits=splits)
+    (tmp_path / "shards.json").write_text(index.to_json())
     return tmp_path
 
 
 def test_a_shard_file_reads_as_the_tokens_that_were_written(shards):
-    description = read_shards(str(shards))
-    assert (description.vocabulary_size, description.vocabulary_fingerprint) == (1000, "f")
-    assert description.open("train").read(0, 2000).tolist() == list(range(1000))
+    found = read_shards(str(shards))
+    assert (found.index.vocabulary.size, found.index.vocabulary.fingerprint) == (1000, "f")
+    assert found.open("train").read(0, 2000).tolist() == list(range(1000))
+
+
+def test_a_shard_other_than_the_one_that_the_index_names_is_refused(shards):
+    write_shard(shards / "train_000000.bin", [np.arange(999, dtype=np.uint16)])
+    with pytest.raises(ValueError, match=r"train_000000\.bin has 999 tokens, and shards\.json says 1,000"):
+        read_shards(str(shards)).open("train")
 
 
 def test_a_folder_without_shards_json_is_named(tmp_path):
-    with pytest.raises(ValueError, match=f"{tmp_path} holds no shards.json"):
+    with pytest.raises(ValueError, match=f"no finished shards at {tmp_path}"):
         read_shards(str(tmp_path))
 
 
@@ -129,7 +134,7 @@ def test_a_missing_shard_is_named(shards):
 def test_a_truncated_shard_is_named(shards, size):
     path = shards / "train_000000.bin"
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ValueError, match=r"train_000000\.bin is truncated"):
+    with pytest.raises(ValueError, match=r"train_000000\.bin (is damaged|is not a shard)"):
         read_shards(str(shards)).open("train")
 
 
@@ -139,5 +144,5 @@ def test_a_wrong_header_is_named(shards, place, value):
     header = np.frombuffer(path.read_bytes()[:1024], "<i4").copy()
     header[place] = value
     path.write_bytes(header.tobytes() + path.read_bytes()[1024:])
-    with pytest.raises(ValueError, match=r"train_000000\.bin is"):
+    with pytest.raises(ValueError, match=r"train_000000\.bin (is|has) "):
         read_shards(str(shards)).open("train")
