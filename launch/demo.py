@@ -32,7 +32,7 @@ class DemoOptions:
     """Pages of the embedded web."""
     vocab_size: int = 4096
     """Entries of the vocabulary."""
-    steps: int = 200
+    steps: int = 300
     """Steps of training."""
     ranks: int = 2
     """Processes that train."""
@@ -66,7 +66,7 @@ def main(options: DemoOptions) -> None:
         "--corpus", corpus, "--vocabulary", vocabulary, "--output", shards,
     )  # fmt: skip
     _run(
-        "deepspeed", "--num_accelerators", options.ranks, "launch/pretrain.py",
+        "deepspeed", "--quiet", "--num_accelerators", options.ranks, "launch/pretrain.py",
         "--size", "nano", "--data", shards, "--output", run, "--steps", options.steps,
     )  # fmt: skip
     _run("python", "launch/export.py", "--checkpoint", run, "--vocabulary", vocabulary, "--output", model)

@@ -245,8 +245,11 @@ class _Tally:
 @cache
 def _tally(job_id: str) -> Any:  # one for each connection to Ray, since an actor is a process
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return ray.remote(num_cpus=0)(_Tally).remote()
+    # Where the run itself is, so that no lost node takes it along.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(_Tally).remote()
 
 
 def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dict[str, Any]:
