@@ -45,7 +45,9 @@ def test_crawl_ends_even_where_no_policy_is_remembered(
     monkeypatch.setattr(policies, "MAX_KEPT_BYTES", 0)
     for number in range(20):
         paths = {f"/{page}": web.page("page") for page in range(3)}
-        web.site(f"squeezed{number}.example", {**paths, "/robots.txt": web.robots("User-agent: *\nDisallow: /2\n")})
+        web.site(
+            f"squeezed{number}.example", {**paths, "/robots.txt": web.robots("User-agent: *\nDisallow: /2\n")}
+        )
     links = [web.url(f"squeezed{number}.example", f"/{page}") for page in range(3) for number in range(20)]
     rows = web.crawl(links, tmp_path)
     assert {url: row["reason"] for url, row in rows.items()} == {
@@ -56,7 +58,9 @@ def test_crawl_ends_even_where_no_policy_is_remembered(
 
 
 def test_policy_tells_whether_and_how_soon_a_page_may_be_asked_for() -> None:
-    policy = Policy(robots=robots.parse(b"User-agent: *\nDisallow: /no\nCrawl-delay: 7\n"), opt_outs_in_a_row=3)
+    policy = Policy(
+        robots=robots.parse(b"User-agent: *\nDisallow: /no\nCrawl-delay: 7\n"), opt_outs_in_a_row=3
+    )
     assert policy.crawl_delay_s(default_s=1.0, max_s=60.0) == 7.0
     assert policy.crawl_delay_s(default_s=1.0, max_s=5.0) == 5.0
     assert Policy().crawl_delay_s(default_s=1.0, max_s=60.0) == 1.0
