@@ -311,6 +311,8 @@ def _tell(recipe: Recipe, published: bool) -> None:
         print(f"Nothing to do: all {total} partitions were there already. {output}/{where}")
     else:
         print(f"{total - reused} partitions done, {reused} there already. {output}/{where}")
+    if not recipe.funnel[-1].counts.kept:
+        raise ValueError(f"there are no {recipe.funnel[-1].unit}: the funnel above says where all went")
 
 
 if __name__ == "__main__":

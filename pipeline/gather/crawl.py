@@ -31,10 +31,11 @@ from pipeline.gather.guard import Guard, parse_networks
 from pipeline.gather.optout import MAX_TDMREP_BYTES, NO_TDM_RULES, TDMREP_PATH, parse_tdmrep
 from pipeline.gather.policies import Policies, Policy
 from pipeline.gather.politeness import Domain, Frontier
-from pipeline.gather.segments import Finished, SegmentWriter, finish_interrupted, locked
+from pipeline.gather.segments import Finished, SegmentWriter, finish_interrupted
 from pipeline.gather.visits import Purpose, Target, Visit, locate, redirect_target
 from pipeline.gather.warc import Response
 from pipeline.records import Drop
+from pipeline.storage import locked
 
 __all__ = ["CrawlCounts", "CrawlOptions", "crawl"]
 
@@ -77,7 +78,7 @@ def crawl(
     options.check()
     _allow_open_files(2 * options.max_domains + 256)
     folder = Path(folder)
-    with locked(folder):
+    with locked(str(folder)):
         finish_interrupted(folder)
         try:
             return asyncio.run(_crawl(links, folder, options, refusal, on_progress, resolver, tls))

@@ -7,11 +7,9 @@ the journal, then to delete the journal. So a journal marks a segment whose comm
 finishing it is the same work as committing: cut the WARC after the last row that is whole in both.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -241,19 +239,3 @@ class Finished:
     def __len__(self) -> int:
         """Return how many links are finished."""
         return len(self._hashes)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other crawls out of a folder; the lock goes with the process, however that ends.
-
-    Raises:
-        ValueError: another crawl has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another crawl is writing to {folder}") from error
-        yield

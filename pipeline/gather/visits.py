@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urljoin
 
-import can_ada
+from ada_url import URL
 
 from pipeline.gather.guard import url_refusal
 from pipeline.gather.urls import registrable_domain
@@ -49,8 +49,8 @@ class Visit:
 def locate(url: str) -> Target | Drop:
     """Return where a request for an address goes, or why none may be made."""
     try:
-        parsed = can_ada.parse(url)
-    except (ValueError, TypeError):
+        parsed = URL(url)
+    except ValueError:
         return Drop("bad address", url[:300])
     reason = url_refusal(parsed.protocol.removesuffix(":"), parsed.username, parsed.password)
     if reason is not None:

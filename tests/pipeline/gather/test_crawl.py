@@ -20,8 +20,9 @@ import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from pipeline.gather.crawl import CrawlCounts, CrawlOptions, crawl
-from pipeline.gather.segments import committed_logs, locked
+from pipeline.gather.segments import committed_logs
 from pipeline.gather.warc import Page, read_page, scan_pages
+from pipeline.storage import locked
 
 if TYPE_CHECKING:
     from tests.pipeline.gather.conftest import Asked, Web
@@ -273,7 +274,7 @@ def test_crawl_without_contact_or_beside_another_is_a_mistake(tmp_path: Path) ->
         crawl([], tmp_path, CrawlOptions())
     with pytest.raises(ValueError, match="contact"):
         crawl([], tmp_path, CrawlOptions(contact="me\r\nHost: other"))
-    with locked(tmp_path), pytest.raises(ValueError, match="another crawl"):
+    with locked(str(tmp_path)), pytest.raises(ValueError, match="another run"):
         crawl([], tmp_path, CrawlOptions(contact="me@example.org"))
 
 
