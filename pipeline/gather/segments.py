@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.gather.crawl_options import CrawlOptions
-from pipeline.gather.warc import RecordEncoder, Response
+from pipeline.gather.warc import Response, response_record, warcinfo_record
 from pipeline.records import FETCHES
 
 MAX_ROWS = 100_000
@@ -40,7 +40,6 @@ class SegmentWriter:
         self._folder = folder
         self._options = options
         self._warc_fields = warc_fields
-        self._encoder = RecordEncoder()
         self._number = 0
         self._segment: _Segment | None = None
 
@@ -48,7 +47,7 @@ class SegmentWriter:
         """Append a link's row, with the responses that led to its page and the page itself as the last."""
         if self._segment is None:
             self._segment = self._open()
-        self._segment.add(row, [self._encoder.response(response) for response in responses])
+        self._segment.add(row, [response_record(response) for response in responses])
         if self._segment.position >= self._options.warc_bytes or self._segment.rows >= MAX_ROWS:
             self.close()
 
@@ -80,7 +79,7 @@ class SegmentWriter:
             name = f"outbound-{started}-{self._number:05d}"
             self._number += 1
             if not (self._folder / f"{name}.parquet").exists():
-                opening = self._encoder.warcinfo(f"{name}.warc.gz", self._warc_fields)
+                opening = warcinfo_record(f"{name}.warc.gz", self._warc_fields)
                 return _Segment(self._folder, name, self._options.fingerprint(), opening)
 
 

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO
 
-from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
+from isal import igzip
 
 from pipeline.gather import content_coding
 from pipeline.records import Drop
 from pipeline.storage import open_read
 
-COMPRESSION_LEVEL = 4  # of zlib-rs: within 3 % of level 6's size, in three quarters of its time
+# Of ISA-L, its best: on real pages 5 times the speed of zlib's level 6, and a tenth larger.
+COMPRESSION_LEVEL = 3
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 PAGE_RECORDS = WarcRecordType.response | WarcRecordType.resource
@@ -54,28 +55,20 @@ class Response:
 # --- writing ---
 
 
-class RecordEncoder:
-    """Encodes records, each as one gzip member; one compressor serves them all."""
+def warcinfo_record(filename: str, fields: Sequence[tuple[str, str]]) -> bytes:
+    """Return the record that opens a WARC file, as one gzip member."""
+    return _member(_warcinfo(filename, fields), None)
 
-    def __init__(self) -> None:
-        self._buffer = io.BytesIO()
-        self._writer = GzipWriter(self._buffer, compression_level=COMPRESSION_LEVEL)
 
-    def warcinfo(self, filename: str, fields: Sequence[tuple[str, str]]) -> bytes:
-        """Return the record that opens a WARC file."""
-        return self._member(_warcinfo(filename, fields), None)
+def response_record(response: Response) -> bytes:
+    """Return the record of a response, as one gzip member."""
+    return _member(_response(response), hashlib.sha1(response.body).digest())
 
-    def response(self, response: Response) -> bytes:
-        """Return the record of a response."""
-        return self._member(_response(response), hashlib.sha1(response.body).digest())
 
-    def _member(self, record: WarcRecord, payload_digest: bytes | None) -> bytes:
-        record.write(self._writer, checksum_data=True, payload_digest=payload_digest)
-        self._writer.finish()
-        member = self._buffer.getvalue()
-        self._buffer.seek(0)
-        self._buffer.truncate()
-        return member
+def _member(record: WarcRecord, payload_digest: bytes | None) -> bytes:
+    buffer = io.BytesIO()
+    record.write(buffer, checksum_data=True, payload_digest=payload_digest)
+    return igzip.compress(buffer.getbuffer(), COMPRESSION_LEVEL, mtime=0)
 
 
 def _warcinfo(filename: str, fields: Sequence[tuple[str, str]]) -> WarcRecord:

@@ -418,7 +418,7 @@ def tls_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     context.load_cert_chain(certificate)
 
     class Pages(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802: the name that http.server calls
+        def do_GET(self) -> None:
             self.send_response(404 if "." in self.path else 200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()

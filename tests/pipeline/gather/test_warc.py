@@ -14,7 +14,16 @@ import zstandard
 from fastwarc.stream_io import BrotliWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
 
-from pipeline.gather.warc import Page, PageRecord, RecordEncoder, Response, read_page, read_pages, scan_pages
+from pipeline.gather.warc import (
+    Page,
+    PageRecord,
+    Response,
+    read_page,
+    read_pages,
+    response_record,
+    scan_pages,
+    warcinfo_record,
+)
 from pipeline.records import Drop
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -31,8 +40,7 @@ def response(url: str, body: bytes, *headers: tuple[bytes, bytes], status: int =
 
 def archive(path: Path, *responses: Response) -> list[int]:
     """Write a WARC file and return its offsets, the last of which is its end."""
-    encoder = RecordEncoder()
-    members = [encoder.warcinfo(path.name, [("software", "test")]), *map(encoder.response, responses)]
+    members = [warcinfo_record(path.name, [("software", "test")]), *map(response_record, responses)]
     path.write_bytes(b"".join(members))
     return [sum(map(len, members[:count])) for count in range(len(members) + 1)]
 
@@ -111,8 +119,7 @@ def test_archive_compressed_as_a_whole_is_told_apart(
 def test_archive_is_read_from_any_file_system() -> None:
     import fsspec
 
-    encoder = RecordEncoder()
-    fsspec.filesystem("memory").pipe_file("/there.warc.gz", encoder.response(PAGES[0]))
+    fsspec.filesystem("memory").pipe_file("/there.warc.gz", response_record(PAGES[0]))
     assert [page.url for page in read_pages("memory://there.warc.gz") if isinstance(page, Page)] == URLS[:1]
 
 
