@@ -8,7 +8,7 @@ import io
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from pipeline.refine.sandbox import Sandbox, SandboxCrashError, SandboxTimeoutEr
 from pipeline.stages import Counts, Task
 from pipeline.tables import Sieve, TableWriter, read_rows, read_tables
 
+PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
+
 KEYS = pa.schema(
     [("id", pa.string()), ("url", pa.string()), ("karma", pa.int32()), ("characters", pa.int64())]
 )
@@ -41,19 +43,29 @@ def extract_pages(task: Task) -> Counts:
     options: ExtractOptions = task.options
     links = {row["url"]: row for row in read_rows(links_address, LINKS.names)}
     fetches = [row for row in read_rows(fetches_address) if not row["reason"]]
-    fetches.sort(key=lambda row: (row["archive"], row["offset"]))  # archives are read forwards
+    fetches.sort(key=lambda row: row["url"])  # never the order in which the pages happened to come
     folder = fetches_address.rpartition("/")[0]
     sandbox = Sandbox(
         extract_text, deadline_s=options.extract_deadline_s, memory_bytes=options.extract_memory_bytes
     )
     with sandbox, Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
-        for archive, pages in itertools.groupby(fetches, key=lambda row: row["archive"]):
-            with storage.open_read(storage.resolve(folder, archive)) as file:
-                for fetch in pages:
-                    page = read_page(file, fetch["offset"])
-                    sieve.put(_document(page, links[fetch["url"]], sandbox, options))
-                    task.progress(1)
+        for start in range(0, len(fetches), PAGES_AT_ONCE):
+            results = {}
+            for fetch, page in _pages(fetches[start : start + PAGES_AT_ONCE], folder):
+                results[fetch["url"]] = _document(page, links[fetch["url"]], sandbox, options)
+                task.progress(1)
+            for _, result in sorted(results.items()):
+                sieve.put(result)
     return sieve.counts
+
+
+def _pages(fetches: list[dict[str, Any]], folder: str) -> Iterator[tuple[dict[str, Any], Page | Drop]]:
+    """Read some pages, each archive once and forwards."""
+    ordered = sorted(fetches, key=lambda row: (row["archive"], row["offset"]))
+    for archive, fetches_there in itertools.groupby(ordered, key=lambda row: row["archive"]):
+        with storage.open_read(storage.resolve(folder, archive)) as file:
+            for fetch in fetches_there:
+                yield fetch, read_page(file, fetch["offset"])
 
 
 def _document(

@@ -5,6 +5,8 @@ import gzip
 import hashlib
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -308,3 +310,69 @@ def test_real_dump_and_archive_make_an_english_corpus(ray: None, tmp_path: Path)
     assert (steps["submissions"]["read"], steps["links"]["kept"], steps["pages"]["kept"]) == (506, 261, 261)
     assert 75 <= steps["split"]["kept"] <= 95
     assert json.loads((tmp_path / "corpus" / "funnel.json").read_text())["documents"]["validation"] >= 8
+
+
+def test_crawl_killed_in_the_middle_goes_on_and_fetches_no_committed_page_again(tmp_path: Path) -> None:
+    """`kill -9` of the whole run; the corpus is the one that an undisturbed run makes."""
+    with EmbeddedWeb() as web:
+        pages = build_pages(40)
+        web.serve(pages)
+        dump = tmp_path / DUMP
+        write_dump(dump, pages, web.addresses)
+        command = [
+            sys.executable,
+            "pipeline/build_webtext.py",
+            "--submissions",
+            str(dump),
+            "--partitions",
+            "1",
+        ]
+        command += ["--contact", "test@example.org", "--allow-networks", "127.0.0.0/8", "--retries", "0"]
+        output = tmp_path / "killed"
+        slowly = [*command, "--output", str(output), "--delay-s", "0.4"]
+        environment = os.environ | {"RAY_ADDRESS": "local"}
+        first = subprocess.Popen(
+            slowly, cwd=ROOT, env=environment, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while len(journalled(output)) < 10:
+            assert time.monotonic() < deadline, "the crawl never got to ten pages"
+            time.sleep(0.05)
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        wait_until_quiet(web)
+        saved, asked = journalled(output), len(web.requests)
+        assert not (output / "corpus").exists()
+        quickly = [*command, "--delay-s", "0"]
+        for place in (output, tmp_path / "undisturbed"):
+            subprocess.run(
+                [*quickly, "--output", str(place)], cwd=ROOT, env=environment, check=True, capture_output=True
+            )
+            if place == output:
+                again = web.requests[asked:]
+    ends_of_redirects = {"/moved-again", pages[0].path}  # which may still have been to follow
+    assert (saved & set(again)) - ends_of_redirects == set()
+    assert len(again) > 10
+    for side in ("train", "validation"):
+        assert content(output / "corpus" / side) == content(tmp_path / "undisturbed" / "corpus" / side)
+
+
+def journalled(output: Path) -> set[str]:
+    """The paths of the pages that a crawl under way would not lose if it were killed now."""
+    rows = [
+        json.loads(line)
+        for journal in (output / "pages" / "store").rglob(".*.jsonl.partial")
+        for line in journal.read_bytes().splitlines(keepends=True)[1:]
+        if line.endswith(b"\n")
+    ]
+    return {"/" + row["url"].split("/", 3)[3] for row in rows if not row["reason"]}
+
+
+def wait_until_quiet(web: EmbeddedWeb) -> None:
+    """Wait until no request has come for a second: a killed run's workers end when they notice."""
+    seen, since = len(web.requests), time.monotonic()
+    while time.monotonic() - since < 1.0:
+        time.sleep(0.05)
+        if len(web.requests) != seen:
+            seen, since = len(web.requests), time.monotonic()
