@@ -80,7 +80,7 @@ def _build_command(dump: Path, output: Path) -> list[object]:
         "python", "pipeline/build_webtext.py",
         "--submissions", dump, "--output", output / "webtext",
         "--contact", "https://example.org/outbound-demo",
-        "--allow-networks", "127.0.0.0/8", "--delay-s", 0.01,
+        "--allow-networks", "127.0.0.0/8", "--delay-s", 0.01, "--backoff-s", 0.5,
         "--partitions", 4, "--validation-share", 0.05,
     ]  # fmt: skip
 
