@@ -49,7 +49,7 @@ def main(options: DemoOptions) -> None:
     output.mkdir(parents=True)
     print(f"Building an embedded web of {options.pages} pages from the documentation on this machine …")
     with EmbeddedWeb() as web:
-        pages = build_pages(options.pages)
+        pages = build_pages(options.pages, web.addresses)
         web.serve(pages)
         dump = output / "RS_demo.zst"
         submissions = write_dump(dump, pages, web.addresses)

@@ -33,8 +33,11 @@ class WebPage:
     karma: int | None = None  # of its submission; drawn where none is given
 
 
-def build_pages(count: int) -> list[WebPage]:
-    """Make the web: `count` pages of documentation, and beside them what makes a web a web."""
+def build_pages(count: int, addresses: Sequence[str]) -> list[WebPage]:
+    """Make the web: `count` pages of documentation, and beside them what makes a web a web.
+
+    `addresses` are those of the servers, for redirects from one to another.
+    """
     documents = list(itertools.islice(texts(), count))
     pages = [_page(_path(number, title), title, text) for number, (title, text) in enumerate(documents)]
     pages += [_page(f"/{name}", title, text) for name, title, text in foreign_texts()]
@@ -48,6 +51,7 @@ def build_pages(count: int) -> list[WebPage]:
     special = [
         _redirect("/moved", 301, "/moved-again"),
         _redirect("/moved-again", 302, target),
+        *(_redirect(f"/to-{n}", 302, f"http://{host}{pages[n].path}") for n, host in enumerate(addresses)),
         _redirect("/round", 302, "/round"),
         _redirect("/to-router", 302, "http://192.168.0.1/admin"),
         _redirect("/to-encyclopedia", 302, "https://en.wikipedia.org/wiki/Reddit"),

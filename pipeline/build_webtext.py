@@ -11,7 +11,7 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -41,7 +41,7 @@ from pipeline.report import (
     report_html,
     statistics,
 )
-from pipeline.stages import Source, Stage, StageOutput, Work, run_stage
+from pipeline.stages import Counts, Source, Stage, StageOutput, Work, run_stage
 from pipeline.tables import read_tables
 
 Inputs = Mapping[str, Sequence[Source]]
@@ -115,11 +115,10 @@ class Recipe:
         if index is not None:
             matching = _joined(_files(links, "links.parquet"), _gathered([index], options.partitions))
             pages = self.run("pages", gather.match_pages, matching)
+            self.tell(pages, "pages")
             fetched = _joined(_files(links, "links.parquet"), _files(pages, "fetches.parquet"))
         else:
-            pages = self.crawl(links, cut)
-            fetched = _files(pages, "links.parquet", "fetches.parquet")
-        self.tell(pages, "pages")
+            fetched = self.crawl(links, cut)
         if options.only == "corpus":
             self.refine(fetched)
 
@@ -137,18 +136,35 @@ class Recipe:
         self.tell(links, "links")
         return links
 
-    def crawl(self, links: StageOutput, cut: gather.CutOptions) -> StageOutput:
-        """Cut the links by domain and fetch each piece; those with the largest domain begin first."""
+    def crawl(self, links: StageOutput, cut: gather.CutOptions) -> Inputs:
+        """Fetch each partition of domains; then what was redirected to domains of others; and so on.
+
+        No domain is ever asked by two tasks at once: each belongs to one partition, and the rounds follow
+        one another. They end, since a link follows so many redirects and no more.
+        """
         options = self.options
         domains = self.run("domains", gather.scatter_by_domain, _files(links, "links.parquet"), cut)
-        pieces = _gathered([domains], options.partitions)
         largest = Counter[str]()
         for partition in domains.partitions:
             largest.update(partition.notes["largest"])
-        pieces = dict(sorted(pieces.items(), key=lambda piece: -largest[f"{piece[0]}.parquet"]))
-        fetch = gather.FetchOptions(crawl=options.crawl, links=options.links)
-        # A crawl waits more than it works: several share a core.
-        return self.run("pages", gather.crawl_links, pieces, fetch, cpus=0.25)
+        waiting = _gathered([domains], options.partitions)
+        # The largest domain takes longest, so it begins first.
+        waiting = dict(sorted(waiting.items(), key=lambda piece: -largest[f"{piece[0]}.parquet"]))
+        fetch = gather.FetchOptions(crawl=options.crawl, links=options.links, partitions=options.partitions)
+        rounds: list[StageOutput] = []
+        fetched: dict[str, Sequence[Source]] = {}
+        while waiting or not rounds:
+            name = f"pages_{len(rounds) + 1}" if rounds else "pages"
+            # A crawl waits more than it works: several share a core.
+            pages = self.run(name, gather.crawl_links, waiting, fetch, cpus=0.25)
+            rounds.append(pages)
+            found = _files(pages, "links.parquet", "fetches.parquet")
+            fetched |= {f"{part}-{len(rounds)}": files for part, files in found.items()}
+            moved = _gathered([pages], options.partitions, gather.moved_file)
+            waiting = {part: sources for part, sources in moved.items() if sources}
+        counts = Counts.total(pages.counts for pages in rounds)
+        self.funnel.append(Step("pages", "pages", counts))
+        return fetched
 
     def refine(self, fetched: Inputs) -> None:
         """Pages to documents, without those that are unwanted or there twice."""
@@ -221,12 +237,13 @@ def _files(output: StageOutput, *names: str) -> Inputs:
     return {part: [source for source in sources if source is not None] for part, sources in found.items()}
 
 
-def _gathered(outputs: Sequence[StageOutput], partitions: int) -> Inputs:
+def _gathered(
+    outputs: Sequence[StageOutput], partitions: int, file: Callable[[int], str] = gather.bucket_file
+) -> Inputs:
     """For each bucket, its file from every partition that scattered into it: the other half of a shuffle."""
-    files = (gather.bucket_file(bucket) for bucket in range(partitions))
     return {
-        file.removesuffix(".parquet"): [source for output in outputs for source in output.files(file)]
-        for file in files
+        f"{bucket:05d}": [source for output in outputs for source in output.files(file(bucket))]
+        for bucket in range(partitions)
     }
 
 

@@ -92,6 +92,7 @@ class Partition:
 class Task:
     """What a work function is given."""
 
+    name: str  # of the partition
     inputs: Sequence[str]  # addresses
     folder: Path  # local and empty: what is written here becomes the partition
     options: Any
@@ -270,7 +271,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
         with storage.new_folder(address) as temporary:
             store = storage.join(folder, "store", name)
             addresses = [source.address for source in job.sources]
-            counts = stage.work(Task(addresses, temporary, stage.options, progress, notes, store))
+            counts = stage.work(Task(name, addresses, temporary, stage.options, progress, notes, store))
             files = _checksums(temporary)
             storage.remove(f"{address}.json")  # the marker of what the new folder replaces
     except Exception:

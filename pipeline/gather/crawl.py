@@ -32,12 +32,12 @@ from pipeline.gather.optout import MAX_TDMREP_BYTES, NO_TDM_RULES, TDMREP_PATH, 
 from pipeline.gather.policies import Policies, Policy
 from pipeline.gather.politeness import Domain, Frontier
 from pipeline.gather.segments import Finished, SegmentWriter, finish_interrupted
-from pipeline.gather.visits import Purpose, Target, Visit, locate, redirect_target
+from pipeline.gather.visits import Link, Purpose, Target, Visit, locate, redirect_target
 from pipeline.gather.warc import Response
 from pipeline.records import Drop
 from pipeline.storage import locked
 
-__all__ = ["CrawlCounts", "CrawlOptions", "crawl"]
+__all__ = ["ELSEWHERE", "CrawlCounts", "CrawlOptions", "Link", "crawl"]
 
 VERSION = "0.1"
 TICK_S = 1.0
@@ -45,14 +45,19 @@ LOOKUPS_AT_ONCE = 128
 READ_AT_ONCE = 1_000  # links, before the requests under way are looked after again
 Refusal = Callable[[str], str | None]
 """Given an address, says why a page there is not wanted ("wikipedia"), or None if it is."""
+Ownership = Callable[[str], bool]
+"""Given a registrable domain, says whether this crawl may ask it: no two crawls may ask one at once."""
+ELSEWHERE = "redirect elsewhere"
+"""Reason of a link whose redirect leads to a domain of another crawl, which may go on with its `hops`."""
 
 
 def crawl(
-    links: Iterable[str],
+    links: Iterable[str | Link],
     folder: str | Path,
     options: CrawlOptions,
     *,
     refusal: Refusal = lambda url: None,
+    owns: Ownership = lambda domain: True,
     on_progress: Callable[[CrawlCounts], None] = lambda counts: None,
     resolver: AbstractResolver | None = None,
     tls: ssl.SSLContext | None = None,
@@ -68,6 +73,8 @@ def crawl(
         folder: for this crawl alone; made if need be. `segments.fetch_log` reads its log.
         options: how to behave.
         refusal: asked about each address, redirects included; what it answers is the reason of the drop.
+        owns: asked about the domain of each redirect of a page; where it says no, the link gets the reason
+            `ELSEWHERE`, and its redirects are kept.
         on_progress: called about once a second, and at the end.
         resolver: looks names up in place of the system's resolver; what it finds is guarded all the same.
         tls: verifies certificates in place of the system's authorities.
@@ -81,7 +88,7 @@ def crawl(
     with locked(str(folder)):
         finish_interrupted(folder)
         try:
-            return asyncio.run(_crawl(links, folder, options, refusal, on_progress, resolver, tls))
+            return asyncio.run(_crawl(links, folder, options, refusal, owns, on_progress, resolver, tls))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from group
 
@@ -94,10 +101,11 @@ def _allow_open_files(wanted: int) -> None:
 
 
 async def _crawl(
-    links: Iterable[str],
+    links: Iterable[str | Link],
     folder: Path,
     options: CrawlOptions,
     refusal: Refusal,
+    owns: Ownership,
     on_progress: Callable[[CrawlCounts], None],
     resolver: AbstractResolver | None,
     tls: ssl.SSLContext | None,
@@ -124,7 +132,7 @@ async def _crawl(
     # Where aiodns is not installed, aiohttp looks names up in the loop's threads: by default a handful.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS_AT_ONCE))
     async with client:
-        crawler = _Crawler(options, refusal, client, segments, on_progress)
+        crawler = _Crawler(options, refusal, owns, client, segments, on_progress)
         try:
             await crawler.run(iter(links), finished)
         except BaseException:
@@ -141,6 +149,7 @@ class _Crawler:
         self,
         options: CrawlOptions,
         refusal: Refusal,
+        owns: Ownership,
         client: Client,
         segments: SegmentWriter,
         on_progress: Callable[[CrawlCounts], None],
@@ -148,6 +157,7 @@ class _Crawler:
         self.counts = CrawlCounts()
         self._options = options
         self._refusal = refusal
+        self._owns = owns
         self._client = client
         self._segments = segments
         self._on_progress = on_progress
@@ -162,7 +172,7 @@ class _Crawler:
 
     # --- whose turn ---
 
-    async def run(self, links: Iterator[str], finished: Finished) -> None:
+    async def run(self, links: Iterator[str | Link], finished: Finished) -> None:
         """Work until every link has its row."""
         next_tick = self._clock() + TICK_S
         async with asyncio.TaskGroup() as group:
@@ -179,7 +189,7 @@ class _Crawler:
                 await self._wait(next_tick)
         self._on_progress(self.counts)
 
-    def _read_ahead(self, links: Iterator[str], finished: Finished) -> bool:
+    def _read_ahead(self, links: Iterator[str | Link], finished: Finished) -> bool:
         """Queue some links, up to the number kept in memory; say whether there is work left."""
         limit = min(self._options.max_queued_links, self._open_links + READ_AT_ONCE)
         while self._open_links < limit:
@@ -187,12 +197,14 @@ class _Crawler:
             if link is None:
                 return self._open_links > 0
             self.counts.links += 1
-            if link in finished:
+            url, hops = link if isinstance(link, Link) else Link(link)
+            if url in finished:
                 self.counts.reused += 1
                 continue
             self._open_links += 1
-            visit = Visit(Purpose.PAGE, link, Target(link, "", ""))
-            target = locate(link)
+            start = hops[-1] if hops else url
+            visit = Visit(Purpose.PAGE, url, Target(start, "", ""), hops=hops)
+            target = locate(start)
             if isinstance(target, Drop):
                 self._settle(visit, Failure(target))
             else:
@@ -306,7 +318,11 @@ class _Crawler:
             visit.redirects += (response,)
         visit.hops += (target.url,)
         visit.target = target
-        self._frontier.push(target.domain, visit, first=True)
+        if visit.purpose is Purpose.PAGE and not self._owns(target.domain):
+            refusal = self._refusal_before_asking(visit) or Drop(ELSEWHERE, target.url)
+            self._settle(visit, Failure(refusal, response.status))
+        else:
+            self._frontier.push(target.domain, visit, first=True)
 
     # --- what an origin lets us do ---
 
@@ -394,7 +410,7 @@ class _Crawler:
             self.counts.pages += 1
             self.counts.bytes += len(outcome.body)
         else:
-            self._segments.add(row)
+            self._segments.add(row, visit.redirects if drop.reason == ELSEWHERE else ())
             self.counts.drops[drop.reason] += 1
         assert is_page == (drop.reason == "")
 

@@ -44,7 +44,7 @@ class SegmentWriter:
         self._segment: _Segment | None = None
 
     def add(self, row: Row, responses: Sequence[Response] = ()) -> None:
-        """Append a link's row, with the responses that led to its page and the page itself as the last."""
+        """Append a link's row, and its redirects with, last, its page, unless the row says it has none."""
         if self._segment is None:
             self._segment = self._open()
         self._segment.add(row, [response_record(response) for response in responses])
@@ -99,8 +99,12 @@ class _Segment:
 
     def add(self, row: Row, members: Sequence[bytes]) -> None:
         offset = self._append(members)
-        archive = f"{self.name}.warc.gz" if members else ""
-        self._note({**row, "archive": archive, "offset": offset, "end": self.position})
+        place = (
+            {"archive": "", "offset": 0}
+            if row["reason"]
+            else {"archive": f"{self.name}.warc.gz", "offset": offset}
+        )
+        self._note({**row, **place, "end": self.position})
         self.rows += 1
 
     def flush(self) -> None:

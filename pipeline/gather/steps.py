@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline import storage
-from pipeline.gather.crawl import crawl
+from pipeline.gather.crawl import ELSEWHERE, Link, crawl
 from pipeline.gather.crawl_options import CrawlCounts, CrawlOptions
 from pipeline.gather.links import CANDIDATES, Batch, LinkOptions, LinkRules, bucket_of, extract, scatter
 from pipeline.gather.merging import merge
 from pipeline.gather.segments import fetch_log
 from pipeline.gather.submissions import Submission, read_submissions
 from pipeline.gather.urls import parse, registrable_domain
+from pipeline.gather.visits import Target, locate
 from pipeline.gather.warc import PageRecord, scan_pages
 from pipeline.records import DROPS, FETCHES, LINKS, UTC_SECONDS, Drop
 from pipeline.stages import Counts, Task
@@ -239,10 +240,15 @@ def _latest(indexes: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[dic
 # --- links to pages of the web ---
 
 
+# A link on its way to the crawl that may ask its domain, and the redirects that have led there.
+ROUTED = LINKS.append(pa.field("hops", pa.list_(pa.string())))
+
+
 def scatter_by_domain(task: Task) -> Counts:
     """Cut links by registrable domain, so that politeness is a matter of one task. Input: links."""
     options: CutOptions = task.options
     links = read_tables(task.inputs, LINKS)
+    links = links.append_column(ROUTED.field("hops"), pa.array([[]] * len(links), pa.list_(pa.string())))
     domains = pc.value_counts(links["domain"]).to_pylist()
     bucket = {entry["values"]: bucket_of(entry["values"], options.partitions) for entry in domains}
     largest: dict[str, int] = {}
@@ -260,26 +266,37 @@ def scatter_by_domain(task: Task) -> Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchOptions:
-    """How to crawl, and which addresses not to end up at."""
+    """How to crawl, which addresses not to end up at, and into how many crawls the domains are cut."""
 
     crawl: CrawlOptions
     links: LinkOptions
+    partitions: int
+
+
+def moved_file(bucket: int) -> str:
+    """The file of links that were redirected to a domain of another partition's crawl."""
+    return f"moved-{bucket_file(bucket)}"
 
 
 def crawl_links(task: Task) -> Counts:
-    """Fetch the pages of one partition of domains. Inputs: its links, from every partition of links.
+    """Fetch the pages of one partition of domains. Inputs: links on their way (`ROUTED`).
 
     The pages live in the task's store, which outlives the partition: what was fetched once, by a run
-    that was killed or had other options, is not fetched again.
+    that was killed or had other options, is not fetched again. A link that is redirected to a domain of
+    another partition is handed on, so that no domain is ever asked by two crawls at once; it counts
+    where its way ends.
     """
     options: FetchOptions = task.options
-    links = read_tables(task.inputs, LINKS).sort_by("url")
+    links = read_tables(task.inputs, ROUTED).sort_by("url")
     rules = LinkRules(options.links, options.crawl.allow_networks)
 
     def refusal(url: str) -> str | None:
         address = parse(url)
         drop = address if isinstance(address, Drop) else rules.refusal(address)
         return None if drop is None else drop.reason
+
+    def owns(domain: str) -> bool:
+        return bucket_of(domain, options.partitions) == int(task.name)
 
     settled = 0
 
@@ -291,24 +308,43 @@ def crawl_links(task: Task) -> Counts:
         push()
 
     with _local(task.store) as (folder, push):
-        crawl(in_turns(links), folder, options.crawl, refusal=refusal, on_progress=on_progress)
+        crawl(in_turns(links), folder, options.crawl, refusal=refusal, owns=owns, on_progress=on_progress)
         push()
         log = fetch_log(folder)
     log = log.filter(pc.is_in(log["url"], links["url"].combine_chunks()))
-    assert len(log) == len(links), f"{len(log)} rows in the fetch log for {len(links)} links"
+    assert log["url"].equals(links["url"]), f"{len(log)} rows in the fetch log for {len(links)} links"
+    elsewhere = pc.equal(log["reason"], ELSEWHERE)
+    _write_moved(links.filter(elsewhere), log.filter(elsewhere), task.folder, options.partitions)
+    return _write_fetched(links.filter(pc.invert(elsewhere)), log.filter(pc.invert(elsewhere)), task)
+
+
+def _write_moved(links: pa.Table, log: pa.Table, folder: Path, partitions: int) -> None:
+    """Write the links that go on elsewhere, by the partition of the domain where they do."""
+    if not len(links):
+        return
+    routed = links.set_column(links.schema.get_field_index("hops"), ROUTED.field("hops"), log["redirects"])
+    targets = [locate(url) for url in log["final_url"].to_pylist()]
+    domains = [target.domain for target in targets if isinstance(target, Target)]
+    buckets = pa.array([bucket_of(domain, partitions) for domain in domains], pa.int32())
+    for bucket in sorted(set(buckets.to_pylist())):
+        part = routed.filter(pc.equal(buckets, bucket))
+        pq.write_table(part, folder / moved_file(bucket), compression="zstd")
+
+
+def _write_fetched(links: pa.Table, log: pa.Table, task: Task) -> Counts:
+    """Write the links whose way has ended here, with their fetch log."""
     # Beside the partition's folder lie the stores: `<stage>/store/<partition>/`.
-    archives = [
-        f"../store/{Path(task.store).name}/{name}" if name else "" for name in log["archive"].to_pylist()
-    ]
-    log = log.set_column(log.schema.get_field_index("archive"), "archive", pa.array(archives, pa.string()))
+    names = log["archive"].to_pylist()
+    archives = pa.array([f"../store/{task.name}/{name}" if name else "" for name in names], pa.string())
+    log = log.set_column(log.schema.get_field_index("archive"), FETCHES.field("archive"), archives)
     drops = log.filter(pc.not_equal(log["reason"], "")).select(DROPS.names)
-    pq.write_table(links, task.folder / "links.parquet", compression="zstd")
+    pq.write_table(links.select(LINKS.names), task.folder / "links.parquet", compression="zstd")
     pq.write_table(log, task.folder / "fetches.parquet", compression="zstd")
     pq.write_table(drops, task.folder / "drops.parquet", compression="zstd")
     return _counts(len(log) - len(drops), drops)
 
 
-def in_turns(links: pa.Table) -> list[str]:
+def in_turns(links: pa.Table) -> list[Link]:
     """Order links so that the domains take turns: the first link of each, then the second of each.
 
     A crawl reads so many links ahead. In this order a domain with more of them than that comes to its
@@ -325,7 +361,8 @@ def in_turns(links: pa.Table) -> list[str]:
     first = np.flatnonzero(starts)
     turn = np.arange(len(domains)) - np.repeat(first, np.diff(first, append=len(domains)))
     order = np.lexsort((ordered["hash"].to_numpy(), turn))
-    return ordered["url"].take(order).to_pylist()  # type: ignore[no-any-return]
+    turns = ordered.select(["url", "hops"]).take(order)
+    return [Link(row["url"], tuple(row["hops"])) for row in turns.to_pylist()]
 
 
 @contextlib.contextmanager

@@ -23,6 +23,13 @@ class Target(NamedTuple):
     domain: str
 
 
+class Link(NamedTuple):
+    """A link to crawl, and how far another crawl has come with it."""
+
+    url: str  # canonical
+    hops: tuple[str, ...] = ()  # where redirects have led so far; the last one is where to go on
+
+
 class Purpose(Enum):
     """What a visit is made for."""
 
@@ -65,7 +72,7 @@ def locate(url: str) -> Target | Drop:
 
 @lru_cache(maxsize=65_536)
 def _domain(host: str) -> str:
-    return registrable_domain(host)
+    return registrable_domain(host.removesuffix("."))
 
 
 def redirect_target(response: Response) -> Target | Drop:

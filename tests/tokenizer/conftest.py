@@ -99,7 +99,7 @@ def run_work(tmp_path: Path) -> RunWork:
         done += 1
         folder = tmp_path / f"work_{done}"
         folder.mkdir()
-        task = Task([str(path) for path in inputs], folder, options, lambda records: None, {}, "")
+        task = Task("00000", [str(path) for path in inputs], folder, options, lambda records: None, {}, "")
         work(task)
         return task
 

@@ -84,6 +84,6 @@ def test_documents_without_text_are_counted_as_dropped(tmp_path: Path) -> None:
     rows = {"id": ["1", "2", "3"], "text": ["a text", None, ""], "characters": [6, 0, 0]}
     pq.write_table(pa.table(rows), tmp_path / "a.parquet")
     options = CountOptions(buckets=1)
-    task = Task([str(tmp_path / "a.parquet")], tmp_path, options, lambda records: None, {}, "")
+    task = Task("00000", [str(tmp_path / "a.parquet")], tmp_path, options, lambda records: None, {}, "")
     assert count_file(task) == Counts(3, 1, {"no text": 2})
     assert (task.notes["characters"], task.notes["bytes"]) == (6, 6)

@@ -88,7 +88,9 @@ class Web:
         from pipeline.gather.crawl import CrawlOptions, crawl
         from pipeline.gather.segments import fetch_log
 
-        arguments = {name: options.pop(name) for name in ("refusal", "tls", "on_progress") if name in options}
+        arguments = {
+            name: options.pop(name) for name in ("refusal", "owns", "tls", "on_progress") if name in options
+        }
         crawl(links, folder, CrawlOptions(**{**IMPATIENT, **options}), resolver=self.resolver(), **arguments)
         return {row["url"]: row for row in fetch_log(folder).to_pylist()}
 

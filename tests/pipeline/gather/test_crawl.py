@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
-from pipeline.gather.crawl import CrawlCounts, CrawlOptions, crawl
+from pipeline.gather.crawl import ELSEWHERE, CrawlCounts, CrawlOptions, Link, crawl
 from pipeline.gather.segments import committed_logs
 from pipeline.gather.warc import Page, read_page, scan_pages
 from pipeline.storage import locked
@@ -63,6 +63,33 @@ def test_page_lies_in_the_archive_with_its_redirects_before_it(web: "Web", tmp_p
         ("response", web.url("end.example", "/a%20b?c=d"), 302),
         ("response", row["final_url"], 200),
     ]
+
+
+def test_redirect_to_a_domain_of_another_crawl_is_left_to_that_one(web: "Web", tmp_path: Path) -> None:
+    web.site("here.example", {"/": web.redirect("/on"), "/on": web.redirect(web.url("there.example", "/a"))})
+    web.site("there.example", {"/a": web.redirect("/b"), "/b": web.page("found")})
+    link = web.url("here.example")
+    hops = [web.url("here.example", "/on"), web.url("there.example", "/a")]
+    row = web.crawl([link], tmp_path / "1", owns=lambda domain: domain == "here.example")[link]
+    assert (row["reason"], row["redirects"], row["archive"]) == (ELSEWHERE, hops, "")
+    assert not [asked for asked in web.log if asked.host == "there.example"]
+    (archive,) = (tmp_path / "1").glob("*.warc.gz")
+    assert [status for _, _, status in _records(archive)] == [None, 302, 302]
+    owns = {"there.example"}.__contains__
+    row = web.crawl([Link(link, tuple(hops))], tmp_path / "2", owns=owns)[link]
+    assert (row["reason"], row["redirects"]) == ("", [*hops, web.url("there.example", "/b")])
+    assert len([asked for asked in web.log if asked.host == "here.example" and "." not in asked.path]) == 2
+
+
+def test_redirect_to_what_is_not_wanted_is_told_here_whoever_owns_it(web: "Web", tmp_path: Path) -> None:
+    web.site("brief.example", {"/": web.redirect("https://en.wikipedia.org/wiki/Web")})
+    link = web.url("brief.example")
+    row = web.crawl([link], tmp_path, owns={"brief.example"}.__contains__, refusal=_no_wikipedia)[link]
+    assert row["reason"] == "Wikipedia"
+
+
+def _no_wikipedia(url: str) -> str | None:
+    return "Wikipedia" if "wikipedia.org" in url else None
 
 
 def _records(archive: Path) -> list[tuple[str, str | None, int | None]]:
