@@ -169,7 +169,8 @@ class Recipe:
     def refine(self, fetched: Inputs) -> None:
         """Pages to documents, without those that are unwanted or there twice."""
         options = self.options
-        documents = self.run("documents", refine.extract_pages, fetched, options.extract)
+        pages = refine.PageOptions(extract=options.extract, respect_opt_outs=options.crawl.respect_opt_outs)
+        documents = self.run("documents", refine.extract_pages, fetched, pages)
         self.tell(documents, "pages with text")
         refined = self.run(
             "refined", refine.refine_documents, _files(documents, "documents.parquet"), options.refine

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.corpus import LEAST_VALIDATION, SPLITS, place_of
+from pipeline.gather.optout import header_opt_out, meta_opt_out
 from pipeline.gather.warc import Page, read_page
 from pipeline.records import DOCUMENTS, DROPS, LINKS, Drop
 from pipeline.refine.duplicates import cluster
@@ -37,16 +38,26 @@ KEYS = pa.schema(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """How pages become documents. Pages of given archives may opt out as those of a crawl may."""
+
+    extract: ExtractOptions
+    respect_opt_outs: bool
+
+
 def extract_pages(task: Task) -> Counts:
     """Turn the pages of a fetch log into documents. Inputs: links, fetch log."""
     links_address, fetches_address = task.inputs
-    options: ExtractOptions = task.options
+    options: PageOptions = task.options
     links = {row["url"]: row for row in read_rows(links_address, LINKS.names)}
     fetches = [row for row in read_rows(fetches_address) if not row["reason"]]
     fetches.sort(key=lambda row: row["url"])  # never the order in which the pages happened to come
     folder = fetches_address.rpartition("/")[0]
     sandbox = Sandbox(
-        extract_text, deadline_s=options.extract_deadline_s, memory_bytes=options.extract_memory_bytes
+        extract_text,
+        deadline_s=options.extract.extract_deadline_s,
+        memory_bytes=options.extract.extract_memory_bytes,
     )
     with sandbox, Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
         for start in range(0, len(fetches), PAGES_AT_ONCE):
@@ -69,14 +80,17 @@ def _pages(fetches: list[dict[str, Any]], folder: str) -> Iterator[tuple[dict[st
 
 
 def _document(
-    page: Page | Drop, link: dict[str, Any], sandbox: Sandbox, options: ExtractOptions
+    page: Page | Drop, link: dict[str, Any], sandbox: Sandbox, options: PageOptions
 ) -> dict[str, Any] | Drop:
     """Extract one page's text."""
     url = link["url"]
     if isinstance(page, Drop):
         return Drop(page.reason, url, page.detail)
+    opt_out = (header_opt_out(page.headers) or meta_opt_out(page.body)) if options.respect_opt_outs else None
+    if opt_out is not None:
+        return Drop(opt_out.reason, url, opt_out.where)
     try:
-        found = sandbox.call(page.body, page.charset, url, favour_precision=options.favour_precision)
+        found = sandbox.call(page.body, page.charset, url, favour_precision=options.extract.favour_precision)
     except SandboxTimeoutError as error:
         return Drop("extraction timed out", url, str(error))
     except SandboxCrashError as error:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.links import LinkOptions, bucket_of
 from pipeline.gather.steps import MergeOptions
 from pipeline.gather.urls import host_of_key, registrable_domain
+from pipeline.gather.warc import Response, response_record
 from pipeline.report import read_funnel
 
 ROOT = Path(__file__).parents[2]
@@ -222,6 +224,29 @@ def test_archives_alone_make_a_corpus(built: Built, tmp_path: Path) -> None:
     places = {fetch["final_url"] for fetch in fetches if not fetch["reason"]}
     assert steps["index"]["kept"] == sum(not fetch["reason"] for fetch in fetches)
     assert steps["documents"]["kept"] == len(places)
+
+
+@pytest.mark.usefixtures("ray")
+def test_page_of_an_archive_may_opt_out_too(tmp_path: Path) -> None:
+    text = "The harbour was quiet that morning, and the boats lay still at their moorings. " * 20
+    members = []
+    for name, header, head in [
+        ("open", (b"X-Other", b"noai"), ""),
+        ("header", (b"X-Robots-Tag", b"noai"), ""),
+        ("meta", (b"X-Other", b""), '<meta name="robots" content="noindex">'),
+    ]:
+        body = f"<html><head>{head}</head><body><article><h1>{name}</h1><p>{text}</p></article></body></html>"
+        response = Response(
+            url=f"http://{name}.example/", status=200, phrase="OK", address="192.0.2.1",
+            headers=[(b"Content-Type", b"text/html"), header], body=body.encode(), at=datetime.now(UTC),
+        )  # fmt: skip
+        members.append(response_record(response))
+    (tmp_path / WARC).write_bytes(b"".join(members))
+    options = Options(warcs=(str(tmp_path / WARC),), output=str(tmp_path / "out"), partitions=1)
+    main(options)
+    assert funnel(tmp_path / "out")["documents"]["dropped"] == {"opt-out noai": 1, "opt-out noindex": 1}
+    main(dataclasses.replace(options, crawl=CrawlOptions(respect_opt_outs=False)))
+    assert funnel(tmp_path / "out")["documents"]["kept"] == 3
 
 
 def test_archive_cut_in_the_middle_gives_what_could_be_read_and_a_warning(
