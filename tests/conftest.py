@@ -1,6 +1,6 @@
 """What several rooms' tests share."""
 
-import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -11,10 +11,21 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ray_folder() -> Iterator[None]:
+    """A folder for what every Ray of these tests leaves behind; sockets in it ask for a short path."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        yield
+
+
 @pytest.fixture(scope="session")
-def ray() -> Iterator[None]:
+def ray(ray_folder: None) -> Iterator[None]:
     """A local Ray with two cores, for the whole session."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
     ray.init(
