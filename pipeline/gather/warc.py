@@ -241,13 +241,6 @@ def read_page(archive: str | IO[bytes], offset: int, max_bytes: int = 16 * 1024 
     return _decoded(record, max_bytes)
 
 
-def read_pages(address: str, max_bytes: int = 16 * 1024 * 1024) -> Iterator[Page | Drop]:
-    """Read every page that `scan_pages` would name, in one pass over the file."""
-    with open_read(address) as pages:
-        for found in scan_pages(address):
-            yield found if isinstance(found, Drop) else read_page(pages, found.offset, max_bytes)
-
-
 def _decoded(record: WarcRecord, max_bytes: int) -> Page | Drop:
     status, content_type = _http_status_and_type(record)
     url = (record.headers.get("WARC-Target-URI") or "").strip("<>")

@@ -4,7 +4,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,6 @@ from pipeline.gather.warc import (
     PageRecord,
     Response,
     read_page,
-    read_pages,
     response_record,
     scan_pages,
     warcinfo_record,
@@ -36,6 +35,12 @@ def response(url: str, body: bytes, *headers: tuple[bytes, bytes], status: int =
     return Response(
         url=url, status=status, phrase="OK", headers=headers, body=body, address="192.0.2.1", at=AT
     )
+
+
+def read_pages(address: str) -> Iterator[Page | Drop]:
+    """Read every page that an archive's scan names, as the pipeline does: by its offset."""
+    for found in scan_pages(address):
+        yield found if isinstance(found, Drop) else read_page(address, found.offset)
 
 
 def archive(path: Path, *responses: Response) -> list[int]:
