@@ -26,6 +26,7 @@ from pipeline.gather import steps as gather
 from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.links import LinkOptions, LinkRules
 from pipeline.gather.submissions import find_dumps
+from pipeline.refine import duplicate_steps
 from pipeline.refine import steps as refine
 from pipeline.refine.extract import ExtractOptions
 from pipeline.refine.minhash import DuplicateOptions
@@ -177,20 +178,24 @@ class Recipe:
         )
         self.tell(refined, "documents worth keeping")
         texts = _files(refined, "documents.parquet")
-        signatures = self.run("signatures", refine.sign_documents, texts, options.duplicates)
+        signatures = self.run("signatures", duplicate_steps.sign_documents, texts, options.duplicates)
         signed = [
             source
             for both in _files(signatures, "keys.parquet", "signatures.npy").values()
             for source in both
         ]
-        duplicates = self.run("duplicates", refine.find_duplicates, {"all": signed}, options.duplicates)
-        copies = {name: duplicates.files(refine.copies_file(number)) for number, name in enumerate(texts)}
+        duplicates = self.run(
+            "duplicates", duplicate_steps.find_duplicates, {"all": signed}, options.duplicates
+        )
+        copies = {
+            name: duplicates.files(duplicate_steps.copies_file(number)) for number, name in enumerate(texts)
+        }
         (told,) = duplicates.partitions
         limit = validation_limit(
             options.corpus.validation_share, told.notes["smallest_ids"], duplicates.counts.kept
         )
-        sides = refine.SplitOptions(validation_limit=limit)
-        split = self.run("split", refine.split_documents, _joined(texts, copies), sides)
+        sides = duplicate_steps.SplitOptions(validation_limit=limit)
+        split = self.run("split", duplicate_steps.split_documents, _joined(texts, copies), sides)
         self.tell(split, "documents in the corpus")
 
     def run(
