@@ -6,7 +6,7 @@ small and memory flat.
 
 A partition is a folder, `<root>/<stage>/<name>/`, and beside it a marker, `<name>.json`. The folder is
 written under a temporary name and renamed; then the marker is written. A partition counts only once its
-marker is there, and only while the marker's fingerprint (of stage, version, options and inputs) is the
+marker is there, and only while the marker's fingerprint (of stage, edition, options and inputs) is the
 one that this run would give it. So to resume is to run the same command again, and changed options redo
 exactly what depends on them: an input's fingerprint is the checksum of its bytes, so a stage that is
 redone with the same result redoes nothing after it.
@@ -23,6 +23,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,20 @@ class Task:
 Work = Callable[[Task], Counts]
 
 
+def edition(number: int, *packages: str) -> Callable[[Work], Work]:
+    """State beside a work function which edition of its output it writes; unstated, it is the first.
+
+    Raise the number when the code changes what is written. The packages named decide that too: another
+    release of one makes another edition. So what an older edition wrote is never taken for this one's.
+    """
+
+    def stated(work: Work) -> Work:
+        work.__dict__["edition"] = (number, packages)
+        return work
+
+    return stated
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One step of a recipe: what it is called, and the function that turns inputs into a partition."""
@@ -114,10 +129,14 @@ class Stage:
     """A function of a module (Ray imports it on the workers)."""
     options: Any = None
     """A dataclass, or None: whatever in it changes makes the stage run again."""
-    version: int = 1
-    """Raise it when the code changes what it writes."""
     cpus: float = 1.0
     """Cores that one task occupies."""
+
+    @property
+    def edition(self) -> dict[str, int | str]:
+        """The edition of the work function, and the releases of the packages that decide what it writes."""
+        number, packages = self.work.__dict__.get("edition", (1, ()))
+        return {"edition": number} | {package: version(package) for package in packages}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +301,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
     marker = {
         "fingerprint": job.fingerprint,
         "stage": stage.name,
-        "version": stage.version,
+        "edition": stage.edition,
         "read": counts.read,
         "kept": counts.kept,
         "dropped": dict(counts.dropped),
@@ -298,7 +317,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
 def _fingerprint(stage: Stage, sources: Sequence[Source]) -> str:
     """Hash all that decides what a task writes."""
     options = dataclasses.asdict(stage.options) if stage.options is not None else None
-    whole = [stage.name, stage.version, options, [source.fingerprint for source in sources]]
+    whole = [stage.name, stage.edition, options, [source.fingerprint for source in sources]]
     return hashlib.sha256(json.dumps(whole, default=str, sort_keys=True).encode()).hexdigest()
 
 

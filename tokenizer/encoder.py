@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.stages import Counts, Task
+from pipeline.stages import Counts, Task, edition
 from tokenizer.documents import Tally, read_documents
 from tokenizer.vocabulary import Vocabulary, parse_vocabulary
 
@@ -41,6 +41,7 @@ class Encoder:
         return load_hf_json(self._json)
 
 
+@edition(1, "gigatoken")
 def measure_file(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), only to count tokens."""
     encoder = Encoder(parse_vocabulary(storage.read_text(task.inputs[1])))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from pipeline.stages import Counts, Task
+from pipeline.stages import Counts, Task, edition
 from tokenizer.encoder import Encoder
 from tokenizer.merges import learn_merges
 from tokenizer.pretokens import CountedWords
@@ -19,6 +19,7 @@ class LearnOptions:
     """Entries in all: 256 bytes, merges, and the end of text."""
 
 
+@edition(1, "sentencepiece")
 def learn_vocabulary(task: Task) -> Counts:
     """Stage: learn a vocabulary from tables of counted words, and note how large it became.
 

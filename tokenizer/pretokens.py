@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline import storage
-from pipeline.stages import Counts, Task
+from pipeline.stages import Counts, Task, edition
 from tokenizer.documents import Tally, read_documents
 
 SEPARATOR = b"\xff"  # occurs in no UTF-8, so no document can hold it
@@ -71,6 +71,7 @@ class WordCounts:
         self._pending_rows = 0
 
 
+@edition(1, "gigatoken")
 def count_file(task: Task) -> Counts:
     """Stage: count one corpus file, into one table per bucket of words."""
     counts, digest, tally = WordCounts(), xxhash.xxh3_128(), Tally()
@@ -91,6 +92,7 @@ def count_file(task: Task) -> Counts:
     return tally.counts
 
 
+@edition(1)
 def add_up_bucket(task: Task) -> Counts:
     """Stage: add up what all corpus files count for one bucket of words."""
     counts = WordCounts()

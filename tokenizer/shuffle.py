@@ -19,7 +19,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.stages import Counts, Task
+from pipeline.stages import Counts, Task, edition
 from tokenizer.documents import Tally, read_documents
 from tokenizer.encoder import Encoder
 from tokenizer.shards import Tokens, write_shard
@@ -39,6 +39,7 @@ class ScatterOptions:
     """Into how many shards the split goes."""
 
 
+@edition(1, "gigatoken")
 def encode_file(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), a piece for each shard."""
     vocabulary = parse_vocabulary(storage.read_text(task.inputs[1]))
@@ -56,6 +57,7 @@ def encode_file(task: Task) -> Counts:
     return tally.counts
 
 
+@edition(1)
 def gather_shard(task: Task) -> Counts:
     """Stage: put the documents of one shard in order and write it. All its tokens are in memory at once."""
     pieces = [piece for address in task.inputs for piece in _read_piece(address)]

@@ -25,7 +25,7 @@ from pipeline.gather.urls import parse, registrable_domain
 from pipeline.gather.visits import Target, locate
 from pipeline.gather.warc import PageRecord, scan_pages
 from pipeline.records import DROPS, FETCHES, LINKS, UTC_SECONDS, Drop
-from pipeline.stages import Counts, Task
+from pipeline.stages import Counts, Task, edition
 from pipeline.tables import Sieve, TableWriter, read_rows, read_tables
 
 ROWS_A_SCATTER = 131_072  # candidates held in memory before they are cut into buckets
@@ -60,6 +60,7 @@ class ScatterOptions:
     partitions: int
 
 
+@edition(1, "ada-url", "publicsuffixlist")
 def scatter_submissions(task: Task) -> Counts:
     """Cut one dump's links into buckets by address. Input: a dump."""
     options: ScatterOptions = task.options
@@ -117,6 +118,7 @@ class MergeOptions:
     """Least karma of a link: the highest score that any one of its submissions got."""
 
 
+@edition(1, "publicsuffixlist")
 def merge_links(task: Task) -> Counts:
     """Merge one bucket's candidates into links. Inputs: the bucket's file of every dump."""
     options: MergeOptions = task.options
@@ -142,6 +144,7 @@ class CutOptions:
     partitions: int
 
 
+@edition(1, "ada-url", "publicsuffixlist")
 def index_archive(task: Task) -> Counts:
     """Name the pages of one WARC file, cut into buckets by address. Input: a WARC file."""
     options: CutOptions = task.options
@@ -183,6 +186,7 @@ def _index_row(page: PageRecord, archive: str) -> dict[str, Any] | Drop:
     }
 
 
+@edition(1)
 def links_of_archives(task: Task) -> Counts:
     """Take every page of the archives for a link: there are no submissions. Inputs: the bucket's index."""
     latest, again = _latest(task.inputs)
@@ -196,6 +200,7 @@ def links_of_archives(task: Task) -> Counts:
     return sieve.counts
 
 
+@edition(1)
 def match_pages(task: Task) -> Counts:
     """Find each link's page in the archives, the latest one. Inputs: links, then the bucket's index."""
     links_address, *indexes = task.inputs
@@ -244,6 +249,7 @@ def _latest(indexes: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[dic
 ROUTED = LINKS.append(pa.field("hops", pa.list_(pa.string())))
 
 
+@edition(1)
 def scatter_by_domain(task: Task) -> Counts:
     """Cut links by registrable domain, so that politeness is a matter of one task. Input: links."""
     options: CutOptions = task.options
@@ -278,6 +284,7 @@ def moved_file(bucket: int) -> str:
     return f"moved-{bucket_file(bucket)}"
 
 
+@edition(1)
 def crawl_links(task: Task) -> Counts:
     """Fetch the pages of one partition of domains. Inputs: links on their way (`ROUTED`).
 

@@ -20,7 +20,7 @@ from pipeline.corpus import LEAST_VALIDATION, SPLITS, place_of
 from pipeline.records import DOCUMENTS, DROPS, Drop
 from pipeline.refine.duplicates import cluster
 from pipeline.refine.minhash import DuplicateOptions, signature
-from pipeline.stages import Counts, Task
+from pipeline.stages import Counts, Task, edition
 from pipeline.tables import TableWriter, read_rows, read_tables
 
 KEYS = pa.schema(
@@ -28,6 +28,7 @@ KEYS = pa.schema(
 )
 
 
+@edition(1, "datasketch")
 def sign_documents(task: Task) -> Counts:
     """Write each document's MinHash signature, and what decides between it and its copies."""
     options: DuplicateOptions = task.options
@@ -47,6 +48,7 @@ def copies_file(number: int) -> str:
     return f"{number:05d}.parquet"
 
 
+@edition(1)
 def find_duplicates(task: Task) -> Counts:
     """Name every document that is a copy of another: in one file a partition (`copies_file`).
 
@@ -140,6 +142,7 @@ class SplitOptions:
     validation_limit: float
 
 
+@edition(1)
 def split_documents(task: Task) -> Counts:
     """Take the duplicates out and write each side's documents. Inputs: documents, their duplicates."""
     options: SplitOptions = task.options

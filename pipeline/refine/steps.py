@@ -13,7 +13,7 @@ from pipeline.records import DOCUMENTS, LINKS, Drop
 from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
 from pipeline.refine.quality import RefineOptions, judge
 from pipeline.refine.sandbox import Sandbox, SandboxCrashError, SandboxTimeoutError
-from pipeline.stages import Counts, Task
+from pipeline.stages import Counts, Task, edition
 from pipeline.tables import Sieve, read_rows
 
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
@@ -27,6 +27,7 @@ class PageOptions:
     respect_opt_outs: bool
 
 
+@edition(1, "trafilatura", "htmldate", "lxml")
 def extract_pages(task: Task) -> Counts:
     """Turn the pages of a fetch log into documents. Inputs: links, fetch log."""
     links_address, fetches_address = task.inputs
@@ -95,6 +96,7 @@ def _document(
     }
 
 
+@edition(1, "pycld2")
 def refine_documents(task: Task) -> Counts:
     """Keep the documents that pass `judge`, with their language. Input: documents."""
     options: RefineOptions = task.options

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages import Counts, Source, Stage, StageError, StageOutput, Task, run_stage
+from pipeline.stages import Counts, Source, Stage, StageError, StageOutput, Task, edition, run_stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,12 @@ def copy_words(task: Task) -> Counts:
     with trace.open("a") as file:
         file.write(f"{task.folder.name}\n")
     return Counts(len(lines), len(kept), {"empty": len(lines) - len(kept)})
+
+
+@edition(2, "numpy")
+def copy_words_better(task: Task) -> Counts:
+    """Another edition of the same work."""
+    return copy_words(task)
 
 
 def die_once(task: Task) -> Counts:
@@ -105,6 +111,21 @@ class TestOnRay:
         run(tmp_path, STAGE, {"a": "one", "b": "two"})
         loud = Stage(name="copy", work=copy_words, options=Options(shout=True))
         assert words(run(tmp_path, loud, {"a": "one", "b": "two"})) == ["ONE", "TWO"]
+
+    def test_another_edition_of_the_work_redoes_every_partition(self, tmp_path: Path) -> None:
+        first = Stage(name="copy", work=copy_words, options=Options())
+        second = Stage(name="copy", work=copy_words_better, options=Options())
+        run(tmp_path, first, {"a": "one"})
+        assert run(tmp_path, second, {"a": "one"}).reused == 0
+        assert run(tmp_path, second, {"a": "one"}).reused == 1
+
+    def test_another_release_of_a_package_that_decides_the_output_redoes_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stage = Stage(name="copy", work=copy_words_better, options=Options())
+        run(tmp_path, stage, {"a": "one"})
+        monkeypatch.setattr("pipeline.stages.version", lambda package: f"{package}, the next release")
+        assert run(tmp_path, stage, {"a": "one"}).reused == 0
 
     def test_partition_whose_file_was_cut_is_redone(self, tmp_path: Path) -> None:
         output = run(tmp_path, STAGE, {"a": "one", "b": "two"})
