@@ -7,8 +7,13 @@ page depend on the pages before it.
 
 import codecs
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from pipeline.records import Drop
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +30,12 @@ class ExtractOptions:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What a page says: its text, a paragraph a line; its title and ISO 8601 day, empty if unknown."""
+    """What a page says: its text, a paragraph a line; the rest is empty where the page does not tell."""
 
     text: str
     title: str
-    date: str
+    date: str  # ISO 8601 day
+    canonical: str  # the absolute address that the page gives as its own
 
 
 def extract_text(html: bytes, charset: str, url: str, *, favour_precision: bool = False) -> Extraction | Drop:
@@ -38,7 +44,7 @@ def extract_text(html: bytes, charset: str, url: str, *, favour_precision: bool 
     Args:
         html: the body, decompressed.
         charset: what the HTTP header says of it; empty or wrong is fine, then the page itself is asked.
-        url: the page's address, for the record only.
+        url: the page's address, which its relative addresses start from.
         favour_precision: keep less of what may be boilerplate.
     """
     from htmldate import find_date
@@ -53,6 +59,7 @@ def extract_text(html: bytes, charset: str, url: str, *, favour_precision: bool 
     # trafilatura's own metadata costs as much as its text; these two calls cost a twentieth of it.
     date = find_date(tree, extensive_search=False, original_date=True)
     title = examine_meta(tree).title or extract_title(tree)
+    canonical = _canonical(tree, url)
     document = bare_extraction(
         tree, url=url, fast=True, include_comments=False, favor_precision=favour_precision, deduplicate=False
     )
@@ -60,7 +67,27 @@ def extract_text(html: bytes, charset: str, url: str, *, favour_precision: bool 
     if not text:
         return Drop("no text found", url)
     # Lone surrogates, which a hostile page can smuggle in, have no UTF-8 form.
-    return Extraction(*(part.encode("utf-8", "replace").decode() for part in (text, title or "", date or "")))
+    parts = (text, title or "", date or "", canonical)
+    return Extraction(*(part.encode("utf-8", "replace").decode() for part in parts))
+
+
+def _canonical(tree: "HtmlElement", url: str) -> str:
+    """Return where a page says that it belongs: its canonical link (RFC 6596), else its `og:url`."""
+    links = (
+        link.get("href") for link in tree.iter("link") if "canonical" in link.get("rel", "").lower().split()
+    )
+    cards = (
+        meta.get("content") for meta in tree.iter("meta") if meta.get("property", "").lower() == "og:url"
+    )
+    for address in filter(None, (*links, *cards)):
+        base = next((base.get("href") for base in tree.iter("base") if base.get("href")), "")
+        try:
+            found: str = urljoin(urljoin(url, base.strip()), address.strip())
+        except ValueError:  # brackets that hold no IPv6 address
+            continue
+        if found.startswith(("http://", "https://")):
+            return found
+    return ""
 
 
 def _decode(html: bytes, charset: str) -> bytes | str:

@@ -72,13 +72,15 @@ def _document(
     if opt_out is not None:
         return Drop(opt_out.reason, url, opt_out.where)
     try:
-        found = sandbox.call(page.body, page.charset, url, favour_precision=options.extract.favour_precision)
+        found = sandbox.call(
+            page.body, page.charset, page.url, favour_precision=options.extract.favour_precision
+        )
     except SandboxTimeoutError as error:
         return Drop("extraction timed out", url, str(error))
     except SandboxCrashError as error:
         return Drop("extraction failed", url, str(error))
     if isinstance(found, Drop):
-        return found
+        return Drop(found.reason, url, found.detail)
     assert isinstance(found, Extraction)
     return {
         "id": hashlib.sha256(found.text.encode()).hexdigest()[:32],

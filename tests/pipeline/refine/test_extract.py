@@ -43,6 +43,28 @@ def test_date_that_the_page_declares_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("head", "canonical"),
+    [
+        ("", ""),
+        ('<link rel="canonical" href="https://b.example/flood">', "https://b.example/flood"),
+        ('<link rel="Canonical nofollow" href="/flood">', "http://a.example/flood"),
+        ('<base href="/old/"><link rel=canonical href=flood>', "http://a.example/old/flood"),
+        ('<meta property="og:url" content="https://c.example/">', "https://c.example/"),
+        (
+            '<meta property="og:url" content="https://c.example/"><link rel=canonical href="https://b.example/">',
+            "https://b.example/",
+        ),
+        ('<link rel="canonical" href="http://[::"><link rel="canonical" href="javascript:0">', ""),
+        ('<link rel="stylesheet" href="/canonical">', ""),
+    ],
+)
+def test_canonical_address_is_absolute_or_empty(head: str, canonical: str) -> None:
+    found = extract_text(page(STORY, head).encode(), "", "http://a.example/2017/")
+    assert isinstance(found, Extraction)
+    assert found.canonical == canonical
+
+
+@pytest.mark.parametrize(
     ("encoding", "charset"),
     [("utf-8", ""), ("iso-8859-1", "ISO-8859-1"), ("windows-1251", "cp1251"), ("utf-16", "utf-16")],
 )
