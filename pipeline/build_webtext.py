@@ -8,7 +8,6 @@ done again and nothing else.
 import dataclasses
 import hashlib
 import json
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +19,11 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline import storage
+from pipeline.card import InputFile, Provenance, dataset_card, deciding
 from pipeline.command import run_command
-from pipeline.corpus import SPLITS, CorpusOptions, corpus_files, validation_limit
+from pipeline.corpus import CorpusOptions, corpus_files, validation_limit
+from pipeline.figures import figures
+from pipeline.funnel import Step, check_funnel, funnel_json, funnel_text, read_funnel
 from pipeline.gather import steps as gather
 from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.links import LinkOptions, LinkRules
@@ -31,19 +33,8 @@ from pipeline.refine import steps as refine
 from pipeline.refine.extract import ExtractOptions
 from pipeline.refine.minhash import DuplicateOptions
 from pipeline.refine.quality import RefineOptions
-from pipeline.report import (
-    STATISTICS,
-    Step,
-    check_funnel,
-    dataset_card,
-    funnel_json,
-    funnel_text,
-    read_funnel,
-    report_html,
-    statistics,
-)
+from pipeline.report import report_html
 from pipeline.stages import Counts, Source, Stage, StageOutput, Work, run_stage
-from pipeline.tables import read_tables
 
 Inputs = Mapping[str, Sequence[Source]]
 
@@ -294,13 +285,14 @@ def _publish(recipe: Recipe) -> bool:
     check_funnel(recipe.funnel)
     split = recipe.outputs[-1]
     files = corpus_files(split, recipe.outputs)
-    content = [(name, source.fingerprint) for name, source in files.items()]
-    fingerprint = hashlib.sha256(json.dumps([content, funnel_json(recipe.funnel)]).encode()).hexdigest()
+    told_of = provenance(recipe)
+    content = [[name, source.fingerprint] for name, source in files.items()]
+    whole = [content, funnel_json(recipe.funnel), dataclasses.asdict(told_of)]
+    fingerprint = hashlib.sha256(json.dumps(whole).encode()).hexdigest()
     corpus = storage.join(output, "corpus")
     if read_funnel(corpus).get("fingerprint") == fingerprint:
         return False
-    numbers = statistics({side: read_tables(_addresses(split, side), STATISTICS) for side in SPLITS})
-    command = shlex.join(["python", "pipeline/build_webtext.py", *sys.argv[1:]])
+    numbers = figures(recipe.outputs)
     told = {
         "fingerprint": fingerprint,
         "steps": funnel_json(recipe.funnel),
@@ -309,16 +301,36 @@ def _publish(recipe: Recipe) -> bool:
         "characters": numbers.characters,
     }
     texts = {
-        "README.md": dataset_card(recipe.funnel, numbers, recipe.options.refine.languages, command),
-        "report.html": report_html(recipe.funnel, numbers, command),
+        "README.md": dataset_card(recipe.funnel, numbers, told_of),
+        "report.html": report_html(recipe.funnel, numbers, told_of),
         "funnel.json": json.dumps(told, indent=1),
     }
     storage.publish({name: source.address for name, source in files.items()}, texts, corpus)
     return True
 
 
-def _addresses(split: StageOutput, side: str) -> list[str]:
-    return [source.address for source in split.files(f"{side}.parquet")]
+def provenance(recipe: Recipe) -> Provenance:
+    """Say what a run was made from: its input files, and the options that decide."""
+    stages = {output.stage: output for output in recipe.outputs}
+    every, changed = deciding(recipe.options, Options(output=""))
+    return Provenance(
+        dumps=_input_files(recipe.dumps, stages.get("submissions")),
+        archives=_input_files(recipe.archives, stages.get("index")),
+        options=every,
+        changed=changed,
+    )
+
+
+def _input_files(addresses: Sequence[str], read: StageOutput | None) -> list[InputFile]:
+    return [
+        InputFile(
+            name=address.rsplit("/", 1)[-1],
+            size_bytes=storage.size_bytes(address),
+            read=partition.counts.read,
+            kept=partition.counts.kept,
+        )
+        for address, partition in zip(addresses, read.partitions if read else (), strict=True)
+    ]
 
 
 def _tell(recipe: Recipe, published: bool) -> None:

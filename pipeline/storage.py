@@ -130,6 +130,12 @@ def fingerprint(address: str) -> str:
     return hashlib.sha256(repr(identity).encode()).hexdigest()
 
 
+def size_bytes(address: str) -> int:
+    """Return the size of a file."""
+    filesystem, path = locate(address)
+    return int(filesystem.size(path))
+
+
 def remove(address: str) -> None:
     """Remove a file or a folder with all that is in it, if it is there."""
     filesystem, path = locate(address)

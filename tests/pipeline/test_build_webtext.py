@@ -23,12 +23,12 @@ import zstandard
 from launch.demo_web import EmbeddedWeb, WebPage, build_pages, write_dump
 from pipeline.build_webtext import Options, main
 from pipeline.corpus import CorpusOptions
+from pipeline.funnel import read_funnel
 from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.links import LinkOptions, bucket_of
 from pipeline.gather.steps import MergeOptions
 from pipeline.gather.urls import host_of_key, registrable_domain
 from pipeline.gather.warc import Response, response_record
-from pipeline.report import read_funnel
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
