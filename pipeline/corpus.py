@@ -50,15 +50,23 @@ def validation_limit(validation_share: float, smallest_ids: Sequence[str], docum
 
 
 def corpus_files(corpus: StageOutput, dropping: Sequence[StageOutput]) -> dict[str, Source]:
-    """Return where each file of the published corpus comes from, by its name in the corpus folder."""
+    """Return where each file of the published corpus comes from, by its name in the corpus folder.
+
+    Files without a row are left out, but for one of each side, so that the side can be read.
+    """
     files = {}
     for split in SPLITS:
-        for number, source in enumerate(corpus.files(f"{split}.parquet")):
-            files[f"{split}/part-{number:05d}.parquet"] = source
+        sizes = [partition.notes["documents"][split] for partition in corpus.partitions]
+        for number, (partition, size) in enumerate(zip(corpus.partitions, sizes, strict=True)):
+            if size or (not number and not any(sizes)):
+                files[f"{split}/part-{number:05d}.parquet"] = partition.file(f"{split}.parquet")
     for stage in dropping:  # `stage=…` folders: readers of Parquet datasets make a column of it
-        for number, source in enumerate(stage.files("drops.parquet")):
-            files[f"drops/stage={stage.stage}/part-{number:05d}.parquet"] = source
-    return files
+        for number, partition in enumerate(stage.partitions):
+            if partition.counts.dropped:
+                files[f"drops/stage={stage.stage}/part-{number:05d}.parquet"] = partition.file(
+                    "drops.parquet"
+                )
+    return {name: source for name, source in files.items() if source is not None}
 
 
 def parquet_files(corpus: str, split: Split) -> list[str]:

@@ -136,7 +136,10 @@ def _most_frequent(counts: Mapping[str | None, int]) -> Histogram:
 def _classes(counts: Mapping[int, int]) -> Histogram:
     """Label exponents of two by the values they stand for; the empty classes in between count too."""
     exponents = range(min(counts), max(counts) + 1) if counts else range(0)
-    return [(f"{2**exponent if exponent else 0:,}", counts.get(exponent, 0)) for exponent in exponents]
+    return [
+        (f"{2**exponent if exponent else 0:,} to {2 ** (exponent + 1) - 1:,}", counts.get(exponent, 0))
+        for exponent in exponents
+    ]
 
 
 def _years(counts: Mapping[str | None, int]) -> Histogram:

@@ -63,14 +63,15 @@ def _funnel_rows(steps: Sequence[Step]) -> list[FunnelRow]:
     for step in steps:
         read, kept = step.counts.read, step.counts.kept
         shares = 100 * kept / whole, 100 * (read - kept) / whole
-        rows.append(FunnelRow(step.name, step.unit, read, kept, *shares, _bars(by_size(step.counts.dropped))))
+        reasons = _bars(by_size(step.counts.dropped), full_length=whole)
+        rows.append(FunnelRow(step.name, step.unit, read, kept, *shares, reasons))
     return rows
 
 
-def _bars(histogram: Histogram) -> list[Bar]:
-    """Give the greatest count the full length."""
-    greatest = max((count for _, count in histogram), default=0) or 1
-    return [Bar(label, count, 100 * count / greatest) for label, count in histogram]
+def _bars(histogram: Histogram, full_length: int | None = None) -> list[Bar]:
+    """Make bars of counts; the greatest has the full length, unless another count is given for it."""
+    whole = full_length or max((count for _, count in histogram), default=0) or 1
+    return [Bar(label, count, 100 * count / whole) for label, count in histogram]
 
 
 def _by_step(dropped: Sequence[DropSamples]) -> list[tuple[str, list[DropSamples]]]:

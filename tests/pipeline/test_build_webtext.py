@@ -1,8 +1,10 @@
 """The whole recipe on real Ray: every page accounted for, resumable, the same bytes whatever the way."""
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -29,6 +31,8 @@ from pipeline.gather.links import LinkOptions, bucket_of
 from pipeline.gather.steps import MergeOptions
 from pipeline.gather.urls import host_of_key, registrable_domain
 from pipeline.gather.warc import Response, response_record
+from pipeline.show_document import ShowOptions
+from pipeline.show_document import main as show
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -423,3 +427,79 @@ def wait_until_quiet(web: EmbeddedWeb) -> None:
         time.sleep(0.05)
         if len(web.requests) != seen:
             seen, since = len(web.requests), time.monotonic()
+
+
+def life(built: Built, page: str) -> list[str]:
+    """What the command says of a page."""
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        show(ShowOptions(page=page, output=str(built.folder / "out")))
+    return told.getvalue().splitlines()
+
+
+def test_life_of_a_kept_document_goes_from_its_submissions_to_the_corpus(built: Built) -> None:
+    document = ds.dataset(built.folder / "out" / "corpus" / "train").head(1).to_pylist()[0]
+    told = life(built, document["url"])
+    assert told == life(built, document["id"])
+    assert told[0] == document["url"]
+    assert [line.split()[0] for line in told[1:] if not line.startswith("   ")] == [
+        *("submissions", "links", "pages", "documents", "refined", "corpus")
+    ]
+    assert f"karma {document['karma']:,} in r/{document['subreddit']}" in told[1]
+    assert f"{document['characters']:,} characters" in "".join(told)
+    assert told[-1].endswith(f"train, id {document['id']}")
+
+
+def test_life_of_every_dropped_link_ends_with_its_reason(built: Built) -> None:
+    drops = ds.dataset(built.folder / "out" / "corpus" / "drops", partitioning="hive").to_table().to_pylist()
+    one_of_each = {drop["reason"]: drop for drop in drops if drop["url"]}
+    assert len(one_of_each) > 15
+    for reason, drop in one_of_each.items():
+        assert any(f"dropped: {reason}" in line for line in life(built, drop["url"])), reason
+
+
+def test_life_of_a_copy_names_the_document_that_stands_for_it_and_the_other_way_round(built: Built) -> None:
+    drops = ds.dataset(built.folder / "out" / "corpus" / "drops", partitioning="hive").to_table().to_pylist()
+    for reason in ("exact duplicate", "near duplicate"):
+        copy = next(drop for drop in drops if drop["reason"] == reason)
+        kept = copy["detail"].removeprefix("of ").split(",")[0]
+        assert any(f"of {kept}" in line for line in life(built, copy["url"]))
+        assert any(f"stands for {copy['url']}: {reason}" in line for line in life(built, kept))
+
+
+def test_page_is_found_by_the_address_that_a_redirect_led_to(built: Built) -> None:
+    logs = (built.folder / "out").glob("pages*/0*/fetches.parquet")
+    fetches = [row for path in logs for row in pq.read_table(path).to_pylist()]
+    links = {fetch["url"] for fetch in fetches}
+    moved = next(fetch for fetch in fetches if fetch["redirects"] and fetch["final_url"] not in links)
+    assert moved["url"] in life(built, moved["final_url"])
+
+
+def test_page_that_no_dump_names_is_said_to_be_nowhere(built: Built) -> None:
+    with pytest.raises(ValueError, match="nowhere in"):
+        life(built, "http://nowhere.example/")
+    with pytest.raises(ValueError, match="no run at"):
+        show(ShowOptions(page="http://nowhere.example/", output=str(built.folder)))
+
+
+def test_corpus_and_drops_open_in_duckdb_as_they_are(built: Built) -> None:
+    import duckdb
+
+    corpus = built.folder / "out" / "corpus"
+    for side, documents in json.loads((corpus / "funnel.json").read_text())["documents"].items():
+        counted = duckdb.sql(f"SELECT count(*), count(DISTINCT id) FROM '{corpus}/{side}/*.parquet'")
+        assert counted.fetchall() == [(documents, documents)]
+    drops = duckdb.sql(
+        "SELECT stage, reason, count(*) FROM "
+        f"read_parquet('{corpus}/drops/*/*.parquet', hive_partitioning = true) GROUP BY ALL"
+    ).fetchall()
+    dropped = {(stage, reason): count for stage, reason, count in drops}
+    for step in ("submissions", "links", "documents", "refined", "split"):
+        for reason, count in funnel(built.folder / "out")[step]["dropped"].items():
+            assert dropped[step, reason] == count
+
+
+def test_report_shows_pages_that_stayed_and_that_went(built: Built) -> None:
+    page = (built.folder / "out" / "corpus" / "report.html").read_text()
+    for heading in ("Some documents that were kept", "split: near duplicate", "refined: other language"):
+        assert heading in page
+    assert str(built.folder) not in page + (built.folder / "out" / "corpus" / "README.md").read_text()

@@ -1,0 +1,216 @@
+"""Show one document's life: who linked to it, what was fetched, what was made of it, and where it ended.
+
+python pipeline/show_document.py --output out/webtext https://example.org/page
+"""
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import tyro
+
+if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from pipeline import storage
+from pipeline.command import run_command
+from pipeline.corpus import SPLITS
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """Which document of which run."""
+
+    page: tyro.conf.Positional[str]
+    """Address of the page (as submitted, as redirected, or as in the corpus), or the id of a document."""
+    output: str
+    """Folder that pipeline/build_webtext.py wrote."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What one stage has to tell of the page."""
+
+    stage: str
+    told: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a file of some stage's partition."""
+
+    partition: str
+    values: dict[str, Any]
+
+
+def main(options: ShowOptions) -> None:
+    """Print the life of every link that the page is known under.
+
+    Raises:
+        ValueError: there is no such run, or it never heard of the page.
+    """
+    run = Run(options.output)
+    urls = run.links_of(options.page)
+    if not urls:
+        raise ValueError(f"{options.page} is nowhere in {options.output}: no dump or archive of it names it")
+    for url in urls:
+        print(url)
+        told = Counter(run.life(url))
+        stages = sorted({event.stage for event in told}, key=run.stages.index)
+        for stage in stages:
+            heading = stage
+            for event, times in told.items():
+                if event.stage == stage:
+                    print(f"  {heading:<12} {event.told}{f' ({times} times)' if times > 1 else ''}")
+                    heading = ""
+
+
+class Run:
+    """The files that a run left, to look things up in."""
+
+    def __init__(self, output: str) -> None:
+        """Open the output folder of a run.
+
+        Raises:
+            ValueError: it is none.
+        """
+        told = storage.join(output, "options.json")
+        if not storage.exists(told):
+            raise ValueError(f"no run at {output}: give the --output of pipeline/build_webtext.py")
+        self.output = output
+        self.partitions = int(json.loads(storage.read_text(told))["partitions"])
+        self._filesystem, self._path = storage.locate(output)
+
+    def links_of(self, page: str) -> list[str]:
+        """Return the addresses under which the run knows a page: itself, or what was redirected to it."""
+        if _ID.fullmatch(page):
+            return sorted(
+                {row.values["url"] for row in self.rows("documents", "documents", _is("id", [page]))}
+            )
+        same = _is("url", _spellings(page))
+        known = [row for stage in ("links", *self.rounds) for row in self.rows(stage, "links", same)]
+        known += [row for _, row in self._drops(same)]
+        if not known:
+            ended_there = _is("final_url", _spellings(page))
+            known = [row for stage in self.rounds for row in self.rows(stage, "fetches", ended_there)]
+        return sorted({row.values["url"] for row in known})
+
+    def life(self, url: str) -> Iterator[Event]:
+        """Yield what happened to a link, stage by stage."""
+        same = _is("url", _spellings(url))
+        yield from self._submissions(url)
+        for row in self.rows("links", "links", same):
+            yield Event("links", _link(row.values))
+        for stage in self.rounds:
+            for row in self.rows(stage, "fetches", same):
+                yield Event(stage, self._fetch(stage, row))
+        for row in self.rows("documents", "documents", same):
+            yield Event("documents", _extracted(row.values))
+        for row in self.rows("refined", "documents", same):
+            values = row.values
+            yield Event("refined", f"{values['language']}, {values['language_score']:.0%} of the text")
+        for stage, row in self._drops(same):
+            yield Event(stage, f"dropped: {_reason(row.values)}")
+        for side in SPLITS:
+            for row in self.rows("split", side, same):
+                yield Event("corpus", f"{side}, id {row.values['id']}")
+        for _, row in self._drops(_copy_of(url)):
+            yield Event("corpus", f"stands for {row.values['url']}: {_reason(row.values)}")
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that events are told of, in their order."""
+        return ["submissions", "index", "links", *self.rounds, "documents", "refined", "split", "corpus"]
+
+    @property
+    def rounds(self) -> list[str]:
+        """The stages that fetched pages, in their order."""
+        found = self._filesystem.glob(f"{self._path}/pages*")
+        names = (path.rstrip("/").rsplit("/", 1)[-1] for path in found)
+        return sorted(names, key=lambda name: (len(name), name))
+
+    def rows(self, stage: str, file: str, wanted: ds.Expression) -> list[Row]:
+        """Return the rows that are wanted of the files of one name in all partitions of a stage."""
+        rows = []
+        for path in sorted(self._filesystem.glob(f"{self._path}/{stage}/*/{file}.parquet")):
+            partition = path.rsplit("/", 2)[-2]
+            if not partition.startswith("."):  # one that is not finished
+                table = ds.dataset(path, filesystem=self._filesystem).to_table(filter=wanted)
+                rows += [Row(partition, values) for values in table.to_pylist()]
+        return rows
+
+    def _drops(self, wanted: ds.Expression) -> list[tuple[str, Row]]:
+        """Return what the stages dropped."""
+        return [(stage, row) for stage in self.stages for row in self.rows(stage, "drops", wanted)]
+
+    def _submissions(self, url: str) -> Iterator[Event]:
+        """Yield the submissions of a link, the best first."""
+        from pipeline.gather.links import bucket_of
+        from pipeline.gather.steps import bucket_file
+
+        key = url.partition("://")[2]
+        file = bucket_file(bucket_of(key, self.partitions)).removesuffix(".parquet")
+        rows = self.rows("submissions", file, _is("key", [key]))
+        for row in sorted(rows, key=lambda row: (-row.values["karma"], row.values["submission_id"])):
+            values, dump = row.values, row.partition.rpartition("-")[0]
+            day = f"{values['seen']:%Y-%m-%d}" if values["seen"] else "unknown"
+            told = f"{day}  karma {values['karma']:,} in r/{values['subreddit']}, {values['submission_id']}"
+            yield Event("submissions", f"{told} of {dump}: {values['title']}")
+
+    def _fetch(self, stage: str, row: Row) -> str:
+        """Tell of one fetch, and where the page lies."""
+        fetch = row.values
+        told = [f"status {fetch['status']}"] if fetch["status"] else []
+        told += [f"{fetch['fetched_at']:%Y-%m-%d %H:%M} UTC"] if fetch["fetched_at"] else []
+        told += [f"redirected to {fetch['final_url']}"] if fetch["redirects"] else []
+        if fetch["archive"]:
+            folder = storage.join(self.output, stage, row.partition)
+            told.append(f"in {storage.resolve(folder, fetch['archive'])} at byte {fetch['offset']:,}")
+        return ", ".join(told) or "no answer"
+
+
+def _spellings(page: str) -> list[str]:
+    """Return the addresses that mean one link: as given, and in canonical form under both schemes."""
+    from pipeline.gather.urls import parse
+    from pipeline.records import Drop
+
+    address = parse(page)
+    canonical = (
+        [] if isinstance(address, Drop) else [f"{scheme}://{address.key}" for scheme in ("http", "https")]
+    )
+    return [page, *canonical]
+
+
+def _is(column: str, values: Sequence[str]) -> ds.Expression:
+    return ds.field(column).isin(list(values))
+
+
+def _copy_of(url: str) -> ds.Expression:
+    """What is said of a document in whose place another one stands."""
+    return pc.match_substring_regex(ds.field("detail"), f"^of {re.escape(url)}(,|$)")
+
+
+def _reason(drop: dict[str, Any]) -> str:
+    return f"{drop['reason']} ({drop['detail']})" if drop["detail"] else str(drop["reason"])
+
+
+def _link(link: dict[str, Any]) -> str:
+    return f"karma {link['karma']:,} from {link['submissions']:,} submissions, domain {link['domain']}"
+
+
+def _extracted(document: dict[str, Any]) -> str:
+    dated = f", {document['date']}" if document["date"] else ""
+    return f"{document['characters']:,} characters{dated}: {document['title'] or 'no title'}"
+
+
+if __name__ == "__main__":
+    run_command(ShowOptions, main, __doc__)
