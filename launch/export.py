@@ -3,7 +3,6 @@
 python launch/export.py --checkpoint out/run --vocabulary out/vocabulary --output out/model
 """
 
-import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 
 from pipeline.command import run_command
 from pipeline.storage import new_folder
+from tokenizer.vocabulary import Vocabulary, load_vocabulary
 from trainer.checkpoint import find_checkpoint, read_state
 
 
@@ -23,8 +23,8 @@ class ExportOptions:
 
     checkpoint: Path
     """Folder of a training run, whose newest finished checkpoint counts; or one checkpoint of it."""
-    vocabulary: Path
-    """Folder of the vocabulary that the shards were written with."""
+    vocabulary: str
+    """The vocabulary that the shards were written with: its folder, or a tokenizer.json such as GPT-2's."""
     output: Path
     """Folder to write; an earlier export there is replaced."""
     format: Literal["huggingface", "picogpt"] = "huggingface"
@@ -35,7 +35,7 @@ def main(options: ExportOptions) -> None:
     """Check that run and vocabulary belong together, then consolidate the checkpoint and write the format."""
     folder = find_checkpoint(options.checkpoint)
     state = read_state(folder)
-    _check_vocabulary(options.vocabulary, state.vocabulary_fingerprint)
+    vocabulary = _open_vocabulary(options.vocabulary, state.vocabulary_fingerprint)
     _check_output(options.output)
     from trainer.engine import consolidate  # imports torch, which takes seconds
     from trainer.export import huggingface, picogpt
@@ -43,23 +43,20 @@ def main(options: ExportOptions) -> None:
     write = {"huggingface": huggingface.save, "picogpt": picogpt.save}[options.format]
     weights = consolidate(folder, zero_stage=state.zero_stage)
     with new_folder(str(options.output)) as new:
-        write(new, weights, state, vocabulary=options.vocabulary)
+        write(new, weights, state, vocabulary=vocabulary)
     model = f"GPT-2 {state.plan['size']}, {state.model.parameters:,} parameters"
     print(f"{options.output}: {model}, after step {state.step:,}, from {folder}")
 
 
-def _check_vocabulary(vocabulary: Path, fingerprint: str) -> None:
-    tokenizer = vocabulary / "tokenizer.json"
-    if not tokenizer.is_file():
+def _open_vocabulary(address: str, fingerprint: str) -> Vocabulary:
+    """Load the vocabulary, and refuse another than that of the shards."""
+    vocabulary = load_vocabulary(address)
+    if vocabulary.fingerprint != fingerprint:
         raise ValueError(
-            f"{vocabulary} holds no tokenizer.json: give a folder that tokenizer/train_bpe.py wrote"
+            f"{address} is not the vocabulary that the shards were written with: its fingerprint is "
+            f"{vocabulary.fingerprint[:16]}, theirs {fingerprint[:16]}"
         )
-    found = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
-    if found != fingerprint:
-        raise ValueError(
-            f"{vocabulary} is not the vocabulary that the shards were written with: its fingerprint is "
-            f"{found[:16]}, theirs {fingerprint[:16]}"
-        )
+    return vocabulary
 
 
 def _check_output(output: Path) -> None:

@@ -6,10 +6,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import storage
 from pipeline.stages import Counts, Task, edition
 from tokenizer.documents import Tally, read_documents
-from tokenizer.vocabulary import Vocabulary, parse_vocabulary
+from tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 CACHE_TEXT_BYTES: Final = 256 * 2**20
 
@@ -43,8 +42,8 @@ class Encoder:
 
 @edition(1, "gigatoken")
 def measure_file(task: Task) -> Counts:
-    """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), only to count tokens."""
-    encoder = Encoder(parse_vocabulary(storage.read_text(task.inputs[1])))
+    """Stage: encode a corpus file (first input) with a vocabulary (second), only to count tokens."""
+    encoder = Encoder(load_vocabulary(task.inputs[1]))
     tally, tokens = Tally(), 0
     for batch in read_documents(task.inputs[0]):
         tally.add(batch)

@@ -27,10 +27,10 @@ def learn_vocabulary(task: Task) -> Counts:
     """
     words = CountedWords(task.inputs)
     learned = learn_merges(words, task.options.vocab_size - SMALLEST_SIZE)
-    vocabulary = Vocabulary.of(learned.merges)
+    vocabulary = Vocabulary(learned.merges)
     used = merges_used(vocabulary, (word for word, _ in words))
     if used < len(learned.merges):
-        vocabulary = Vocabulary.of(learned.merges[:used])
+        vocabulary = Vocabulary(learned.merges[:used])
     for name, text in vocabulary.files().items():
         (task.folder / name).write_text(text, encoding="utf-8")
     (task.folder / "sentencepiece.model").write_bytes(learned.model)

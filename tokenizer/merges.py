@@ -61,9 +61,11 @@ def from_printable(token: str) -> bytes:
 def learn_merges(counts: Iterable[tuple[bytes, int]], merges: int) -> Learned:
     """Learn `merges` merges, or fewer if the words have no more, from distinct words and their counts.
 
-    The result depends on the counts alone if the words come in the same order, such as sorted. The counts
-    of candidate pairs are brought up to date in turns rather than all at every merge, so that
-    close calls may fall otherwise than in exact BPE; compression is the same to four digits.
+    The merges are those of exact BPE, in its order, wherever the next pair is decided by its count. Of
+    pairs with the same count the shorter goes first, then the one whose printable form sorts first
+    (`tokenizers` takes the one whose parts have lower ids): so two trainers' lists differ in the order of
+    ties, and in what follows from it. No token gets longer than `LONGEST_PIECE_BYTES`. The order of
+    the words changes nothing but the order of SentencePiece's own bytes.
     """
     import sentencepiece
 
@@ -112,12 +114,17 @@ def merges_of(tokens: Iterable[bytes]) -> list[Merge]:
     The parts are what BPE with the earlier merges makes of the token's own bytes. They must be two: the
     token came into being by joining neighbours in some word, and until then no merge had crossed its ends,
     so inside it the same merges were made in the same order as they are made in the token by itself.
+
+    Raises:
+        ValueError: a token is not made of two, so that the tokens are not those of a byte-level BPE.
     """
     ranks: dict[bytes, int] = {}
     merges = []
     for rank, token in enumerate(tokens):
-        left, right = _merge_all(token, ranks)
-        merges.append((left, right))
+        parts = _merge_all(token, ranks)
+        if len(parts) != 2:
+            raise ValueError(f"{printable(token)!r} is not two earlier tokens joined")
+        merges.append((parts[0], parts[1]))
         ranks[token] = rank
     return merges
 

@@ -23,7 +23,7 @@ from pipeline.stages import Counts, Task, edition
 from tokenizer.documents import Tally, read_documents
 from tokenizer.encoder import Encoder
 from tokenizer.shards import Tokens, write_shard
-from tokenizer.vocabulary import parse_vocabulary
+from tokenizer.vocabulary import load_vocabulary
 
 SHARD_FILE = "shard.bin"
 PIECES = pa.schema([("place", pa.uint64()), ("tokens", pa.list_(pa.uint16()))])
@@ -41,8 +41,8 @@ class ScatterOptions:
 
 @edition(1, "gigatoken")
 def encode_file(task: Task) -> Counts:
-    """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), a piece for each shard."""
-    vocabulary = parse_vocabulary(storage.read_text(task.inputs[1]))
+    """Stage: encode a corpus file (first input) with a vocabulary (second), a piece for each shard."""
+    vocabulary = load_vocabulary(task.inputs[1])
     encoder = Encoder(vocabulary)
     tally, tokens = Tally(), 0
     with _Pieces(task.folder, task.options.shards) as pieces:

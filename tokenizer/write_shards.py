@@ -43,7 +43,7 @@ class ShardOptions:
     corpus: str
     """Folder with train/*.parquet and validation/*.parquet, as pipeline/build_webtext.py writes it."""
     vocabulary: str
-    """Folder of a vocabulary, as tokenizer/train_bpe.py writes it, or GPT-2's own."""
+    """Folder of a vocabulary, as tokenizer/train_bpe.py writes it; or a tokenizer.json such as GPT-2's."""
     output: str
     """Folder for the shards."""
     shard_tokens: int = 100_000_000
@@ -65,12 +65,12 @@ def main(options: ShardOptions) -> None:
     check_output(options.output)
     corpus = open_corpus(options.corpus)
     root = storage.join(options.output, ".stages")
-    tokenizer_json = Source(storage.join(options.vocabulary, "tokenizer.json"), vocabulary.fingerprint)
+    its_vocabulary = Source(storage.absolute(options.vocabulary), vocabulary.fingerprint)
 
     splits, files = dict[str, Split](), dict[str, Finished]()
     for split in SPLITS:
         shards = 1 + corpus.characters[split] // (CHARACTERS_PER_TOKEN * options.shard_tokens)
-        documents = {name: [file, tokenizer_json] for name, file in corpus.files[split].items()}
+        documents = {name: [file, its_vocabulary] for name, file in corpus.files[split].items()}
         scatter = shuffle.ScatterOptions(seed=options.seed, shards=shards)
         encode = Stage(name=f"encode_{split}", work=shuffle.encode_file, options=scatter)
         encoded = run_stage(encode, documents, root, workers=options.workers)

@@ -21,6 +21,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from launch import export
 from launch.export import ExportOptions
+from tokenizer.merges import from_printable
+from tokenizer.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,17 +119,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=509,  # so that the padding to 512 is seen
-        special_tokens=["<|endoftext|>"],
+        vocab_size=508,  # and <|endoftext|>, so that the padding to 512 is seen
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator([text], trainer)
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    learned = Vocabulary([(from_printable(left), from_printable(right)) for left, right in merges])
     vocabulary = folder / "vocabulary"
     vocabulary.mkdir()
-    tokenizer.save(str(vocabulary / "tokenizer.json"))
-    tokenizer.model.save(str(vocabulary))
-    (vocabulary / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    for name, content in learned.files().items():
+        (vocabulary / name).write_text(content)
+    tokenizer = Tokenizer.from_file(str(vocabulary / "tokenizer.json"))
     ids = tokenizer.encode(text).ids
     write_shards(folder / "shards", {"train": ids[3000:], "validation": ids[:3000]}, vocabulary)
     return Inputs(text, vocabulary, folder / "shards")
@@ -159,7 +162,7 @@ def write_shards(folder: Path, splits: dict[str, list[int]], vocabulary: Path) -
     content_json = {
         "format": "llm.c",
         "version": 1,
-        "vocabulary": {"fingerprint": fingerprint, "size": 509, "end_of_text": 0},
+        "vocabulary": {"fingerprint": fingerprint, "size": 509, "end_of_text": 508},
         "seed": 0,
         "splits": description,
     }
@@ -243,5 +246,5 @@ def runs(request: pytest.FixtureRequest) -> Runs:
 def model(inputs: Inputs, stage_0: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported model of the unsharded run."""
     output = tmp_path_factory.mktemp("model") / "model"
-    export.main(ExportOptions(checkpoint=stage_0.whole, vocabulary=inputs.vocabulary, output=output))
+    export.main(ExportOptions(checkpoint=stage_0.whole, vocabulary=str(inputs.vocabulary), output=output))
     return output

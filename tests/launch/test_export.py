@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from launch import export
 from launch.export import ExportOptions
+from tokenizer.vocabulary import Vocabulary, load_vocabulary
 from trainer.export.huggingface import load
 
 # The first test waits for runs that later ones share.
@@ -29,7 +30,7 @@ def tokens(inputs) -> list[int]:
 def exported(runs, inputs, tmp_path_factory) -> Path:
     """The exported model of each run."""
     output = tmp_path_factory.mktemp("exported") / "model"
-    export.main(ExportOptions(checkpoint=runs.whole, vocabulary=inputs.vocabulary, output=output))
+    export.main(ExportOptions(checkpoint=runs.whole, vocabulary=str(inputs.vocabulary), output=output))
     return output
 
 
@@ -76,7 +77,9 @@ def test_the_model_card_tells_the_figures_of_the_run(exported):
 def test_numpy_inference_from_openai_layout_gives_the_same_logits(stage_0, inputs, model, tokens, tmp_path):
     output = tmp_path / "picogpt"
     export.main(
-        ExportOptions(checkpoint=stage_0.whole, vocabulary=inputs.vocabulary, output=output, format="picogpt")
+        ExportOptions(
+            checkpoint=stage_0.whole, vocabulary=str(inputs.vocabulary), output=output, format="picogpt"
+        )
     )
     arrays = dict(np.load(output / "model.npz"))
     hparams = json.loads((output / "hparams.json").read_text())
@@ -120,18 +123,17 @@ def numpy_gpt2(tokens: list[int], arrays: dict[str, Array], hparams: dict[str, i
 
 
 def test_another_vocabulary_is_refused(stage_0, inputs, tmp_path):
-    other = tmp_path / "vocabulary"
-    other.mkdir()
-    (other / "tokenizer.json").write_bytes((inputs.vocabulary / "tokenizer.json").read_bytes() + b"\n")
+    other = tmp_path / "tokenizer.json"
+    other.write_text(Vocabulary(load_vocabulary(str(inputs.vocabulary)).merges[:-1]).tokenizer_json)
     with pytest.raises(ValueError, match="is not the vocabulary that the shards were written with"):
-        export.main(ExportOptions(checkpoint=stage_0.whole, vocabulary=other, output=tmp_path / "model"))
+        export.main(ExportOptions(checkpoint=stage_0.whole, vocabulary=str(other), output=tmp_path / "model"))
     assert not (tmp_path / "model").exists()
 
 
 def test_a_folder_without_a_finished_checkpoint_is_refused(inputs, tmp_path):
     (tmp_path / "run/step_00000010").mkdir(parents=True)
     options = ExportOptions(
-        checkpoint=tmp_path / "run", vocabulary=inputs.vocabulary, output=tmp_path / "model"
+        checkpoint=tmp_path / "run", vocabulary=str(inputs.vocabulary), output=tmp_path / "model"
     )
     with pytest.raises(ValueError, match=r"run holds no finished checkpoint \(1 unfinished\)"):
         export.main(options)
@@ -140,5 +142,7 @@ def test_a_folder_without_a_finished_checkpoint_is_refused(inputs, tmp_path):
 def test_what_is_no_exported_model_is_not_replaced(stage_0, inputs, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ValueError, match="holds something that is no exported model"):
-        export.main(ExportOptions(checkpoint=stage_0.whole, vocabulary=inputs.vocabulary, output=tmp_path))
+        export.main(
+            ExportOptions(checkpoint=stage_0.whole, vocabulary=str(inputs.vocabulary), output=tmp_path)
+        )
     assert (tmp_path / "letter.txt").read_text() == "dear"

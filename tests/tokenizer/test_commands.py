@@ -56,7 +56,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory, corpus: Path, vocabulary_fo
 
 def test_a_vocabulary_comes_in_every_form(vocabulary_folder: Path) -> None:
     hub = {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"}
-    assert set(published(vocabulary_folder)) == hub | {"sentencepiece.model", "training.json"}
+    others = {"encoder.json", "vocab.bpe", "vocabulary.tiktoken", "sentencepiece.model"}
+    assert set(published(vocabulary_folder)) == hub | others | {"training.json"}
 
 
 def test_training_json_tells_what_the_vocabulary_was_learned_from(
@@ -256,7 +257,7 @@ def test_a_vocabulary_too_large_for_16_bits_is_refused(corpus: Path, tmp_path: P
     pairs = [(bytes([a]), bytes([b])) for a in range(256) for b in range(256)]
     (tmp_path / "vocabulary").mkdir()
     for merges, matches in [(65_279, "no corpus at"), (65_280, "65,537 entries.*65,536 at most")]:
-        for name, text in Vocabulary.of(pairs[:merges]).files().items():
+        for name, text in Vocabulary(pairs[:merges]).files().items():
             (tmp_path / "vocabulary" / name).write_text(text)
         with pytest.raises(ValueError, match=matches):
             shard(tmp_path / "nowhere", tmp_path / "vocabulary", tmp_path / "out")

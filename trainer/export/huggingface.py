@@ -5,7 +5,6 @@ PyTorch's Linear has [out, in]. The output layer is the token embedding and is n
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tokenizer.vocabulary import Vocabulary
 from trainer.checkpoint import State
 from trainer.config import ModelConfig
 from trainer.model import GPT2
@@ -23,25 +23,22 @@ TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 
 
-def save(folder: Path, weights: dict[str, Tensor], state: State, *, vocabulary: Path) -> None:
+def save(folder: Path, weights: dict[str, Tensor], state: State, *, vocabulary: Vocabulary) -> None:
     """Write the directory.
 
     Args:
         weights: by the model's own parameter names, the embedding still padded.
-        vocabulary: folder whose tokenizer files are copied.
+        vocabulary: written beside the weights.
     """
-    content = json.loads((vocabulary / "tokenizer.json").read_text(encoding="utf-8"))
-    end_of_text = next(
-        token["id"] for token in content["added_tokens"] if token["content"] == "<|endoftext|>"
-    )
     config = state.model
     tensors = {PREFIX + name: tensor for name, tensor in openai_layout(weights, config).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    _write_json(folder / "config.json", _config(config, end_of_text))
-    _write_json(folder / "generation_config.json", {"bos_token_id": end_of_text, "eos_token_id": end_of_text})
+    _write_json(folder / "config.json", _config(config, vocabulary.end_of_text))
+    ends = {"bos_token_id": vocabulary.end_of_text, "eos_token_id": vocabulary.end_of_text}
+    _write_json(folder / "generation_config.json", ends)
+    files = vocabulary.files()
     for name in TOKENIZER_FILES:
-        if (vocabulary / name).exists():
-            shutil.copyfile(vocabulary / name, folder / name)
+        (folder / name).write_text(files[name], encoding="utf-8")
     (folder / "README.md").write_text(_model_card(state), encoding="utf-8")
 
 

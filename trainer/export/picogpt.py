@@ -5,17 +5,17 @@ The vocabulary lies beside them under OpenAI's file names, encoder.json and voca
 """
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from tokenizer.vocabulary import Vocabulary
 from trainer.checkpoint import State
 from trainer.export.huggingface import openai_layout
 
 
-def save(folder: Path, weights: dict[str, Tensor], state: State, *, vocabulary: Path) -> None:
+def save(folder: Path, weights: dict[str, Tensor], state: State, *, vocabulary: Vocabulary) -> None:
     """Write the directory; the arguments are those of `huggingface.save`."""
     config = state.model
     arrays = {_openai_name(name): tensor.numpy() for name, tensor in openai_layout(weights, config).items()}
@@ -28,8 +28,9 @@ def save(folder: Path, weights: dict[str, Tensor], state: State, *, vocabulary: 
         "n_layer": config.layers,
     }
     (folder / "hparams.json").write_text(json.dumps(hparams, indent=2) + "\n", encoding="utf-8")
-    shutil.copyfile(vocabulary / "vocab.json", folder / "encoder.json")
-    shutil.copyfile(vocabulary / "merges.txt", folder / "vocab.bpe")
+    files = vocabulary.files()
+    for name in ("encoder.json", "vocab.bpe"):
+        (folder / name).write_text(files[name], encoding="utf-8")
 
 
 def _openai_name(name: str) -> str:
