@@ -1,14 +1,15 @@
 """From counted words to the files of a vocabulary: one task, since learning takes seconds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 from pipeline.stages import Counts, Task, edition
 from tokenizer.encoder import Encoder
 from tokenizer.merges import learn_merges
-from tokenizer.pretokens import CountedWords
+from tokenizer.rare_words import find_cut
 from tokenizer.vocabulary import SMALLEST_SIZE, Vocabulary
+from tokenizer.word_counts import CountedWords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,38 +18,50 @@ class LearnOptions:
 
     vocab_size: int
     """Entries in all: 256 bytes, merges, and the end of text."""
+    memory_bytes: int
+    """What the words may take in memory; the rarest are left out where they take more."""
 
 
-@edition(1, "sentencepiece")
+@edition(2, "sentencepiece")
 def learn_vocabulary(task: Task) -> Counts:
     """Stage: learn a vocabulary from tables of counted words, and note how large it became.
 
-    It is smaller than was asked for where the words are whole before that many merges are made.
+    It is smaller than was asked for where the words are whole before that many merges are made. Which words
+    were too rare to be learned from, for want of memory, is noted under `cut`.
     """
-    words = CountedWords(task.inputs)
+    cut = find_cut(task.inputs, task.options.memory_bytes)
+    words = CountedWords(task.inputs, cut.at_least)
     learned = learn_merges(words, task.options.vocab_size - SMALLEST_SIZE)
     vocabulary = Vocabulary(learned.merges)
-    used = merges_used(vocabulary, (word for word, _ in words))
+    used = merges_used(vocabulary, words)
     if used < len(learned.merges):
         vocabulary = Vocabulary(learned.merges[:used])
     for name, text in vocabulary.files().items():
         (task.folder / name).write_text(text, encoding="utf-8")
     (task.folder / "sentencepiece.model").write_bytes(learned.model)
     versions = {name: version(name) for name in ("sentencepiece", "gigatoken")}
-    task.notes.update(size=vocabulary.size, fingerprint=vocabulary.fingerprint, versions=versions)
-    return Counts(1, 1)
+    task.notes.update(
+        size=vocabulary.size, fingerprint=vocabulary.fingerprint, cut=asdict(cut), versions=versions
+    )
+    return Counts(cut.words, cut.words - cut.words_cut, {"too rare": cut.words_cut} if cut.words_cut else {})
 
 
-def merges_used(vocabulary: Vocabulary, words: Iterable[bytes]) -> int:
+def merges_used(vocabulary: Vocabulary, words: Iterable[tuple[bytes, int]]) -> int:
     """Return how many merges there are up to the last whose token some word still shows.
 
     When every word is whole, SentencePiece goes on with pairs that occur no more. A merge of a pair that
-    did occur leaves its token in some word until a later merge takes it up.
+    did occur leaves its token in some word until a later merge takes it up; the last one's stays.
     """
+    if not vocabulary.merges:
+        return 0
     encoder = Encoder(vocabulary)
+    last_token = vocabulary.tokens[-1]
     last = 255
-    for word in words:
+    for word, _ in words:
+        if last_token in word:  # where the corpus is large enough this finds the last merge soon
+            last = max(last, int(encoder.encode(word).max()))
+            if last == vocabulary.end_of_text - 1:
+                return last - 255
+    for word, _ in words:
         last = max(last, int(encoder.encode(word).max()))
-        if last == vocabulary.end_of_text - 1:
-            break
     return last - 255

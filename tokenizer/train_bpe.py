@@ -3,12 +3,11 @@
 python tokenizer/train_bpe.py --corpus out/corpus --vocab-size 8192 --output out/vocabulary
 """
 
-import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,9 @@ class TrainOptions:
     """Folder for the vocabulary."""
     vocab_size: int = 50257
     """Entries in all: 256 bytes, the merges, and <|endoftext|>. GPT-2 has 50257."""
+    learn_memory_gb: float = 4.0
+    """What the distinct words may take in memory where the merges are learned (4: about five million words).
+    Of more, the rarest are left out, and it is told from which count on."""
     workers: int | None = None
     """How many tasks run at once. By default as many as the Ray cluster has cores."""
 
@@ -49,6 +51,8 @@ def main(options: TrainOptions) -> None:
     """
     started = time.monotonic()
     vocabulary.check_size(options.vocab_size)
+    if options.learn_memory_gb <= 0:
+        raise ValueError(f"--learn-memory-gb {options.learn_memory_gb}: give more than nothing")
     check_output(options.output)
     corpus = open_corpus(options.corpus)
     root, workers = storage.join(options.output, ".stages"), options.workers
@@ -57,14 +61,18 @@ def main(options: TrainOptions) -> None:
     count = Stage(name="count", work=pretokens.count_file, options=pretokens.CountOptions(buckets=buckets))
     train = {name: [file] for name, file in corpus.files["train"].items()}
     counted = run_stage(count, train, root, workers=workers)
+    if not counted.counts.kept:
+        documents = f"{counted.counts.read:,} documents"
+        raise ValueError(f"no text in {options.corpus}: none of its {documents} has any")
 
     add_up = Stage(name="add_up", work=pretokens.add_up_bucket)
     scattered = {f"{bucket:04d}": counted.files(pretokens.bucket_file(bucket)) for bucket in range(buckets)}
     words = run_stage(add_up, scattered, root, workers=workers)
 
-    learn_options = LearnOptions(vocab_size=options.vocab_size)
+    memory_bytes = int(options.learn_memory_gb * 1e9)
+    learn_options = LearnOptions(vocab_size=options.vocab_size, memory_bytes=memory_bytes)
     learn = Stage(name="learn", work=learn_vocabulary, options=learn_options)
-    learned = run_stage(learn, {"vocabulary": words.files("counts.parquet")}, root, workers=workers)
+    learned = run_stage(learn, {"vocabulary": words.files(pretokens.COUNTED)}, root, workers=workers)
 
     _check_learned(learned.partitions[0], options)
 
@@ -74,11 +82,12 @@ def main(options: TrainOptions) -> None:
     measured = run_stage(measure, validation, root, workers=workers)
 
     files = {name: Finished.of(learned.partitions[0], name) for name in learned.partitions[0].files}
-    report = _report(
-        options, counted.partitions, words.partitions, learned.partitions[0], measured.partitions
-    )
+    report = _report(counted.partitions, learned.partitions[0], measured.partitions)
     text = json.dumps(report, indent=2) + "\n"
     changed = publish(files, options.output, index=vocabulary.INDEX, text=text)
+    if changed:
+        told = json.dumps(asdict(options), indent=2) + "\n"
+        storage.write_text(storage.join(options.output, "options.json"), told)
     _print_summary(report, options.output, time.monotonic() - started if changed else None)
 
 
@@ -86,31 +95,45 @@ def _check_learned(learned: Partition, options: TrainOptions) -> None:
     """Refuse a vocabulary that is smaller than was asked for."""
     size = learned.notes["size"]
     if size < options.vocab_size:
+        cut = learned.notes["cut"]
         raise ValueError(
             f"{options.corpus} is too small for a vocabulary of {options.vocab_size:,} entries: "
             f"all that can be merged in it makes {size:,}; give --vocab-size {size} or less"
+            + (
+                f" (pre-tokens seen less than {cut['at_least']} times were left out: or give more "
+                "--learn-memory-gb)"
+                if cut["words_cut"]
+                else ""
+            )
         )
 
 
 def _report(
-    options: TrainOptions,
-    counted: Sequence[Partition],
-    words: Sequence[Partition],
-    learned: Partition,
-    measured: Sequence[Partition],
+    counted: Sequence[Partition], learned: Partition, measured: Sequence[Partition]
 ) -> dict[str, Any]:
-    """Return what `training.json` says: what the vocabulary was learned from, and what it is worth."""
-    digests = " ".join(partition.notes["text_digest"] for partition in counted)
+    """Return what `training.json` says: what the vocabulary was learned from, and what it is worth.
+
+    It says the same wherever the corpus lies, into however many files it is cut, in whatever order.
+    """
+    digest = sum(int(partition.notes["text_digest"], 16) for partition in counted) % 2**128
+    cut = learned.notes["cut"]
     tokens, size_bytes = _sum(measured, "tokens"), _sum(measured, "bytes")
     return {
         "vocabulary": {"fingerprint": learned.notes["fingerprint"], "size": learned.notes["size"]},
-        "options": {"corpus": options.corpus, "vocab_size": options.vocab_size},
         "corpus": {
-            "fingerprint": hashlib.sha256(digests.encode()).hexdigest(),
+            "fingerprint": f"{digest:032x}",
             "documents": sum(partition.counts.kept for partition in counted),
             "characters": _sum(counted, "characters"),
             "bytes": _sum(counted, "bytes"),
-            "distinct_pretokens": _sum(words, "words"),
+            "pretokens": cut["occurrences"],
+            "distinct_pretokens": cut["words"],
+        },
+        "cut": {
+            "pretokens_seen_less_than": cut["at_least"],
+            "distinct_pretokens": cut["words_cut"],
+            "share_of_distinct_pretokens": _share(cut["words_cut"], cut["words"]),
+            "pretokens": cut["occurrences_cut"],
+            "share_of_pretokens": _share(cut["occurrences_cut"], cut["occurrences"]),
         },
         "validation": {
             "documents": sum(partition.counts.kept for partition in measured),
@@ -120,6 +143,18 @@ def _report(
         },
         "versions": learned.notes["versions"],
     }
+
+
+def _told_cut(cut: Mapping[str, Any]) -> str:
+    return (
+        f"for want of memory: pre-tokens seen less than {cut['pretokens_seen_less_than']:,} times, "
+        f"{cut['share_of_distinct_pretokens']:.1%} of the distinct ones and {cut['share_of_pretokens']:.2%} "
+        "of all; more --learn-memory-gb keeps them"
+    )
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 6) if whole else 0.0
 
 
 def _sum(partitions: Sequence[Partition], note: str) -> int:
@@ -135,6 +170,8 @@ def _print_summary(report: dict[str, Any], folder: str, seconds: float | None) -
         f"learned on  {corpus['documents']:,} documents, {corpus['characters']:,} characters, "
         f"{corpus['bytes']:,} bytes, {corpus['distinct_pretokens']:,} distinct pre-tokens"
     )
+    if report["cut"]["distinct_pretokens"]:
+        print(f"left out    {_told_cut(report['cut'])}")
     if validation["tokens"]:
         print(
             f"validation  {validation['bytes_per_token']:.3f} bytes a token "

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -57,15 +58,14 @@ def shards(tmp_path_factory: pytest.TempPathFactory, corpus: Path, vocabulary_fo
 def test_a_vocabulary_comes_in_every_form(vocabulary_folder: Path) -> None:
     hub = {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"}
     others = {"encoder.json", "vocab.bpe", "vocabulary.tiktoken", "sentencepiece.model"}
-    assert set(published(vocabulary_folder)) == hub | others | {"training.json"}
+    assert set(published(vocabulary_folder)) == hub | others | {"training.json", "options.json"}
 
 
 def test_training_json_tells_what_the_vocabulary_was_learned_from(
-    vocabulary_folder: Path, vocabulary: Vocabulary, corpus: Path, texts: list[str]
+    vocabulary_folder: Path, vocabulary: Vocabulary, texts: list[str]
 ) -> None:
     said = json.loads((vocabulary_folder / "training.json").read_text())
     held_out, train = texts[::10], [text for number, text in enumerate(texts) if number % 10]
-    assert said["options"] == {"corpus": str(corpus), "vocab_size": 1000}
     assert said["corpus"]["documents"] == len(train)
     assert said["corpus"]["characters"] == sum(map(len, train))
     assert said["corpus"]["bytes"] == sum(len(text.encode()) for text in train)
@@ -73,11 +73,72 @@ def test_training_json_tells_what_the_vocabulary_was_learned_from(
     assert 2 < said["validation"]["bytes_per_token"] < 5  # 1 without merges
 
 
-def test_another_run_with_other_workers_gives_the_same_vocabulary(
-    vocabulary_folder: Path, corpus: Path, tmp_path: Path
+@pytest.mark.parametrize(("files", "workers"), [(1, 1), (3, 4)])
+def test_the_vocabulary_is_the_same_however_the_corpus_is_cut_ordered_and_shared_out(
+    vocabulary_folder: Path,
+    texts: list[str],
+    tmp_path: Path,
+    write_corpus: WriteCorpus,
+    files: int,
+    workers: int,
 ) -> None:
-    learn(corpus, tmp_path / "again", 1000, workers=1)
-    assert published(tmp_path / "again") == published(vocabulary_folder)
+    train = [text for number, text in enumerate(texts) if number % 10]
+    random.Random(workers).shuffle(train)
+    others = iter(train)
+    ordered = [next(others) if number % 10 else text for number, text in enumerate(texts)]
+    learn(write_corpus(tmp_path / "corpus", ordered, files), tmp_path / "again", 1000, workers)
+    ours, theirs = published(vocabulary_folder), published(tmp_path / "again")
+    assert json.loads(theirs.pop("options.json")) == {
+        "corpus": str(tmp_path / "corpus"),
+        "output": str(tmp_path / "again"),
+        "vocab_size": 1000,
+        "learn_memory_gb": 4.0,
+        "workers": workers,
+    }
+    del ours["options.json"]
+    assert ours == theirs
+
+
+def test_rare_words_are_left_out_for_want_of_memory_and_it_is_told(
+    vocabulary_folder: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = json.loads((vocabulary_folder / "training.json").read_text())
+    assert whole["cut"] == {
+        "pretokens_seen_less_than": 1,
+        "distinct_pretokens": 0,
+        "share_of_distinct_pretokens": 0.0,
+        "pretokens": 0,
+        "share_of_pretokens": 0.0,
+    }
+    capsys.readouterr()
+    options = train_bpe.TrainOptions(
+        corpus=str(corpus), output=str(tmp_path), vocab_size=500, learn_memory_gb=0.0005
+    )
+    train_bpe.main(options)
+    said = json.loads((tmp_path / "training.json").read_text())
+    assert said["corpus"] == whole["corpus"]
+    cut = said["cut"]
+    assert cut["pretokens_seen_less_than"] > 1
+    assert 0 < cut["share_of_pretokens"] < cut["share_of_distinct_pretokens"] < 1
+    told = capsys.readouterr().out
+    assert f"pre-tokens seen less than {cut['pretokens_seen_less_than']} times" in told
+    assert f"{cut['share_of_distinct_pretokens']:.1%} of the distinct ones" in told
+
+
+def test_a_vocabulary_of_no_merges_is_the_bytes_and_the_end_of_text(
+    corpus: Path, tmp_path: Path, ray: None
+) -> None:
+    learn(corpus, tmp_path, 257)
+    assert load_vocabulary(str(tmp_path)).merges == []
+
+
+def test_a_corpus_without_any_text_supports_no_merge_and_says_so(tmp_path: Path, ray: None) -> None:
+    (tmp_path / "corpus" / "train").mkdir(parents=True)
+    rows = {"id": ["a", "b"], "text": ["", None], "characters": [0, 0]}
+    pq.write_table(pa.table(rows), tmp_path / "corpus" / "train" / "a.parquet")
+    with pytest.raises(ValueError, match=r"no text in .*corpus"):
+        learn(tmp_path / "corpus", tmp_path / "out")
+    assert not published(tmp_path / "out")
 
 
 def test_a_second_run_has_nothing_to_do(

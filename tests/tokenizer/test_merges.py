@@ -58,7 +58,7 @@ def test_learned_merges_are_those_of_exact_bpe_to_the_last_that_occurs(
 ) -> None:
     counts = sorted((word.encode(), count) for word, count in words.items())
     learned = learn_merges(counts, merges).merges
-    used = merges_used(Vocabulary(learned), (word for word, _ in counts))
+    used = merges_used(Vocabulary(learned), counts)
     assert learned[:used] == exact_merges(counts, merges)
 
 

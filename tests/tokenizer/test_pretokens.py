@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 
 from pipeline.stages import Counts, Task
 from tokenizer.pretokens import (
-    COUNTS,
-    CountedWords,
     CountOptions,
-    WordCounts,
     add_up_bucket,
     bucket_file,
     count_file,
     count_words,
 )
+from tokenizer.word_counts import CountedWords
 
 RunWork = Callable[..., Task]
 
@@ -55,16 +53,6 @@ def test_no_word_reaches_over_the_end_of_a_document() -> None:
     assert counted(count_words([b"ab", b"cd", b" ", b"ef"])) == {b"ab": 1, b"cd": 1, b" ": 1, b"ef": 1}
 
 
-def test_sums_do_not_depend_on_when_they_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokenizer.pretokens.ROWS_BEFORE_ADDING_UP", 3)
-    counts, whole = WordCounts(), Counter[bytes]()
-    for number in range(20):
-        part = Counter({b"a": number + 1, b"b%d" % (number % 7): 1, b"once%d" % number: 1})
-        counts.add(pa.table([list(part), list(part.values())], schema=COUNTS))
-        whole += part
-    assert list(counted(counts.total()).items()) == sorted(whole.items())
-
-
 @pytest.mark.parametrize("buckets", [1, 5])
 def test_every_word_of_every_file_is_counted_once_in_whatever_buckets(
     corpus: Path, run_work: RunWork, buckets: int
@@ -87,3 +75,17 @@ def test_documents_without_text_are_counted_as_dropped(tmp_path: Path) -> None:
     task = Task("00000", [str(tmp_path / "a.parquet")], tmp_path, options, lambda records: None, {}, "")
     assert count_file(task) == Counts(3, 1, {"no text": 2})
     assert (task.notes["characters"], task.notes["bytes"]) == (6, 6)
+
+
+def test_the_digest_of_a_corpus_knows_its_documents_not_their_order(
+    tmp_path: Path, run_work: RunWork
+) -> None:
+    def digest(*texts: str) -> int:
+        rows = {"id": list(map(str, range(len(texts)))), "text": texts, "characters": [0] * len(texts)}
+        pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+        task = run_work(count_file, [tmp_path / "a.parquet"], CountOptions(buckets=1))
+        return int(task.notes["text_digest"], 16)
+
+    assert digest("one", "two", "two") == digest("two", "one", "two")
+    assert digest("one", "two", "two") == (digest("one", "two") + digest("two")) % 2**128
+    assert len({digest("one", "two"), digest("onetwo"), digest("one", "two", "two"), digest("one")}) == 4
