@@ -35,6 +35,7 @@ from pipeline.refine.minhash import DuplicateOptions
 from pipeline.refine.quality import RefineOptions
 from pipeline.report import report_html
 from pipeline.stages import Counts, Source, Stage, StageOutput, Work, run_stage
+from pipeline.summary import summary_json, summary_table
 
 Inputs = Mapping[str, Sequence[Source]]
 
@@ -144,12 +145,14 @@ class Recipe:
         waiting = dict(sorted(waiting.items(), key=lambda piece: -largest[f"{piece[0]}.parquet"]))
         fetch = gather.FetchOptions(crawl=options.crawl, links=options.links, partitions=options.partitions)
         rounds: list[StageOutput] = []
+        left = links.counts.kept
         fetched: dict[str, Sequence[Source]] = {}
         while waiting or not rounds:
             name = f"pages_{len(rounds) + 1}" if rounds else "pages"
             # A crawl waits more than it works: several share a core.
-            pages = self.run(name, gather.crawl_links, waiting, fetch, cpus=0.25)
+            pages = self.run(name, gather.crawl_links, waiting, fetch, cpus=0.25, expected=left)
             rounds.append(pages)
+            left -= pages.counts.read
             found = _files(pages, "links.parquet", "fetches.parquet")
             fetched |= {f"{part}-{len(rounds)}": files for part, files in found.items()}
             moved = _gathered([pages], options.partitions, gather.moved_file)
@@ -190,11 +193,21 @@ class Recipe:
         self.tell(split, "documents in the corpus")
 
     def run(
-        self, name: str, work: Work, inputs: Inputs, options: object = None, *, cpus: float = 1
+        self,
+        name: str,
+        work: Work,
+        inputs: Inputs,
+        options: object = None,
+        *,
+        cpus: float = 1,
+        expected: int | None = None,
     ) -> StageOutput:
-        """Run one stage over its partitions."""
+        """Run one stage over its partitions; it is `expected` to read what the funnel's last step kept."""
         stage = Stage(name=name, work=work, options=options, cpus=cpus)
-        output = run_stage(stage, inputs, self.options.output, workers=self.options.workers)
+        if expected is None and self.funnel:
+            expected = self.funnel[-1].counts.kept
+        place, workers = self.options.output, self.options.workers
+        output = run_stage(stage, inputs, place, workers=workers, expected=expected)
         self.outputs.append(output)
         return output
 
@@ -263,6 +276,7 @@ def main(options: Options) -> None:
         )
         recipe.build()
         published = _publish(recipe) if options.only == "corpus" else False
+        _keep_summary(recipe)
     _tell(recipe, published)
 
 
@@ -333,11 +347,22 @@ def _input_files(addresses: Sequence[str], read: StageOutput | None) -> list[Inp
     ]
 
 
+def _keep_summary(recipe: Recipe) -> None:
+    """Write what each stage of this run did and what it cost, if it did anything.
+
+    Apart from the corpus: times differ from run to run, and the corpus is the same bytes.
+    """
+    if any(stage.seconds for stage in recipe.outputs):
+        told = json.dumps({"stages": summary_json(recipe.outputs)}, indent=1)
+        storage.write_text(storage.join(recipe.options.output, "run.json"), told)
+
+
 def _tell(recipe: Recipe, published: bool) -> None:
     """Print the funnel, what was damaged, and where the result lies."""
     output, only = recipe.options.output, recipe.options.only
     total = sum(len(stage.partitions) for stage in recipe.outputs)
     reused = sum(stage.reused for stage in recipe.outputs)
+    print(summary_table(recipe.outputs), file=sys.stderr)
     print(funnel_text(recipe.funnel))
     for line in recipe.damage:
         print(f"warning: {line}", file=sys.stderr)

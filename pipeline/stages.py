@@ -15,22 +15,26 @@ redone with the same result redoes nothing after it.
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import sys
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import xxhash
-from tqdm import tqdm
 
 from pipeline import storage
+from pipeline.progress import Progress
+
+RETRIES = 3  # of a task whose worker, node, disk or network failed it
 
 
 class StageError(ValueError):
@@ -64,11 +68,12 @@ class Source:
 
     address: str
     fingerprint: str
+    size_bytes: int = 0
 
     @staticmethod
     def of(address: str) -> "Source":
         """A file that no stage made, such as a dump."""
-        return Source(storage.absolute(address), storage.fingerprint(address))
+        return Source(storage.absolute(address), storage.fingerprint(address), storage.size_bytes(address))
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,22 @@ class Partition:
     files: Mapping[str, tuple[int, str]]  # name -> size in bytes, checksum
     counts: Counts
     notes: Mapping[str, Any]  # what else the task has to tell; small, JSON
+    bytes_read: int  # of inputs as they lie on the disk, and of pages
     seconds: float
 
     def file(self, name: str) -> Source | None:
         """One of the partition's files, or None where the task wrote no such file."""
         if name not in self.files:
             return None
-        return Source(storage.join(self.address, name), self.files[name][1])
+        size_bytes, checksum = self.files[name]
+        return Source(storage.join(self.address, name), checksum, size_bytes)
+
+
+class Report(Protocol):
+    """How a work function tells what it has read since it last did."""
+
+    def __call__(self, records: int, page_bytes: int = 0) -> None:
+        """Take note of further records, and of the bytes of pages that are no inputs of the task's."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ class Task:
     inputs: Sequence[str]  # addresses
     folder: Path  # local and empty: what is written here becomes the partition
     options: Any
-    progress: Callable[[int], None]  # call it with the number of further records read
+    progress: Report
     notes: dict[str, Any]  # what the work function puts here comes back in `Partition.notes`
     store: str  # an address that outlives attempts, for a task that keeps what it has got so far
 
@@ -141,11 +155,18 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class StageOutput:
-    """All partitions of a stage, in the order of its inputs, and how many of them were there already."""
+    """All partitions of a stage, in the order of its inputs, and what this run did of them."""
 
     stage: str
     partitions: Sequence[Partition]
     reused: int
+    """Partitions that were there already."""
+    seconds: float
+    """Time that passed until the others were committed; 0 where there were none."""
+    task_seconds: float
+    """Time that their tasks took together."""
+    bytes_read: int
+    """What their tasks read."""
 
     @property
     def counts(self) -> Counts:
@@ -161,6 +182,7 @@ class StageOutput:
 def connect() -> None:
     """Join the Ray cluster that is meant (`RAY_ADDRESS`, or that of `ray start`), or start a local one."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # without it, for ever
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about GPUs
     import ray
 
@@ -174,12 +196,14 @@ def run_stage(
     root: str,
     *,
     workers: int | None = None,
+    expected: int | None = None,
 ) -> StageOutput:
     """Run a stage over `inputs` (partition name -> what its task reads) and return what it committed.
 
     Partitions that a run with the same fingerprint committed are not run again; partitions that the
     stage no longer has are removed. At most `workers` tasks run at once (default: as many as the
-    cluster has cores).
+    cluster has cores). `expected` is how many records all inputs hold, where that is known: with it the
+    time left is told better.
 
     Raises:
         StageError: a partition failed after Ray's retries. Whatever was committed stays.
@@ -187,18 +211,36 @@ def run_stage(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, not {workers}")
+    started = time.monotonic()
     # Workers on other machines, or in other folders, know no relative paths.
     folder = storage.join(storage.absolute(root), stage.name)
     jobs = {name: _Job(sources, _fingerprint(stage, sources)) for name, sources in inputs.items()}
-    committed = {name: _committed(folder, name, job.fingerprint) for name, job in jobs.items()}
-    todo = {name: jobs[name] for name, partition in committed.items() if partition is None}
+    found = {name: _committed(folder, name, job.fingerprint) for name, job in jobs.items()}
+    reused = {name: partition for name, partition in found.items() if partition is not None}
+    todo = {name: job for name, job in jobs.items() if name not in reused}
+    done: dict[str, Partition] = {}
     if todo:
-        connect()
-        committed |= _run_jobs(stage, todo, folder, workers, reused=len(jobs) - len(todo))
+        if expected is not None:
+            expected -= sum(partition.counts.read for partition in reused.values())
+        done = _run_jobs(stage, todo, folder, workers, expected)
     _remove_strangers(folder, set(jobs))
-    partitions = [partition for partition in committed.values() if partition is not None]
-    assert len(partitions) == len(inputs)
-    return StageOutput(stage=stage.name, partitions=partitions, reused=len(jobs) - len(todo))
+    committed = reused | done
+    output = StageOutput(
+        stage=stage.name,
+        partitions=[committed[name] for name in jobs],
+        reused=len(reused),
+        seconds=time.monotonic() - started if todo else 0.0,
+        task_seconds=sum(partition.seconds for partition in done.values()),
+        bytes_read=sum(partition.bytes_read for partition in done.values()),
+    )
+    _tell(output)
+    return output
+
+
+def _tell(output: StageOutput) -> None:
+    read = f"{len(output.partitions):>6,} partitions {output.counts.read:>13,} records"
+    there = f" ({output.reused:,} were there)" if output.reused else ""
+    print(f"{output.stage:<12} {read} {output.seconds:>8.1f} s{there}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -210,43 +252,65 @@ class _Job:
 
 
 def _run_jobs(
-    stage: Stage, jobs: Mapping[str, _Job], folder: str, workers: int | None, reused: int
+    stage: Stage, jobs: Mapping[str, _Job], folder: str, workers: int | None, expected: int | None
 ) -> dict[str, Partition]:
     """Keep the cluster busy until every job is committed; after a failure, let the running ones end."""
     import ray
 
+    connect()
     # A lost worker is started again; so is a task whose disk or network failed it. A ValueError is not.
-    remote = ray.remote(num_cpus=stage.cpus, max_retries=3, retry_exceptions=[OSError])(_run_job)
+    remote = ray.remote(num_cpus=stage.cpus, max_retries=RETRIES, retry_exceptions=[OSError])(_run_job)
     tally = _tally(ray.get_runtime_context().get_job_id())
-    window = workers or max(1, int(ray.cluster_resources().get("CPU", 1) / stage.cpus))
     waiting, running = deque(jobs), dict[Any, str]()
     committed, failures = dict[str, Partition](), dict[str, Exception]()
-    started = time.monotonic()
-    with tqdm(
-        total=reused + len(jobs), initial=reused, desc=f"{stage.name:<12}", leave=False, disable=None
-    ) as bar:
+    with (
+        _asking_for(min(len(jobs), workers or len(jobs)) * stage.cpus),
+        Progress(stage.name, len(jobs), expected) as progress,
+    ):
         while running or (waiting and not failures):
+            # Machines may join the cluster, or leave it.
+            window = workers or max(1, int(ray.cluster_resources().get("CPU", 1) / stage.cpus))
             while waiting and not failures and len(running) < window:
                 name = waiting.popleft()
                 running[remote.remote(stage, name, jobs[name], folder, tally)] = name
             done, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
-            bar.set_postfix_str(f"{ray.get(tally.total.remote(folder)):,} records")
             for reference in done:
                 name = running.pop(reference)
                 try:
                     committed[name] = _partition(folder, name, ray.get(reference))
-                    bar.update()
                 except Exception as error:  # whatever it died of is told below, with its name
                     failures[name] = error
-    read = sum(partition.counts.read for partition in committed.values())
-    told = f"{len(committed):>6,} partitions {read:>13,} records {time.monotonic() - started:>8.1f} s"
-    print(f"{stage.name:<12} {told}{f' ({reused:,} were there)' if reused else ''}", file=sys.stderr)
+            progress.update(len(committed), ray.get(tally.total.remote(folder)))
     for name, failure in failures.items():
-        cause = getattr(failure, "cause", None) or failure
         reads = ", ".join(source.address for source in jobs[name].sources[:3])
-        told = f"{cause!r} (traceback in {storage.join(folder, name)}.error.txt)"
-        raise StageError(f"stage {stage.name}, partition {name} ({reads}): {told}") from failure
+        raise StageError(f"stage {stage.name}, partition {name} ({reads}): {_cause(failure)}") from failure
     return committed
+
+
+@contextmanager
+def _asking_for(cpus: float) -> Iterator[None]:
+    """Tell a cluster that grows by need how many cores there is work for."""
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(num_cpus=math.ceil(cpus))
+    try:
+        yield
+    finally:
+        request_resources(num_cpus=0)
+
+
+def _cause(failure: Exception) -> str:
+    """Say in a line what a task died of."""
+    from ray.exceptions import OutOfMemoryError, WorkerCrashedError
+
+    died = f"its worker died {RETRIES + 1} times; "
+    memory = "was memory short? Fewer --workers or more --partitions take less"
+    cause = getattr(failure, "cause", None) or failure
+    if isinstance(cause, OutOfMemoryError | WorkerCrashedError):
+        return died + memory
+    if isinstance(cause, MemoryError):
+        return f"{cause!r}: {memory}"
+    return repr(cause)
 
 
 class _Tally:
@@ -269,7 +333,8 @@ def _tally(job_id: str) -> Any:  # one for each connection to Ray, since an acto
 
     # Where the run itself is, so that no lost node takes it along.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(_Tally).remote()
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    return ray.remote(**options)(_Tally).remote()
 
 
 def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dict[str, Any]:
@@ -277,10 +342,12 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
     address = storage.join(folder, name)
     started = time.monotonic()
     unsent, last_sent = 0, started
+    bytes_read = sum(source.size_bytes for source in job.sources)
 
-    def progress(records: int) -> None:
-        nonlocal unsent, last_sent
+    def progress(records: int, page_bytes: int = 0) -> None:
+        nonlocal unsent, last_sent, bytes_read
         unsent += records
+        bytes_read += page_bytes
         if time.monotonic() - last_sent > 0.5:
             tally.add.remote(folder, unsent)
             unsent, last_sent = 0, time.monotonic()
@@ -293,8 +360,11 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
             counts = stage.work(Task(name, addresses, temporary, stage.options, progress, notes, store))
             files = _checksums(temporary)
             storage.remove(f"{address}.json")  # the marker of what the new folder replaces
-    except Exception:
-        storage.write_text(f"{address}.error.txt", traceback.format_exc())
+    except Exception as error:
+        with suppress(Exception):  # on a full disk there is no room for it either
+            storage.write_text(f"{address}.error.txt", traceback.format_exc())
+        if storage.is_unreachable(error):
+            raise OSError(f"{type(error).__name__}: {error}") from error
         raise
     storage.remove(f"{address}.error.txt")
     tally.add.remote(folder, unsent)
@@ -305,7 +375,8 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
         "read": counts.read,
         "kept": counts.kept,
         "dropped": dict(counts.dropped),
-        "bytes": sum(size for size, _ in files.values()),
+        "bytes_read": bytes_read,
+        "bytes_written": sum(size for size, _ in files.values()),
         "seconds": round(time.monotonic() - started, 3),
         "files": files,
         "notes": notes,
@@ -337,17 +408,14 @@ def _committed(folder: str, name: str, fingerprint: str) -> Partition | None:
     """Return the partition that an earlier run committed under this fingerprint, if it is whole."""
     try:
         marker = json.loads(storage.read_text(storage.join(folder, f"{name}.json")))
-    except (OSError, ValueError):  # none, or one that somebody cut
+    except (FileNotFoundError, ValueError):  # none, or one that somebody cut
         return None
     if marker.get("fingerprint") != fingerprint:
         return None
     partition = _partition(folder, name, marker)
-    filesystem, path = storage.locate(partition.address)
-    for file, (size, _) in partition.files.items():
-        full = f"{path}/{file}"
-        if not filesystem.exists(full) or filesystem.size(full) != size:
-            return None
-    return partition
+    there = storage.file_sizes(partition.address)
+    whole = all(there.get(file) == size for file, (size, _) in partition.files.items())
+    return partition if whole else None
 
 
 def _partition(folder: str, name: str, marker: Mapping[str, Any]) -> Partition:
@@ -358,6 +426,7 @@ def _partition(folder: str, name: str, marker: Mapping[str, Any]) -> Partition:
         files={file: (size, checksum) for file, (size, checksum) in marker["files"].items()},
         counts=Counts(marker["read"], marker["kept"], marker["dropped"]),
         notes=marker["notes"],
+        bytes_read=marker["bytes_read"],
         seconds=marker["seconds"],
     )
 

@@ -41,7 +41,9 @@ def locate(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
         ValueError: no file system serves such an address.
     """
     try:
-        return cast(tuple[fsspec.AbstractFileSystem, str], url_to_fs(address))
+        # Other processes write there too: what this one has listed before says nothing of now.
+        found = url_to_fs(address, use_listings_cache=False)
+        return cast(tuple[fsspec.AbstractFileSystem, str], found)
     except (ValueError, ImportError) as error:
         raise ValueError(f"cannot reach {address}: {error}") from error
 
@@ -131,9 +133,22 @@ def fingerprint(address: str) -> str:
 
 
 def size_bytes(address: str) -> int:
-    """Return the size of a file."""
+    """Return how large a file is."""
     filesystem, path = locate(address)
-    return int(filesystem.size(path))
+    return int(filesystem.size(path) or 0)
+
+
+def file_sizes(folder: str) -> dict[str, int]:
+    """Return the size of every file below a folder, by its name from there; none if it is not there."""
+    filesystem, path = locate(folder)
+    found = filesystem.find(path, detail=True)
+    return {name[len(path) :].strip("/"): entry["size"] for name, entry in found.items()}
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Say whether an error is a network's or a store's, though of a class of the client library's own."""
+    library = type(error).__module__.partition(".")[0]
+    return library in {"botocore", "aiobotocore", "aiohttp", "gcsfs", "adlfs"}
 
 
 def remove(address: str) -> None:

@@ -65,7 +65,7 @@ def scatter_submissions(task: Task) -> Counts:
     """Cut one dump's links into buckets by address. Input: a dump."""
     options: ScatterOptions = task.options
     rules = LinkRules(options.links, options.allow_networks)
-    read, dropped = 0, Counter[str]()
+    read, told, dropped = 0, 0, Counter[str]()
     submissions = _noting_damage(read_submissions(task.inputs[0]), task)
     with contextlib.ExitStack() as stack:
         drops = stack.enter_context(
@@ -81,7 +81,9 @@ def scatter_submissions(task: Task) -> Counts:
                         pq.ParquetWriter(path, CANDIDATES, compression="zstd")
                     )
                 buckets[bucket].write_batch(part)
-            task.progress(len(candidates))
+            now = read + dropped.total()
+            task.progress(now - told)
+            told = now
     return Counts(read + dropped.total(), read, dict(sorted(dropped.items())))
 
 
@@ -305,13 +307,13 @@ def crawl_links(task: Task) -> Counts:
     def owns(domain: str) -> bool:
         return bucket_of(domain, options.partitions) == int(task.name)
 
-    settled = 0
+    settled, received = 0, 0
 
     def on_progress(counts: CrawlCounts) -> None:
-        nonlocal settled
+        nonlocal settled, received
         now = counts.reused + counts.pages + counts.drops.total()
-        task.progress(now - settled)
-        settled = now
+        task.progress(now - settled, counts.bytes - received)
+        settled, received = now, counts.bytes
         push()
 
     with _local(task.store) as (folder, push):

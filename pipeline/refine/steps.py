@@ -46,7 +46,7 @@ def extract_pages(task: Task) -> Counts:
             results = {}
             for fetch, page in _pages(fetches[start : start + PAGES_AT_ONCE], folder):
                 results[fetch["url"]] = _document(page, links[fetch["url"]], sandbox, options)
-                task.progress(1)
+                task.progress(1, len(page.body) if isinstance(page, Page) else 0)
             for _, result in sorted(results.items()):
                 sieve.put(result)
     return sieve.counts

@@ -36,10 +36,21 @@ def test_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         run(monkeypatch, ZeroDivisionError())
 
 
-def test_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, KeyboardInterrupt())
-    assert "same command again" in str(ended.value.code)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted: run the same command again to go on\n"
+
+
+def test_store_that_cannot_be_reached_ends_as_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, EndpointConnectionError(endpoint_url="http://192.0.2.1/"))
+    assert ended.value.code == 'error: Could not connect to the endpoint URL: "http://192.0.2.1/"'
 
 
 def test_unknown_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages import Counts, Source, Stage, StageError, StageOutput, Task, edition, run_stage
+from pipeline.stages import Counts, Source, Stage, StageError, StageOutput, Task, Work, edition, run_stage
+from pipeline.summary import summary_json, summary_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,26 @@ def refuse(task: Task) -> Counts:
     return copy_words(task)
 
 
+def die_always(task: Task) -> Counts:
+    """Take the worker down, as the system does when memory runs out."""
+    with (Path(task.inputs[0]).parent / "deaths.txt").open("a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("still alive")
+
+
+def run_out_of_memory(task: Task) -> Counts:
+    """Ask for more than there is."""
+    raise MemoryError
+
+
+def fill_the_disk(task: Task) -> Counts:
+    """Write to a device that is full."""
+    if "bad" in Path(task.inputs[0]).read_text():
+        (task.folder / "words.txt").symlink_to("/dev/full")
+    return copy_words(task)
+
+
 def run(folder: Path, stage: Stage, texts: dict[str, str]) -> StageOutput:
     inputs = {}
     for name, text in texts.items():
@@ -72,6 +93,16 @@ def words(output: StageOutput) -> list[str]:
 
 def runs(folder: Path) -> int:
     return len((folder / "trace.txt").read_text().splitlines())
+
+
+def object_store_bytes() -> int:
+    """What Ray has put into its object store since it started."""
+    import ray
+    from ray._private.internal_api import node_stats
+
+    node = ray.nodes()[0]
+    stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"], False)
+    return int(stats.store_stats.cumulative_created_bytes)
 
 
 STAGE = Stage(name="copy", work=copy_words, options=Options())
@@ -160,6 +191,46 @@ class TestOnRay:
         assert (folder / "a.json").exists()
         assert run(tmp_path, stage, texts | {"b": "good"}).reused >= 1
         assert not (folder / "b.error.txt").exists()
+
+    @pytest.mark.parametrize(
+        ("work", "cause"),
+        [
+            (die_always, "its worker died 4 times; was memory short"),
+            (run_out_of_memory, "MemoryError.*: was memory short"),
+        ],
+    )
+    def test_partition_that_takes_too_much_memory_is_named(
+        self, tmp_path: Path, work: Work, cause: str
+    ) -> None:
+        with pytest.raises(StageError, match=f"stage copy, partition a .*{cause}"):
+            run(tmp_path, Stage(name="copy", work=work, options=Options()), {"a": "one"})
+        assert not (tmp_path / "out" / "copy" / "a").exists()
+        assert not (tmp_path / "out" / "copy" / "a.json").exists()
+
+    def test_full_disk_stops_the_run_and_leaves_no_half_partition(self, tmp_path: Path) -> None:
+        stage = Stage(name="copy", work=fill_the_disk, options=Options())
+        run(tmp_path, stage, {"a": "one"})
+        with pytest.raises(StageError, match=r"stage copy, partition b .*No space left on device"):
+            run(tmp_path, stage, {"a": "one", "b": "bad"})
+        folder = tmp_path / "out" / "copy"
+        assert sorted(path.name for path in folder.iterdir()) == ["a", "a.json", "b.error.txt"]
+
+    def test_documents_never_pass_through_the_object_store(self, tmp_path: Path) -> None:
+        before = object_store_bytes()
+        big = "many words\n" * 500_000
+        run(tmp_path, STAGE, {"a": big, "b": big})
+        assert object_store_bytes() - before < len(big) / 100
+
+    def test_cost_of_a_run_is_told_by_stage(self, tmp_path: Path) -> None:
+        run(tmp_path, STAGE, {"a": "one"})
+        output = run(tmp_path, STAGE, {"a": "one", "b": "two\n\n"})
+        (told,) = summary_json([output])
+        assert told["seconds"] >= told["task_seconds"] > 0
+        assert (told["partitions"], told["reused"], told["bytes_read"]) == (2, 1, 5)
+        assert (told["read"], told["kept"], told["dropped"]) == (3, 2, {"empty": 1})
+        assert summary_table([output]).splitlines()[1].split()[:6] == ["copy", "2", "1", "3", "2", "1"]
+        again = run(tmp_path, STAGE, {"a": "one", "b": "two\n\n"})
+        assert summary_table([again]).splitlines()[1].split() == ["copy", "2", "2", "3", "2", "1"]
 
 
 def test_killed_run_leaves_no_half_partition_and_goes_on(tmp_path: Path) -> None:
