@@ -30,6 +30,7 @@ from pipeline.gather.links import LinkOptions, LinkRules
 from pipeline.gather.submissions import find_dumps
 from pipeline.refine import duplicate_steps
 from pipeline.refine import steps as refine
+from pipeline.refine.bands import Bands
 from pipeline.refine.extract import ExtractOptions
 from pipeline.refine.minhash import DuplicateOptions
 from pipeline.refine.quality import RefineOptions
@@ -172,15 +173,7 @@ class Recipe:
         )
         self.tell(refined, "documents worth keeping")
         texts = _files(refined, "documents.parquet")
-        signatures = self.run("signatures", duplicate_steps.sign_documents, texts, options.duplicates)
-        signed = [
-            source
-            for both in _files(signatures, "keys.parquet", "signatures.npy").values()
-            for source in both
-        ]
-        duplicates = self.run(
-            "duplicates", duplicate_steps.find_duplicates, {"all": signed}, options.duplicates
-        )
+        duplicates = self.duplicates(texts)
         copies = {
             name: duplicates.files(duplicate_steps.copies_file(number)) for number, name in enumerate(texts)
         }
@@ -191,6 +184,19 @@ class Recipe:
         sides = duplicate_steps.SplitOptions(validation_limit=limit)
         split = self.run("split", duplicate_steps.split_documents, _joined(texts, copies), sides)
         self.tell(split, "documents in the corpus")
+
+    def duplicates(self, texts: Inputs) -> StageOutput:
+        """Sign all documents, match them band by band, and name those that are copies of others."""
+        options = self.options.duplicates
+        print(Bands.of(options).describe(), file=sys.stderr)
+        signed = self.run("signatures", duplicate_steps.sign_documents, texts, options)
+        matching = {
+            f"{task:05d}": _flat(signed, "digests.npy", "sketches.npy", duplicate_steps.bands_file(task))
+            for task in duplicate_steps.band_tasks(options)
+        }
+        matches = self.run("matches", duplicate_steps.match_documents, matching, options)
+        deciding = [*matches.files("matches.npy"), *_flat(signed, "keys.parquet", "sketches.npy")]
+        return self.run("duplicates", duplicate_steps.find_duplicates, {"all": deciding}, options)
 
     def run(
         self,
@@ -245,6 +251,11 @@ def _files(output: StageOutput, *names: str) -> Inputs:
     """For each partition of a stage, the files of these names."""
     found = {part.name: [part.file(name) for name in names] for part in output.partitions}
     return {part: [source for source in sources if source is not None] for part, sources in found.items()}
+
+
+def _flat(output: StageOutput, *names: str) -> list[Source]:
+    """Return the files of these names of all partitions, those of one partition together."""
+    return [source for sources in _files(output, *names).values() for source in sources]
 
 
 def _gathered(

@@ -1,46 +1,126 @@
-"""The shell of the de-duplicating stages: sign documents, name the copies, take them out."""
+"""The shell of the de-duplicating stages: sign documents, match them, name the copies, take them out.
+
+A document is a number here: its place among all, in the order of the partitions. Numbers live no longer
+than a run, since a stage is done again whenever what it reads has changed.
+"""
 
 import contextlib
-import dataclasses
 import heapq
-import io
+import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.corpus import LEAST_VALIDATION, SPLITS, place_of
-from pipeline.records import DOCUMENTS, DROPS, Drop
-from pipeline.refine.duplicates import cluster
-from pipeline.refine.minhash import DuplicateOptions, signature
+from pipeline.records import DOCUMENTS, DROPS, UTC_SECONDS
+from pipeline.refine import minhash
+from pipeline.refine.bands import Bands, digests, sketches
+from pipeline.refine.duplicates import Components, Keys, Numbers, Sketches, match
+from pipeline.refine.minhash import DuplicateOptions
 from pipeline.stages import Counts, Task, edition
 from pipeline.tables import TableWriter, read_rows, read_tables
 
+BANDS_A_TASK = 6
+DOCUMENTS_AT_ONCE = 10_000  # whose signatures are held in memory, 5 MB
+
 KEYS = pa.schema(
-    [("id", pa.string()), ("url", pa.string()), ("karma", pa.int32()), ("characters", pa.int64())]
+    [
+        ("id", pa.string()),
+        ("url", pa.string()),
+        ("karma", pa.int32()),
+        ("first_seen", UTC_SECONDS),
+        ("exact", pa.binary(16)),  # the same for the same words
+    ]
 )
+SURVIVAL = {"karma": "descending", "first_seen": "ascending", "url": "ascending"}  # who stays: the first
 
 
-@edition(1, "datasketch")
+def band_tasks(options: DuplicateOptions) -> list[int]:
+    """Return the numbers of the tasks that the bands are cut into."""
+    return list(range(-(-Bands.of(options).bands // BANDS_A_TASK)))
+
+
+def bands_file(task: int) -> str:
+    """The file of band keys that one task of `match_documents` reads, [bands, documents]."""
+    return f"bands-{task:02d}.npy"
+
+
+@edition(2, "datasketch")
 def sign_documents(task: Task) -> Counts:
-    """Write each document's MinHash signature, and what decides between it and its copies."""
+    """Write each document's signature, cut up for those who read it, and what decides who stays.
+
+    Files: `keys.parquet`; `digests.npy`, [documents]; `sketches.npy`, [documents, permutations]; and band
+    keys by the task that compares them (`bands_file`).
+    """
     options: DuplicateOptions = task.options
-    signatures: list[npt.NDArray[np.uint32]] = []
+    bands = Bands.of(options)
+    pieces: list[tuple[Any, Any, Any]] = []
     with TableWriter(task.folder / "keys.parquet", KEYS) as keys:
-        for document in read_rows(task.inputs[0], [*KEYS.names, "text"]):
-            signatures.append(signature(document.pop("text"), options))
-            keys.write(document)
-            task.progress(1)
-    matrix = np.array(signatures, np.uint32).reshape(len(signatures), options.bands * options.rows)
-    np.save(task.folder / "signatures.npy", matrix)
-    return Counts(len(signatures), len(signatures))
+        for signatures in _signatures(task, keys, options):
+            pieces.append((digests(signatures), sketches(signatures), bands.keys(signatures)))
+    whole, bytes_, banded = (list(piece) for piece in zip(*pieces, strict=True))
+    np.save(task.folder / "digests.npy", np.concatenate(whole))
+    np.save(task.folder / "sketches.npy", np.concatenate(bytes_))
+    all_bands = np.concatenate(banded, axis=1)  # [bands, documents]
+    for number in band_tasks(options):
+        part = all_bands[number * BANDS_A_TASK : (number + 1) * BANDS_A_TASK]
+        np.save(task.folder / bands_file(number), part)
+    return Counts(keys.rows, keys.rows)
+
+
+def _signatures(task: Task, keys: TableWriter, options: DuplicateOptions) -> Iterator[npt.NDArray[np.uint32]]:
+    """Yield the signatures of some thousands of documents at a time, and write their keys."""
+    signatures = np.empty((DOCUMENTS_AT_ONCE, options.permutations), np.uint32)
+    filled = 0
+    for document in read_rows(task.inputs[0], ["id", "url", "karma", "first_seen", "text"]):
+        letters = minhash.normalise(document.pop("text"))
+        shingles = minhash.shingle_hashes(letters, options.shingle_words)
+        signatures[filled] = minhash.signature(shingles, options)
+        keys.write(document | {"exact": minhash.exact_key(letters)})
+        task.progress(1)
+        filled += 1
+        if filled == len(signatures):
+            yield signatures
+            filled = 0
+    yield signatures[:filled]
+
+
+@edition(1)
+def match_documents(task: Task) -> Counts:
+    """Find the near-duplicates that some of the bands bring together: `matches.npy`, [matches, 2].
+
+    Inputs: digests, sketches and band keys of every partition, by turns.
+    """
+    bands = Bands.of(task.options)
+    with tempfile.TemporaryDirectory() as scratch:
+        parts = [_mapped(address, Path(scratch)) for address in task.inputs]
+        whole: Keys = np.concatenate(parts[0::3])
+        components = Components(len(whole))
+        each_band = (np.concatenate([keys[band] for keys in parts[2::3]]) for band in range(len(parts[2])))
+        match(whole, each_band, Sketches(parts[1::3]), bands, components)
+    np.save(task.folder / "matches.npy", components.matches())
+    task.progress(len(whole))
+    return Counts(len(whole), len(whole))
+
+
+def _mapped(address: str, scratch: Path) -> Any:
+    """Map an array from the local disk, where it is copied first if it lies elsewhere."""
+    path = storage.local_path(address)
+    if path is None:
+        path = scratch / f"{len(list(scratch.iterdir()))}.npy"
+        with storage.open_read(address) as source, path.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 2**20)
+    return np.load(path, mmap_mode="r" if path.stat().st_size > 2**20 else None)
 
 
 def copies_file(number: int) -> str:
@@ -48,91 +128,100 @@ def copies_file(number: int) -> str:
     return f"{number:05d}.parquet"
 
 
-@edition(1)
+@edition(2)
 def find_duplicates(task: Task) -> Counts:
     """Name every document that is a copy of another: in one file a partition (`copies_file`).
 
-    Inputs: keys and signatures of every partition, by turns. Of documents with the same text one stays,
-    by karma and then by address; of those that remain, one of each cluster of near-duplicates.
+    Inputs: the matches of every task, then keys and sketches of every partition, by turns. Of each cluster
+    the document stays that has the highest karma, was seen first, has the smallest address; each other
+    one is told to be a duplicate of it: an exact one if it has the same words, else a near one. Their
+    similarity can be less than the threshold, where others lie between them.
     """
-    options: DuplicateOptions = task.options
-    keys = [read_tables([address], KEYS) for address in task.inputs[0::2]]
-    table = pa.concat_tables(keys)
-    exact = _exact_keepers(table)
-    unique = np.flatnonzero(exact == np.arange(len(table)))  # rows of the documents that are left
-    with tempfile.TemporaryDirectory() as scratch:
-        signatures = _gather_signatures(task.inputs[1::2], unique, options, Path(scratch))
-        near = cluster(signatures, _ranks(table.take(unique)), options)
-    task.progress(len(table))
-    urls = table["url"]
-    drops = {
-        int(row): Drop("exact duplicate", urls[row].as_py(), f"of {urls[exact[row]]}")
-        for row in np.flatnonzero(exact != np.arange(len(table)))
-    } | {
-        int(unique[i]): Drop(
-            "near duplicate",
-            urls[unique[i]].as_py(),
-            f"of {urls[unique[near.keeper[i]]]}, similarity {near.similarity[i]:.2f}",
-        )
-        for i in np.flatnonzero(near.keeper != np.arange(len(unique)))
+    bands = Bands.of(task.options)
+    tasks = len(band_tasks(task.options))
+    matches, key_files, sketch_files = task.inputs[:tasks], task.inputs[tasks::2], task.inputs[tasks + 1 :: 2]
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        parts = [_mapped(address, scratch) for address in sketch_files]
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        roots = _roots([_mapped(address, scratch) for address in matches], starts[-1])
+        clustered = _clustered(key_files, starts, roots)
+        removed, drops = _drops(clustered, Sketches(parts), bands)
+    kept = np.ones(starts[-1], np.bool_)
+    kept[removed] = False
+    smallest: list[str] = []
+    for number, address in enumerate(key_files):
+        first, last = starts[number : number + 2]
+        mine = drops.slice(*_span(removed, first, last)).cast(DROPS)
+        pq.write_table(mine, task.folder / copies_file(number), compression="zstd")
+        ids = read_tables([address], pa.schema([KEYS.field("id")]))["id"].filter(pa.array(kept[first:last]))
+        smallest = heapq.nsmallest(LEAST_VALIDATION + 1, [*smallest, *ids.to_pylist()])
+    task.progress(len(kept))
+    task.notes["smallest_ids"] = smallest
+    task.notes["cluster_sizes"] = _histogram(clustered["root"].to_numpy())
+    task.notes["bands"] = bands.notes()
+    reasons = Counter(drops["reason"].to_pylist())
+    return Counts(len(kept), len(kept) - len(drops), dict(sorted(reasons.items())))
+
+
+def _roots(matches: Sequence[Numbers], documents: int) -> Numbers:
+    """Return the root of each document, [documents], in what all tasks have matched."""
+    components = Components(documents)
+    for found in matches:
+        components.join(found[:, 0], found[:, 1])
+    return components.roots(np.arange(documents))
+
+
+def _clustered(key_files: Sequence[str], starts: Numbers, roots: Numbers) -> pa.Table:
+    """Return the keys of the documents in clusters, with number and root, in the order of survival."""
+    chosen = np.bincount(roots, minlength=len(roots))[roots] > 1
+    tables = []
+    for address, first, last in zip(key_files, starts, starts[1:], strict=False):
+        table = read_tables([address], KEYS).drop_columns("id")
+        assert len(table) == last - first, f"{address} has {len(table)} rows for {last - first} signatures"
+        tables.append(table.filter(pa.array(chosen[first:last])))
+    numbers = np.flatnonzero(chosen)
+    table = pa.concat_tables(tables).append_column("number", pa.array(numbers))
+    table = table.append_column("root", pa.array(roots[numbers]))
+    # 20 million addresses are more than the 2 GiB of text that an Arrow string column can hold in one
+    place = table.schema.get_field_index("url")
+    table = table.set_column(place, "url", table["url"].cast(pa.large_string()))
+    return table.sort_by(list(SURVIVAL.items()))
+
+
+def _drops(clustered: pa.Table, sketches: Sketches, bands: Bands) -> tuple[Numbers, pa.Table]:
+    """Return the numbers of the documents that go, ascending, and what is told of each."""
+    _, first, cluster = np.unique(clustered["root"].to_numpy(), return_index=True, return_inverse=True)
+    survivor = first[cluster]  # [clustered], a place in the table
+    going = np.flatnonzero(survivor != np.arange(len(survivor)))
+    going = going[np.argsort(clustered["number"].to_numpy()[going])]
+    gone, stay = clustered.take(going), clustered.take(survivor[going])
+    agreeing = sketches.agreeing(gone["number"].to_numpy(), stay["number"].to_numpy())
+    similarity = pa.array(np.char.mod("%.2f", bands.estimate(agreeing)), pa.large_string())
+    exact = pc.equal(gone["exact"], stay["exact"])
+    of, like, nothing = (pa.scalar(text, pa.large_string()) for text in ("of ", ", similarity ", ""))
+    near_detail = pc.binary_join_element_wise(of, stay["url"], like, similarity, nothing)
+    exact_detail = pc.binary_join_element_wise(of, stay["url"], nothing)
+    columns = {
+        "url": gone["url"],
+        "reason": pc.if_else(exact, "exact duplicate", "near duplicate"),
+        "detail": pc.if_else(exact, exact_detail, near_detail),
     }
-    _write_drops(task.folder, drops, [len(part) for part in keys])
-    kept_ids = (i for row, i in enumerate(table["id"].to_pylist()) if row not in drops)
-    task.notes["smallest_ids"] = heapq.nsmallest(LEAST_VALIDATION + 1, kept_ids)
-    reasons = Counter(drop.reason for drop in drops.values())
-    return Counts(len(table), len(table) - len(drops), dict(sorted(reasons.items())))
+    return gone["number"].to_numpy(), pa.table(columns)
 
 
-def _exact_keepers(table: pa.Table) -> npt.NDArray[np.int64]:
-    """For each row, the row that stays of all with its id: highest karma, then smallest address."""
-    order = _order(table, id="ascending", karma="descending", url="ascending")
-    ids = table["id"].take(order).to_numpy(zero_copy_only=False)
-    first = np.ones(len(ids), np.bool_)
-    first[1:] = ids[1:] != ids[:-1]
-    keeper = np.empty(len(order), np.int64)
-    keeper[order] = order[first][np.cumsum(first) - 1]
-    return keeper
+def _span(ascending: Numbers, first: int, last: int) -> tuple[int, int]:
+    """Return where the numbers from `first` to before `last` begin, and how many they are."""
+    begin, end = np.searchsorted(ascending, [first, last])
+    return int(begin), int(end - begin)
 
 
-def _ranks(table: pa.Table) -> npt.NDArray[np.int64]:
-    """Rank documents from the one most worth keeping: by karma, then length, then id."""
-    rank = np.empty(len(table), np.int64)
-    rank[_order(table, karma="descending", characters="descending", id="ascending")] = np.arange(len(table))
-    return rank
-
-
-def _order(table: pa.Table, **directions: str) -> npt.NDArray[np.int64]:
-    """Return the rows' numbers in the order of the given columns."""
-    return pc.sort_indices(table, sort_keys=list(directions.items())).to_numpy().astype(np.int64)  # type: ignore[no-any-return]
-
-
-def _gather_signatures(
-    addresses: Sequence[str], rows: npt.NDArray[np.int64], options: DuplicateOptions, scratch: Path
-) -> npt.NDArray[np.uint32]:
-    """Bring the signatures of `rows` (ascending) together, [rows, bands x rows a band], on disk."""
-    shape = (len(rows), options.bands * options.rows)
-    if not len(rows):  # nothing can be mapped
-        return np.empty(shape, np.uint32)
-    whole = np.memmap(scratch / "signatures", np.uint32, "w+", shape=shape)
-    first, done = 0, 0
-    for address in addresses:
-        with storage.open_read(address) as file:
-            part = np.load(io.BytesIO(file.read()))
-        mine = rows[(rows >= first) & (rows < first + len(part))]
-        whole[done : done + len(mine)] = part[mine - first]
-        first, done = first + len(part), done + len(mine)
-    return whole
-
-
-def _write_drops(folder: Path, drops: Mapping[int, Drop], sizes: Sequence[int]) -> None:
-    """Write the drops of each partition's rows, `sizes` rows a partition, to a file of its own."""
-    start = 0
-    for number, size in enumerate(sizes):
-        with TableWriter(folder / copies_file(number), DROPS) as writer:
-            for row in range(start, start + size):
-                if row in drops:
-                    writer.write(dataclasses.asdict(drops[row]))
-        start += size
+def _histogram(roots: Numbers) -> dict[str, int]:
+    """Return how many clusters there are by size: 2 to 9, and from there on 10, 20, 50, 100 … or more."""
+    steps = np.array([*range(2, 10), *(step * 10**power for power in range(1, 9) for step in (1, 2, 5))])
+    _, sizes = np.unique(roots, return_counts=True)
+    found, counts = np.unique(np.searchsorted(steps, sizes, side="right") - 1, return_counts=True)
+    return {str(steps[step]): int(count) for step, count in zip(found, counts, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)

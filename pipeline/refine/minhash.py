@@ -1,73 +1,136 @@
 """MinHash signatures of documents: how alike two texts are, told from a few hundred bytes each.
 
-Broder, "On the resemblance and containment of documents" (1997). The signature is datasketch's; the
-shingling is ours, because it dominates the cost: each word is hashed once, and the hashes of the
-5-word shingles are rolled from those in NumPy.
+Broder, "On the resemblance and containment of documents" (1997). The signature is datasketch's, value
+for value. Words, shingles and permutations are computed in NumPy, because Python would do nothing else:
+no loop over words or shingles is left.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
-_WORD = re.compile(r"\w+")
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: odd, so that no bit of a hash is lost
+Letters = npt.NDArray[np.uint32]  # [letters]: code points, each word followed by a zero
+
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")  # soft hyphens and the like, within words
+_BASE = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: odd, so that it has an inverse mod 2^64
+_SHINGLES_AT_ONCE = 4096  # 2 MB of permuted hashes: they stay in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class DuplicateOptions:
     """When two documents count as the same."""
 
-    similarity: float = 0.7
-    """Least estimated Jaccard similarity of the shingles of two near-duplicates, 0 to 1."""
+    similarity: float = 0.8
+    """Jaccard similarity, in (0, 1], of the shingles of two near-duplicates. The bands follow from it."""
     shingle_words: int = 5
     """Words in a shingle."""
-    bands: int = 25
-    """Documents that share all rows of any one band are compared: 25 bands of 5 rows bring 99 % of the
-    pairs at similarity 0.7 together, 55 % at 0.5, 6 % at 0.3."""
-    rows: int = 5
-    """Rows in a band; the signature has bands x rows values."""
+    permutations: int = 128
+    """Values in a signature: four times as many halve the error of the estimated similarity."""
     seed: int = 1
     """Of the permutations."""
 
     def __post_init__(self) -> None:
         if not 0 < self.similarity <= 1:
             raise ValueError(f"similarity must lie in (0, 1], not {self.similarity}")
-        if min(self.shingle_words, self.bands, self.rows) < 1:
-            raise ValueError("shingle words, bands and rows must be 1 or more")
+        if self.shingle_words < 1:
+            raise ValueError(f"shingle words must be 1 or more, not {self.shingle_words}")
+        if not 16 <= self.permutations <= 512:
+            raise ValueError(f"permutations must be 16 to 512, not {self.permutations}")
 
 
-def shingle_hashes(text: str, words: int) -> npt.NDArray[np.uint32]:
-    """Return the distinct 32-bit hashes of a text's word n-grams, lower-cased, without punctuation.
+def normalise(text: str) -> Letters:
+    """Return a text's words: what is the same in two exact duplicates.
 
-    A text of fewer words than one shingle has one hash, of all its words.
+    Unicode's compatibility forms (NFKC), case, soft hyphens and other invisible characters, white space
+    and punctuation tell no texts apart. A word is a run of letters, digits and underscores; a text
+    without any is taken for one word.
     """
-    tokens = _WORD.findall(text.lower())
-    hashed: dict[str, int] = {}
-    for token in tokens:
-        if token not in hashed:
-            hashed[token] = xxhash.xxh3_64_intdigest(token.encode())
-    sequence = np.fromiter((hashed[token] for token in tokens), np.uint64, len(tokens))
-    size = min(words, len(sequence))
-    rolled = np.zeros(len(sequence) - size + 1 if size else 1, np.uint64)
-    for offset in range(size):  # Horner's rule over the shingle's words, for all shingles at once, mod 2^64
-        rolled = rolled * MULTIPLIER + sequence[offset : offset + len(rolled)]
-    return np.unique((rolled >> np.uint64(32)).astype(np.uint32))
+    if not text.isascii():
+        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    text = text.casefold()
+    points = _code_points(f"{text} ")
+    inside = _word_characters()[points]
+    if not inside.any():
+        return _code_points("".join(text.split()) + "\0")
+    kept = inside.copy()
+    kept[1:] |= inside[:-1]  # and the character after a word, which becomes the zero
+    return (points * inside)[kept]
 
 
-def signature(text: str, options: DuplicateOptions) -> npt.NDArray[np.uint32]:
-    """Return a document's MinHash signature, [bands x rows]."""
-    minhash = _prototype(options.bands * options.rows, options.seed).copy()
-    minhash.update_batch(shingle_hashes(text, options.shingle_words).tolist())
-    return minhash.hashvalues  # type: ignore[no-any-return]
+def _code_points(text: str) -> npt.NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def exact_key(letters: Letters) -> bytes:
+    """Return 128 bits that two texts share only if they are exact duplicates."""
+    return xxhash.xxh3_128_digest(letters.tobytes())
+
+
+def shingle_hashes(letters: Letters, words: int) -> npt.NDArray[np.uint32]:
+    """Return the 32-bit hashes of a text's word n-grams, in their order, [shingles].
+
+    A text of fewer words than one shingle has one hash, of all its words. The hash is a polynomial in the
+    shingle's letters, mod 2^64, of which the upper half counts: a difference of two prefix sums, brought
+    back to the power at which the shingle begins (Karp and Rabin, 1987).
+    """
+    ends = np.flatnonzero(letters == 0)  # [words]
+    starts = np.zeros_like(ends)
+    starts[1:] = ends[:-1] + 1
+    size = min(words, len(ends))
+    first, last = starts[: len(ends) - size + 1], ends[size - 1 :]  # [shingles] each
+    powers, inverses = _powers(1 << len(letters).bit_length())
+    sums = np.cumsum(letters * powers[: len(letters)])  # [letters]; a zero adds nothing
+    before = sums[first] - letters[first] * powers[first]
+    hashes: npt.NDArray[np.uint64] = (sums[last] - before) * inverses[first]
+    return (hashes >> np.uint64(32)).astype(np.uint32)
+
+
+def signature(hashes: npt.NDArray[np.uint32], options: DuplicateOptions) -> npt.NDArray[np.uint32]:
+    """Return the MinHash signature of a set of hashes, [permutations]: that of datasketch's `MinHash`."""
+    factors, summands = _permutations(options.permutations, options.seed)
+    mixed = _finalise(hashes)
+    least = np.full(options.permutations, 2**32 - 1, np.uint32)
+    for start in range(0, len(mixed), _SHINGLES_AT_ONCE):
+        permuted = factors * mixed[start : start + _SHINGLES_AT_ONCE]  # [permutations, shingles], mod 2^32
+        permuted += summands
+        np.minimum(least, permuted.min(axis=1), out=least)
+    return least
+
+
+def _finalise(hashes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """MurmurHash3's finaliser, which datasketch's "affine32" scheme begins with."""
+    hashes = (hashes ^ (hashes >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    hashes = (hashes ^ (hashes >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return hashes ^ (hashes >> np.uint32(16))
 
 
 @cache
-def _prototype(permutations: int, seed: int):  # type: ignore[no-untyped-def]  # datasketch has no types
-    """An empty MinHash: drawing the permutations is most of its cost, copying it costs little."""
+def _permutations(count: int, seed: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """Return the factors and summands of datasketch's permutations, [permutations, 1] each."""
     from datasketch import MinHash
 
-    return MinHash(num_perm=permutations, seed=seed, hashfunc=int)
+    factors, summands = MinHash(num_perm=count, seed=seed, scheme="affine32").permutations
+    return factors[:, None], summands[:, None]
+
+
+@cache
+def _word_characters() -> npt.NDArray[np.bool_]:
+    """For each code point, whether it can be part of a word: what `\\w` means."""
+    points = np.arange(0x110000, dtype=np.uint32)
+    words = np.strings.isalnum(points.view("U1"))
+    words[ord("_")] = True
+    return words
+
+
+@lru_cache(maxsize=4)
+def _powers(count: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Return the powers 1, 2, … of the polynomial's base mod 2^64, and the inverses of powers 0, 1, …"""
+    powers = np.multiply.accumulate(np.full(count, _BASE, np.uint64))
+    inverses = np.full(count, pow(_BASE, -1, 2**64), np.uint64)
+    inverses[0] = 1
+    return powers, np.multiply.accumulate(inverses)

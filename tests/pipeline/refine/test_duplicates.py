@@ -1,104 +1,177 @@
-"""Near-duplicates are found and only they, and what stays does not depend on the order."""
+"""Clusters are the connected components of the pairs that share a bucket and pass, at linear cost."""
+
+import itertools
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.refine.duplicates import cluster
-from pipeline.refine.minhash import DuplicateOptions, shingle_hashes, signature
+from pipeline.refine import duplicates
+from pipeline.refine.bands import Bands, digests, sketches
+from pipeline.refine.duplicates import Components, Numbers, Sketches, match
+from pipeline.refine.minhash import DuplicateOptions
 
-OPTIONS = DuplicateOptions()
+Signatures = npt.NDArray[np.uint32]
 
 
-def words(seed: int, count: int) -> list[str]:
+def families(seed: int, count: int, family: int, similarity: float, values: int = 128) -> Signatures:
+    """Signatures of `count` families, in each of which so many values are those of the family."""
     random = np.random.default_rng(seed)
-    return [f"w{number}" for number in random.integers(0, 50_000, count)]
+    base = np.repeat(random.integers(0, 2**32, (count, values), np.uint32), family, axis=0)
+    own = random.integers(0, 2**32, base.shape, np.uint32)
+    kept = random.random(base.shape) < similarity
+    return np.where(kept, base, own)
 
 
-def with_changes(base: list[str], changes: int, seed: int) -> list[str]:
-    """The same text with some words replaced, far from each other."""
-    changed = list(base)
-    for place in range(0, len(base), len(base) // changes)[:changes]:
-        changed[place] = f"other{seed}x{place}"
-    return changed
+def clusters(signatures: Signatures, bands: Bands, cuts: list[int] | None = None) -> Numbers:
+    """The root of each document; the sketches may lie in several parts."""
+    components = Components(len(signatures))
+    parts = np.split(sketches(signatures), cuts or [])
+    match(digests(signatures), bands.keys(signatures), Sketches(parts), bands, components)
+    return components.roots(np.arange(len(signatures)))
 
 
-def exact_jaccard(one: list[str], other: list[str], size: int = 5) -> float:
-    sets = [{tuple(text[i : i + size]) for i in range(len(text) - size + 1)} for text in (one, other)]
-    return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
+def compared_one_by_one(signatures: Signatures, bands: Bands, leaders: int) -> list[int]:
+    """The same, by comparing all pairs of each bucket, the first one of which is one of its first."""
+    whole, bytes_ = digests(signatures), sketches(signatures)
+    root = {number: min(np.flatnonzero(whole == digest)) for number, digest in enumerate(whole)}
+    distinct = sorted(set(root.values()), key=lambda number: whole[number])
+    pairs = set()
+    for keys in bands.keys(signatures):
+        buckets: dict[int, list[int]] = {}
+        for number in distinct:
+            buckets.setdefault(int(keys[number]), []).append(number)
+        for bucket in buckets.values():
+            pairs |= {
+                pair
+                for place, pair in (
+                    (bucket.index(pair[0]), pair) for pair in itertools.combinations(bucket, 2)
+                )
+                if place < leaders
+            }
+    for one, other in pairs:
+        if (bytes_[one] == bytes_[other]).sum() >= bands.least_agreeing:
+            low, high = sorted((root[one], root[other]))
+            root = {number: low if now == high else now for number, now in root.items()}
+    return [int(root[number]) for number in range(len(signatures))]
 
 
-def keepers(texts: list[str], rank: list[int] | None = None) -> list[int]:
-    signatures = np.array([signature(text, OPTIONS) for text in texts])
-    order = np.array(rank if rank is not None else range(len(texts)), np.int64)
-    return [int(number) for number in cluster(signatures, order, OPTIONS).keeper]
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 12),
+    st.floats(0.3, 1.0),
+    st.sampled_from([0.2, 0.5, 0.8, 1.0]),
+    st.sampled_from([1, 2, 64]),
+    st.lists(st.integers(0, 60), max_size=3),
+)
+@settings(deadline=None, max_examples=150)
+def test_clusters_are_those_of_comparing_one_by_one(
+    seed: int, family: int, similarity: float, threshold: float, leaders: int, cuts: list[int]
+) -> None:
+    signatures = families(seed, 5, family, similarity, values=16)
+    bands = Bands.of(DuplicateOptions(similarity=threshold, permutations=16))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "LEADERS", leaders)
+        found = clusters(signatures, bands, sorted(cuts))
+    assert found.tolist() == compared_one_by_one(signatures, bands, leaders)
 
 
-def test_signatures_estimate_the_jaccard_similarity_of_shingles() -> None:
-    base = words(0, 1000)
-    for changes in (5, 20, 60):
-        other = with_changes(base, changes, 1)
-        estimate = np.mean(signature(" ".join(base), OPTIONS) == signature(" ".join(other), OPTIONS))
-        # 125 permutations: one standard deviation is at most 0.045
-        assert abs(estimate - exact_jaccard(base, other)) < 0.14
+@given(st.integers(0, 10**6), st.sampled_from([0.3, 0.8]), st.sampled_from([2, 64]))
+@settings(deadline=None, max_examples=12)
+def test_clusters_depend_on_neither_the_order_nor_the_grouping_of_bands(
+    seed: int, threshold: float, leaders: int
+) -> None:
+    signatures = families(seed, 10, 12, 0.85)
+    bands = Bands.of(DuplicateOptions(similarity=threshold))
+    order = np.random.default_rng(seed).permutation(len(signatures))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "LEADERS", leaders)
+        straight = clusters(signatures, bands)
+        shuffled = clusters(signatures[order], bands)
+        together = Components(len(signatures))
+        parts = Sketches([sketches(signatures)])
+        for some in np.array_split(bands.keys(signatures), 3):
+            task = Components(len(signatures))
+            match(digests(signatures), some, parts, bands, task)
+            found = task.matches()
+            together.join(found[:, 0], found[:, 1])
+    assert np.array_equal(together.roots(np.arange(len(signatures))), straight)
+    same = straight[order][:, None] == straight[order][None, :]
+    assert np.array_equal(same, shuffled[:, None] == shuffled[None, :])
 
 
-def test_planted_near_duplicates_fall_together_and_nothing_else_does() -> None:
-    texts, family = [], []
-    for number in range(60):
-        base = words(number, 400)
-        texts.append(" ".join(base))
-        family.append(number)
-        if number % 3 == 0:  # Jaccard 0.86, well above the threshold
-            other = with_changes(base, 6, number)
-            assert exact_jaccard(base, other) > 0.8
-            texts.append(" ".join(other))
-            family.append(number)
-        if number % 3 == 1:  # Jaccard 0.4, well below
-            other = with_changes(base, 40, number)
-            assert exact_jaccard(base, other) < 0.45
-            texts.append(" ".join(other))
-            family.append(1000 + number)
-    kept = keepers(texts)
-    assert [family[keeper] for keeper in kept] == family
-    assert len(set(kept)) == len(set(family))
+def test_a_chain_is_one_cluster() -> None:
+    chain = [families(1, 1, 1, 1.0)[0]]
+    for step in range(1, 5):  # each has 13 values that the one before has not: similarity 0.9, 0.8, 0.7, 0.6
+        following = chain[-1].copy()
+        following[step * 13 : step * 13 + 13] = step
+        chain.append(following)
+    assert set(clusters(np.array(chain), Bands.of(DuplicateOptions()))) == {0}
 
 
-def test_the_document_of_lowest_rank_stays() -> None:
-    base = words(1, 300)
-    texts = [" ".join(with_changes(base, 2, seed)) for seed in range(4)]
-    assert keepers(texts, [2, 0, 3, 1]) == [1, 1, 1, 1]
+@pytest.mark.parametrize("similarity", [1.0, 0.95])
+def test_a_hundred_thousand_copies_are_compared_a_few_times_each(
+    similarity: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signatures = families(1, 1, 100_000, similarity)
+    bands = Bands.of(DuplicateOptions())
+    compared = 0
+    agreeing = Sketches.agreeing
+
+    def counting(self: Sketches, some: Numbers, others: Numbers) -> Numbers:
+        nonlocal compared
+        compared += len(some)
+        return agreeing(self, some, others)
+
+    monkeypatch.setattr(Sketches, "agreeing", counting)
+    assert np.mean(clusters(signatures, bands) == 0) > 0.999
+    assert compared <= 2 * bands.bands * len(signatures)
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.permutations(range(12)))
-def test_survivors_do_not_depend_on_the_order(order: list[int]) -> None:
-    texts = [" ".join(with_changes(words(number // 3, 200), 1 + number % 3, number)) for number in range(12)]
-    straight = {texts[keeper] for keeper in keepers(texts)}
-    shuffled = [texts[number] for number in order]
-    assert {shuffled[keeper] for keeper in keepers(shuffled, order)} == straight
+def test_documents_that_only_share_a_bucket_stay_apart_at_linear_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signatures = np.random.default_rng(1).integers(0, 2**32, (5_000, 128), np.uint32)
+    signatures[:, :6] = 7  # one band is the same in all
+    compared = 0
+    agreeing = Sketches.agreeing
+
+    def counting(self: Sketches, some: Numbers, others: Numbers) -> Numbers:
+        nonlocal compared
+        compared += len(some)
+        return agreeing(self, some, others)
+
+    monkeypatch.setattr(Sketches, "agreeing", counting)
+    assert len(set(clusters(signatures, Bands.of(DuplicateOptions())))) == len(signatures)
+    assert 0 < compared <= duplicates.LEADERS * len(signatures)
 
 
-def test_case_and_punctuation_do_not_tell_documents_apart() -> None:
-    text = "It was the best of times, it was the worst of times; it was the age of wisdom."
-    assert np.array_equal(shingle_hashes(text, 5), shingle_hashes(text.upper().replace(",", " --"), 5))
+@pytest.mark.parametrize("documents", [0, 1])
+def test_no_documents_are_no_clusters(documents: int) -> None:
+    signatures = families(1, documents, 1, 1.0)
+    assert clusters(signatures, Bands.of(DuplicateOptions())).tolist() == list(range(documents))
 
 
-def test_order_of_words_does_tell_documents_apart() -> None:
-    assert not np.array_equal(shingle_hashes("a b c d e", 5), shingle_hashes("e d c b a", 5))
-
-
-@pytest.mark.parametrize("text", ["", "one", "one two", "   ", "."])
-def test_texts_shorter_than_a_shingle_have_one_hash(text: str) -> None:
-    assert len(shingle_hashes(text, 5)) == 1
-
-
-def test_no_documents_are_no_clusters() -> None:
-    assert len(cluster(np.empty((0, 125), np.uint32), np.empty(0, np.int64), OPTIONS).keeper) == 0
-
-
-@pytest.mark.parametrize("wrong", [{"similarity": 0.0}, {"similarity": 1.5}, {"bands": 0}])
-def test_impossible_options_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must"):
-        DuplicateOptions(**wrong)  # type: ignore[arg-type]
+@given(
+    st.integers(1, 30).flatmap(
+        lambda count: st.tuples(
+            st.just(count),
+            st.lists(st.lists(st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)))),
+        )
+    )
+)
+def test_components_lead_to_their_smallest_number(case: tuple[int, list[list[tuple[int, int]]]]) -> None:
+    count, rounds = case
+    components, label = Components(count), list(range(count))
+    for pairs in rounds:
+        ends = np.array(pairs, np.int64).reshape(-1, 2)
+        components.join(ends[:, 0], ends[:, 1])
+        for one, other in pairs:
+            low, high = sorted((label[one], label[other]))
+            label = [low if now == high else now for now in label]
+    assert components.roots(np.arange(count)).tolist() == label
+    again = Components(count)
+    again.join(components.matches()[:, 0], components.matches()[:, 1])
+    assert again.roots(np.arange(count)).tolist() == label
