@@ -32,7 +32,7 @@ ODD = [
     "<|endoftext|>",
     "It's we'll they've I'm you're he'd DON'T",
     "tabs\tand\n\n\n   blank lines   \r\n",
-    "Grüße aus Köln, où êtes-vous ? ¿Qué tal? Привет, мир. 你好，世界。 こんにちは नमस्ते مرحبا",  # noqa: RUF001
+    "Grüße aus Köln, où êtes-vous ? ¿Qué tal? Привет, мир. 你好，世界。 こんにちは नमस्ते مرحبا",
     "one \U0001f600 two \U0001f469\u200d\U0001f469\u200d\U0001f467 three \u0301 four \x00 five \u200b \ufeff",
     "x" * 3000,
     "12345678901234567890 3.14159 \u00bd \u0663 \u2167",

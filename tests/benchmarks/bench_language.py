@@ -1,0 +1,114 @@
+"""How many English documents stay, how many foreign ones pass for English, and at what cost.
+
+    python tests/benchmarks/bench_language.py [--languages ../shared/data/languages] [--documents 400]
+
+Wants a folder of `xx.txt`, real sentences of one language in each, a sentence a line. Documents of a few
+sentences are drawn from a seed. The limits in `language.py` were chosen on the even lines; the odd ones,
+which this reads unless `--half even` is given, had no say in them. Last comes `judge` as a whole, which
+looks for Wikipedia, walls and repetition too, on English documents of 5 and of 50 sentences.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pycld2
+
+from pipeline.records import Drop
+from pipeline.refine.language import detect_language
+from pipeline.refine.quality import RefineOptions, judge
+
+SEED = 75
+LENGTHS = (1, 2, 3, 4, 5, 6, 20)
+Detect = Callable[[str], tuple[str, float]]
+
+
+def cld2_alone(text: str) -> tuple[str, float]:
+    """What a plain script would do."""
+    try:
+        reliable, _, details = pycld2.detect(text)
+    except pycld2.error:  # a control character
+        return "un", 0.0
+    return (details[0][1] if reliable else "un"), details[0][2] / 100
+
+
+def read_sentences(folder: Path, half: str) -> dict[str, list[str]]:
+    """Return each language's even or odd sentences, or all."""
+    picked = {"even": slice(0, None, 2), "odd": slice(1, None, 2), "all": slice(None)}[half]
+    return {
+        file.stem: file.read_text(encoding="utf-8").splitlines()[picked]
+        for file in sorted(folder.glob("*.txt"))
+    }
+
+
+def draw(sentences: list[str], length: int, documents: int, chance: random.Random) -> list[str]:
+    """Join sentences that were drawn without repetition."""
+    return [" ".join(chance.sample(sentences, length)) for _ in range(documents)]
+
+
+def told_english(detect: Detect, documents: list[str]) -> tuple[int, float]:
+    """Count what is taken for English (and mostly that), and the seconds it took."""
+    started = time.process_time()
+    least = RefineOptions().min_language_share
+    count = sum(code == "en" and share >= least for code, share in map(detect, documents))
+    return count, time.process_time() - started
+
+
+def compare(sentences: dict[str, list[str]], documents: int) -> None:
+    """Print a line for each length and detector."""
+    print("sentences  detector   English kept   foreign kept              documents/s  languages that leak")
+    for length in LENGTHS:
+        chance = random.Random(SEED + length)
+        english = draw(sentences["en"], length, 25 * documents, chance)
+        foreign = {
+            code: draw(theirs, length, documents, chance)
+            for code, theirs in sentences.items()
+            if code != "en" and len(theirs) >= length
+        }
+        total = sum(map(len, foreign.values()))
+        for name, detect in (("CLD2 alone", cld2_alone), ("ours", detect_language)):
+            kept, seconds = told_english(detect, english)
+            leaks = Counter({code: told_english(detect, theirs)[0] for code, theirs in foreign.items()})
+            worst = ", ".join(f"{code} {count}" for code, count in leaks.most_common(6) if count)
+            share = f"{leaks.total():4} of {total} = {leaks.total() / total:.3%}"
+            print(
+                f"{length:9}  {name:10} {kept / len(english):12.2%}   {share:24}  "
+                f"{len(english) / seconds:10,.0f}  {worst}"
+            )
+
+
+def time_judge(english: list[str]) -> None:
+    """Print how fast documents are judged."""
+    for length in (5, 50):
+        documents = draw(english, length, 2_000, random.Random(SEED))
+        size = sum(len(text.encode()) for text in documents)
+        started = time.process_time()
+        kept = sum(not isinstance(judge(text, "", RefineOptions(min_words=0)), Drop) for text in documents)
+        seconds = time.process_time() - started
+        print(
+            f"judge, {length} sentences: {len(documents) / seconds:,.0f} documents/s, "
+            f"{size / seconds / 1e6:.1f} MB/s, {kept / len(documents):.2%} kept"
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data" / "languages"
+    parser.add_argument("--languages", type=Path, default=beside)
+    parser.add_argument("--documents", type=int, default=400, help="of each foreign language and length")
+    parser.add_argument("--half", choices=("even", "odd", "all"), default="odd")
+    options = parser.parse_args()
+    if not options.languages.is_dir():
+        sys.exit(f"needs a folder of sentences: {options.languages} is not there (--languages)")
+    sentences = read_sentences(options.languages, options.half)
+    compare(sentences, options.documents)
+    time_judge(sentences["en"])
+
+
+if __name__ == "__main__":
+    main()
