@@ -165,7 +165,11 @@ class Recipe:
     def refine(self, fetched: Inputs) -> None:
         """Pages to documents, without those that are unwanted or there twice."""
         options = self.options
-        pages = refine.PageOptions(extract=options.extract, respect_opt_outs=options.crawl.respect_opt_outs)
+        pages = refine.PageOptions(
+            extract=options.extract,
+            respect_opt_outs=options.crawl.respect_opt_outs,
+            drop_wikipedia=options.refine.drop_wikipedia,
+        )
         documents = self.run("documents", refine.extract_pages, fetched, pages)
         self.tell(documents, "pages with text")
         refined = self.run(

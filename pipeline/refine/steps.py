@@ -13,6 +13,8 @@ from pipeline.records import DOCUMENTS, LINKS, Drop
 from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
 from pipeline.refine.quality import RefineOptions, judge
 from pipeline.refine.sandbox import Sandbox, SandboxCrashError, SandboxTimeoutError
+from pipeline.refine.wikipedia import REASON as WIKIPEDIA
+from pipeline.refine.wikipedia import is_wikipedia_address
 from pipeline.stages import Counts, Task, edition
 from pipeline.tables import Sieve, read_rows
 
@@ -25,9 +27,10 @@ class PageOptions:
 
     extract: ExtractOptions
     respect_opt_outs: bool
+    drop_wikipedia: bool
 
 
-@edition(1, "trafilatura", "htmldate", "lxml")
+@edition(2, "trafilatura", "htmldate", "lxml")
 def extract_pages(task: Task) -> Counts:
     """Turn the pages of a fetch log into documents. Inputs: links, fetch log."""
     links_address, fetches_address = task.inputs
@@ -71,6 +74,8 @@ def _document(
     opt_out = (header_opt_out(page.headers) or meta_opt_out(page.body)) if options.respect_opt_outs else None
     if opt_out is not None:
         return Drop(opt_out.reason, url, opt_out.where)
+    if options.drop_wikipedia and is_wikipedia_address(page.url):
+        return Drop(WIKIPEDIA, url, page.url)
     try:
         found = sandbox.call(
             page.body, page.charset, page.url, favour_precision=options.extract.favour_precision
@@ -82,6 +87,8 @@ def _document(
     if isinstance(found, Drop):
         return Drop(found.reason, url, found.detail)
     assert isinstance(found, Extraction)
+    if options.drop_wikipedia and is_wikipedia_address(found.canonical):
+        return Drop(WIKIPEDIA, url, found.canonical)
     return {
         "id": hashlib.sha256(found.text.encode()).hexdigest()[:32],
         "text": found.text,
@@ -98,13 +105,13 @@ def _document(
     }
 
 
-@edition(1, "pycld2")
+@edition(2, "pycld2")
 def refine_documents(task: Task) -> Counts:
     """Keep the documents that pass `judge`, with their language. Input: documents."""
     options: RefineOptions = task.options
     with Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
         for document in read_rows(task.inputs[0], DOCUMENTS.names):
-            verdict = judge(document["text"], document["url"], options)
+            verdict = judge(document["text"], document["url"], options, document["title"])
             if isinstance(verdict, Drop):
                 sieve.put(verdict)
             else:

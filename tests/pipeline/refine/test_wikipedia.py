@@ -1,0 +1,159 @@
+"""Wikipedia goes by address and by content; what talks about it stays."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.gather.answers import Response
+from pipeline.gather.warc import response_record
+from pipeline.records import FETCHES, LINKS
+from pipeline.refine.extract import ExtractOptions
+from pipeline.refine.steps import PageOptions, extract_pages
+from pipeline.refine.wikipedia import is_wikipedia_address, is_wikipedia_copy
+from pipeline.stages import Task
+
+STORY = "The harbour of the town was closed after the storm, and the boats went elsewhere. " * 20
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://en.wikipedia.org/wiki/Harbour",
+        "http://wikipedia.org/",
+        "https://de.m.wikipedia.org/wiki/Hafen",
+        "https://simple.wikipedia.org/w/index.php?title=Harbour&oldid=12",
+        "https://en.wikipedia.org/wiki/Special:Search?search=harbour",
+        "HTTPS://EN.WIKIPEDIA.ORG./wiki/Harbour#History",
+        "https://web.archive.org/web/2012/http://en.wikipedia.org/wiki/Harbour",
+        "https://www.wikiwand.com/en/Harbour",
+        "https://en-wikipedia-org.translate.goog/wiki/Harbour",
+    ],
+)
+def test_addresses_of_wikipedia_and_its_mirrors_are_known(address: str) -> None:
+    assert is_wikipedia_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "nonsense",
+        "https://wikipedia.org.example.com/",
+        "https://notwikipedia.org/Harbour",
+        "https://wikimediafoundation.org/news/",
+        "https://news.example.com/why-wikipedia-works",
+        "https://boats.fandom.com/wiki/Harbour",
+    ],
+)
+def test_other_addresses_are_not_wikipedia(address: str) -> None:
+    assert not is_wikipedia_address(address)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "From Wikipedia, the free encyclopedia",
+        "This article uses material from the Wikipedia article Harbour.",
+        "It uses material from the Wikipedia article “Harbour”.",
+        "This page is based on a Wikipedia article written by contributors.",
+        'Retrieved from "https://en.wikipedia.org/w/index.php?title=Harbour"',
+        "This article about a harbour is a stub. You can help Wikipedia by expanding it.",
+        "Text from Wikipedia, available under the CC BY-SA licence",
+        "Source: Wikipedia",
+        "Aus Wikipedia, der freien Enzyklopädie",
+        "Материал из Википедии — свободной энциклопедии",
+        "出典: フリー百科事典『ウィキペディア(Wikipedia)』",
+    ],
+)
+def test_copy_is_known_by_what_its_licence_makes_it_say(mark: str) -> None:
+    assert is_wikipedia_copy(f"{mark}\n{STORY}")
+    assert is_wikipedia_copy(f"{STORY}\n{mark}")
+
+
+def test_title_of_wikipedia_is_known() -> None:
+    assert is_wikipedia_copy(STORY, "Harbour - Wikipedia")
+    assert is_wikipedia_copy(STORY, "Harbour — Wikipedia, the free encyclopedia")
+    assert not is_wikipedia_copy(STORY, "How I came to edit Wikipedia")
+
+
+def test_bare_copy_is_known_by_its_editors_marks() -> None:
+    article = (
+        "This article needs additional citations for verification.\n"
+        "For other uses, see Harbour (disambiguation).\n"
+        f"{STORY}\nThe wall is said to be Roman.[citation needed]\nHistory[edit]\n{STORY}\n"
+        "See also\nList of harbours\nExternal links\n"
+    )
+    assert is_wikipedia_copy(article)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Wikipedia, the encyclopedia that anyone can edit, has a new editor. {STORY}",
+        f"{STORY}\nAccording to Wikipedia, the harbour was built in 1820. She read that article twice.",
+        f"{STORY}\nThe museum's page on Wikipedia was blanked: https://en.wikipedia.org/wiki/Museum",
+        f"{STORY}\nHe copied a text 'from Wikipedia, the free encyclopedia', the court heard.\n{STORY}",
+        f"He joked that his whole life needs a [citation needed] tag. {STORY}",
+        # another wiki, of the same software
+        f"Jump to navigation\nHarbour[edit]\n{STORY}\nSee also\nBoats\nCategories: Places\n^ a b The game",
+    ],
+)
+def test_talk_about_wikipedia_and_other_wikis_stay(text: str) -> None:
+    assert not is_wikipedia_copy(text)
+
+
+def extract(folder: Path, *, drop_wikipedia: bool) -> dict[str, str]:
+    """Take the pages below through the stage, and return each link's reason, or none if it stays."""
+    pages = {  # link: where its redirects ended, what the page has in its head
+        "http://plain.example/": ("http://plain.example/", ""),
+        "http://short.example/x": ("https://en.wikipedia.org/wiki/Harbour", ""),
+        "http://copy.example/": (
+            "http://copy.example/",
+            "<link rel=canonical href='https://en.wikipedia.org/wiki/Harbour'>",
+        ),
+        "http://fans.example/": ("http://fans.example/", "<link rel=canonical href='/wiki/Harbour'>"),
+    }
+    links, fetches, archive = [], [], b""
+    for link, (url, head) in pages.items():
+        body = f"<html><head>{head}</head><body><article><p>{STORY}</p></article></body></html>"
+        response = Response(
+            url=url, status=200, phrase="OK", address="192.0.2.1",
+            headers=[(b"Content-Type", b"text/html")], body=body.encode(), at=datetime.now(UTC),
+        )  # fmt: skip
+        links.append({"url": link, "domain": link})
+        fetches.append({"url": link, "reason": "", "archive": "pages.warc.gz", "offset": len(archive)})
+        archive += response_record(response)
+    (folder / "pages.warc.gz").write_bytes(archive)
+    for name, rows, schema in (("links", links, LINKS), ("fetches", fetches, FETCHES)):
+        pq.write_table(pa.Table.from_pylist(rows, schema), folder / f"{name}.parquet")
+    output = folder / "output"
+    output.mkdir()
+    task = Task(
+        name="0",
+        inputs=[str(folder / "links.parquet"), str(folder / "fetches.parquet")],
+        folder=output,
+        options=PageOptions(extract=ExtractOptions(), respect_opt_outs=True, drop_wikipedia=drop_wikipedia),
+        progress=lambda *_: None,
+        notes={},
+        store="",
+    )
+    extract_pages(task)
+    kept = pq.read_table(output / "documents.parquet", columns=["url"])["url"].to_pylist()
+    drops = pq.read_table(output / "drops.parquet").to_pylist()
+    return dict.fromkeys(kept, "") | {drop["url"]: drop["reason"] for drop in drops}
+
+
+def test_page_goes_if_its_redirect_or_its_canonical_link_leads_to_wikipedia(tmp_path: Path) -> None:
+    assert extract(tmp_path, drop_wikipedia=True) == {
+        "http://plain.example/": "",
+        "http://short.example/x": "Wikipedia",
+        "http://copy.example/": "Wikipedia",
+        "http://fans.example/": "",
+    }
+
+
+def test_pages_of_wikipedia_stay_if_that_is_asked_for(tmp_path: Path) -> None:
+    assert set(extract(tmp_path, drop_wikipedia=False).values()) == {""}
