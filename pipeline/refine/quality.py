@@ -1,10 +1,19 @@
-"""What makes a text a document worth keeping, whatever it says."""
+"""What makes a text a document worth keeping, whatever it says.
 
+WebText's filter was the readers' karma, so this only takes out what no reader can have meant. Each rule
+has one threshold below, and the first that fits gives the reason, in the order in which a reason is the
+truest: what a page is (an error, a wall) before how long it is, how it is made (a soup, repetition) before
+its language, and whose text it is last. All rules take time in proportion to the text.
+"""
+
+import re
+import zlib
 from dataclasses import dataclass
 
 from pipeline.records import Drop
-from pipeline.refine.language import detect_language
-from pipeline.refine.wikipedia import is_wikipedia_copy
+from pipeline.refine.language import UNKNOWN, detect_language, function_word_share
+from pipeline.refine.walls import find_wall
+from pipeline.refine.wikipedia import REASON, is_wikipedia_copy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,21 +25,96 @@ class RefineOptions:
     min_language_share: float = 0.5
     """Least share of the text that must be in that language, 0 to 1."""
     min_words: int = 100
-    """Least number of words. OpenWebText asked for 128 tokens, which is about 100 English words."""
+    """Least number of words. OpenWebText asked for 128 tokens, which is about 100 English words.
+    Of scripts that put no spaces between words (Chinese, Japanese, Thai ...), two letters are a word."""
     drop_wikipedia: bool = True
-    """Drop copies of Wikipedia articles on other sites, as WebText did."""
+    """Drop Wikipedia's own pages and copies of its articles on other sites, as WebText did."""
+    max_wall_words: int = 1_000
+    """Longer pages are never taken for walls (error, login, cookies, JavaScript, parked domain), which have
+    little but sentences such as "page not found"; 0 keeps all."""
+    max_keyword_share: float = 0.4
+    """Greatest share of words that end in a comma or begin with #; prose has about 0.06."""
+    min_compressed_share: float = 0.05
+    """A text that zlib brings below this share of its size repeats itself without end. Prose comes to about
+    0.45, songs with refrains to 0.25."""
+    max_bare_share: float = 0.9
+    """Greatest share of an English text's words that may stand on lines without an end of a sentence, where
+    the text also has few of the words that sentences need (`max_bare_function_words`): a list of links,
+    names or headlines. Poems and songs have those words."""
+    max_bare_function_words: float = 0.15
+    """Share of function words from which on lines are no bare list, whatever they end in."""
 
 
-def judge(text: str, url: str, options: RefineOptions) -> tuple[str, float] | Drop:
-    """Return a document's language and that language's share of it, or why it goes."""
-    words = len(text.split())
+def judge(text: str, url: str, options: RefineOptions, title: str = "") -> tuple[str, float] | Drop:
+    """Return a document's language and that language's share of it, or why it goes.
+
+    The reasons: "error page", "login wall", "cookie wall", "JavaScript wall", "parked domain"; "too
+    short"; "keyword soup", "endless repetition"; "other language", "mixed languages", "no known
+    language"; "bare list"; "Wikipedia".
+    """
+    words = count_words(text)
+    if words <= options.max_wall_words:
+        wall = find_wall(text, title, options.min_words)
+        if wall is not None:
+            kind, walled = wall
+            return Drop(kind, url, f"{walled} of {words} words")
     if words < options.min_words:
         return Drop("too short", url, f"{words} words")
+    shapeless = _shapeless(text, words, url, options)
+    if shapeless is not None:
+        return shapeless
     language, share = detect_language(text)
+    if language in ("en", UNKNOWN) and options.languages and _is_bare_list(text, options):
+        return Drop("bare list", url)
     if options.languages and language not in options.languages:
-        return Drop("other language", url, language)
+        return Drop("no known language" if language == UNKNOWN else "other language", url, language)
     if options.languages and share < options.min_language_share:
         return Drop("mixed languages", url, f"{share:.2f} {language}")
-    if options.drop_wikipedia and is_wikipedia_copy(text):
-        return Drop("Wikipedia", url)
+    if options.drop_wikipedia and is_wikipedia_copy(text, title):
+        return Drop(REASON, url, "by its text")
     return language, share
+
+
+# Lao, Thai, Tibetan, Burmese, Khmer; kana, Han.
+_UNSPACED = re.compile("[\u0e01-\u0eff\u0f40-\u0fbc\u1000-\u109f\u1780-\u17d3\u3041-\u30ff\u3400-\u9fff]")
+
+
+def count_words(text: str) -> int:
+    """Count what stands between spaces, and a word for two letters of a script that has none."""
+    words = len(text.split())
+    return words if text.isascii() else words + len(_UNSPACED.findall(text)) // 2
+
+
+_KEYWORDS = (", ", ",\n", "、", "，", " #", "\n#")  # what keywords stand between
+
+
+def _shapeless(text: str, words: int, url: str, options: RefineOptions) -> Drop | None:
+    """Say what a text is that has no sentences worth the name, in whatever language."""
+    keywords = sum(map(text.count, _KEYWORDS))
+    if keywords > options.max_keyword_share * words:
+        return Drop("keyword soup", url, f"{keywords} in {words} words")
+    raw = text.encode()
+    compressed = len(zlib.compress(raw, 1))
+    if compressed < options.min_compressed_share * len(raw):
+        return Drop("endless repetition", url, f"zlib makes it {compressed / len(raw):.3f} of its size")
+    return None
+
+
+LEAST_LIST_LINES = 5
+_SENTENCE_ENDS = (".", "!", "?", ";", ":", ",", "…", '"', "”", "'", "’", ")")
+
+
+def _is_bare_list(text: str, options: RefineOptions) -> bool:
+    """Say whether lines without an end make up the text, and few of the words that sentences need."""
+    lines = text.splitlines()
+    if len(lines) < LEAST_LIST_LINES:
+        return False
+    total = bare = 0
+    for line in lines:
+        words = len(line.split())
+        total += words
+        bare += 0 if line.rstrip().endswith(_SENTENCE_ENDS) else words
+    return (
+        bare > options.max_bare_share * total
+        and function_word_share(text)[0] < options.max_bare_function_words
+    )
