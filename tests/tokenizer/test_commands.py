@@ -342,7 +342,7 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
 
 
-@pytest.mark.parametrize("name", ["train_bpe", "write_shards"])
+@pytest.mark.parametrize("name", ["train_bpe", "report_vocabulary", "write_shards"])
 def test_help_comes_at_once(name: str) -> None:
     started = time.monotonic()
     done = run_python(f"tokenizer/{name}.py", "--help")

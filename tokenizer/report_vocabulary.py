@@ -1,0 +1,100 @@
+"""Report what a vocabulary makes of a corpus, beside others on the same text, such as GPT-2's.
+
+python tokenizer/report_vocabulary.py --vocabulary out/vocabulary --corpus out/webtext/corpus \
+    --compare gpt2/tokenizer.json --output out/vocabulary_report
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from pipeline import storage
+from pipeline.command import run_command
+from pipeline.corpus import SPLITS
+from pipeline.stages import Partition, Source, Stage, run_stage
+from tokenizer.documents import open_corpus
+from tokenizer.publish import check_output
+from tokenizer.usage import KINDS, USAGE, Usage, measure_usage, read_usage
+from tokenizer.vocabulary import load_vocabulary
+from tokenizer.vocabulary_report import Measured, Text, describe, to_markdown
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What is measured on what."""
+
+    vocabulary: str
+    """Folder of a vocabulary, as tokenizer/train_bpe.py writes it; or a tokenizer.json such as GPT-2's."""
+    corpus: str
+    """Folder with train/*.parquet and validation/*.parquet, as pipeline/build_webtext.py writes it."""
+    output: str
+    """Folder for report.md and report.json."""
+    compare: tuple[str, ...] = ()
+    """Other vocabularies, to be measured on the same text."""
+    workers: int | None = None
+    """How many tasks run at once. By default as many as the Ray cluster has cores."""
+
+
+def main(options: ReportOptions) -> None:
+    """Encode the whole corpus with each vocabulary, write the report and print it.
+
+    Raises:
+        ValueError: the corpus or a vocabulary is missing or damaged, or there is no text.
+    """
+    addresses = [options.vocabulary, *options.compare]
+    vocabularies = [load_vocabulary(address) for address in addresses]
+    check_output(options.output)
+    corpus = open_corpus(options.corpus)
+    sources = [
+        Source(storage.absolute(address), vocabulary.fingerprint)
+        for address, vocabulary in zip(addresses, vocabularies, strict=True)
+    ]
+    texts, usages = dict[str, Text](), dict[str, list[Usage]]()
+    for split in SPLITS:
+        stage = Stage(name=f"use_{split}", work=measure_usage)
+        inputs = {name: [file, *sources] for name, file in corpus.files[split].items()}
+        root = storage.join(options.output, ".stages")
+        measured = run_stage(stage, inputs, root, workers=options.workers)
+        texts[split] = _text(measured.partitions)
+        usages[split] = [Usage.none(vocabulary.size) for vocabulary in vocabularies]
+        for file in measured.files(USAGE):
+            usages[split] = [a + b for a, b in zip(usages[split], read_usage(file.address), strict=True)]
+    if not any(text.documents for text in texts.values()):
+        raise ValueError(f"no text in {options.corpus}: none of its documents has any")
+
+    sides = [
+        Measured(address=address, vocabulary=vocabulary, usage={split: usages[split][i] for split in SPLITS})
+        for i, (address, vocabulary) in enumerate(zip(addresses, vocabularies, strict=True))
+    ]
+    report = describe(texts, sides)
+    page = to_markdown(report)
+    files = {"report.json": report, "options.json": asdict(options)}
+    for name, content in files.items():
+        told = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        storage.write_text(storage.join(options.output, name), told)
+    storage.write_text(storage.join(options.output, "report.md"), page)
+    print(page)
+    print(f"written to {options.output}: report.md, report.json")
+
+
+def _text(partitions: Sequence[Partition]) -> Text:
+    """Add up what the tasks noted of a split's text."""
+    notes = [partition.notes for partition in partitions]
+    kinds = [sum(note["bytes_by_kind"][kind] for note in notes) for kind in range(len(KINDS))]
+    return Text(
+        documents=sum(partition.counts.kept for partition in partitions),
+        characters=sum(note["characters"] for note in notes),
+        bytes=sum(note["bytes"] for note in notes),
+        bytes_by_kind=kinds,
+    )
+
+
+if __name__ == "__main__":
+    run_command(
+        ReportOptions, main, "Report what a vocabulary makes of a corpus, beside others on the same text."
+    )
