@@ -74,6 +74,12 @@ def read_rows(address: str, columns: Sequence[str] | None = None) -> Iterator[di
             raise ValueError(f"cannot read {address}: {error}") from error
 
 
+def row_count(address: str) -> int:
+    """Return how many rows a Parquet file has, from its footer."""
+    with storage.open_read(address) as file:
+        return int(pq.ParquetFile(file).metadata.num_rows)
+
+
 def read_tables(addresses: Iterable[str], schema: pa.Schema) -> pa.Table:
     """Return several Parquet files as one table; an empty one of the schema where there are none."""
     tables = []

@@ -28,7 +28,7 @@ from pipeline.refine.bands import Bands, digests, sketches
 from pipeline.refine.duplicates import Components, Keys, Numbers, Sketches, match
 from pipeline.refine.minhash import DuplicateOptions
 from pipeline.stages import Counts, Task, edition
-from pipeline.tables import TableWriter, read_rows, read_tables
+from pipeline.tables import TableWriter, read_rows, read_tables, row_count
 
 BANDS_A_TASK = 6
 DOCUMENTS_AT_ONCE = 10_000  # whose signatures are held in memory, 5 MB
@@ -64,18 +64,34 @@ def sign_documents(task: Task) -> Counts:
     """
     options: DuplicateOptions = task.options
     bands = Bands.of(options)
-    pieces: list[tuple[Any, Any, Any]] = []
+    arrays = _arrays(task.folder, row_count(task.inputs[0]), options)
+    done = 0
     with TableWriter(task.folder / "keys.parquet", KEYS) as keys:
         for signatures in _signatures(task, keys, options):
-            pieces.append((digests(signatures), sketches(signatures), bands.keys(signatures)))
-    whole, bytes_, banded = (list(piece) for piece in zip(*pieces, strict=True))
-    np.save(task.folder / "digests.npy", np.concatenate(whole))
-    np.save(task.folder / "sketches.npy", np.concatenate(bytes_))
-    all_bands = np.concatenate(banded, axis=1)  # [bands, documents]
-    for number in band_tasks(options):
-        part = all_bands[number * BANDS_A_TASK : (number + 1) * BANDS_A_TASK]
-        np.save(task.folder / bands_file(number), part)
+            here = slice(done, done := done + len(signatures))
+            arrays["digests.npy"][here] = digests(signatures)
+            arrays["sketches.npy"][here] = sketches(signatures)
+            band_keys = bands.keys(signatures)
+            for number in band_tasks(options):
+                first = number * BANDS_A_TASK
+                arrays[bands_file(number)][:, here] = band_keys[first : first + BANDS_A_TASK]
     return Counts(keys.rows, keys.rows)
+
+
+def _arrays(folder: Path, documents: int, options: DuplicateOptions) -> dict[str, Any]:
+    """Lay out the files of a partition's signatures, mapped to memory: it may have a million."""
+    count = Bands.of(options).bands
+    shapes: dict[str, tuple[type, tuple[int, ...]]] = {
+        "digests.npy": (np.uint64, (documents,)),
+        "sketches.npy": (np.uint8, (documents, options.permutations)),
+    }
+    for number in band_tasks(options):
+        rows = min(BANDS_A_TASK, count - number * BANDS_A_TASK)
+        shapes[bands_file(number)] = (np.uint64, (rows, documents))
+    return {
+        name: np.lib.format.open_memmap(folder / name, "w+", dtype, shape)
+        for name, (dtype, shape) in shapes.items()
+    }
 
 
 def _signatures(task: Task, keys: TableWriter, options: DuplicateOptions) -> Iterator[npt.NDArray[np.uint32]]:
