@@ -8,6 +8,7 @@ its language, and whose text it is last. All rules take time in proportion to th
 
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.records import Drop
@@ -37,6 +38,8 @@ class RefineOptions:
     min_compressed_share: float = 0.05
     """A text that zlib brings below this share of its size repeats itself without end. Prose comes to about
     0.45, songs with refrains to 0.25."""
+    max_link_share: float = 0.6
+    """Greatest share of words on short lines with an address, or that break off ("...", "read more")."""
     max_bare_share: float = 0.9
     """Greatest share of an English text's words that may stand on lines without an end of a sentence, where
     the text also has few of the words that sentences need (`max_bare_function_words`): a list of links,
@@ -49,8 +52,8 @@ def judge(text: str, url: str, options: RefineOptions, title: str = "") -> tuple
     """Return a document's language and that language's share of it, or why it goes.
 
     The reasons: "error page", "login wall", "cookie wall", "JavaScript wall", "parked domain"; "too
-    short"; "keyword soup", "endless repetition"; "other language", "mixed languages", "no known
-    language"; "bare list"; "Wikipedia".
+    short"; "keyword soup", "endless repetition", "link list"; "bare list", "other language", "no known
+    language", "mixed languages"; "Wikipedia".
     """
     words = count_words(text)
     if words <= options.max_wall_words:
@@ -64,7 +67,7 @@ def judge(text: str, url: str, options: RefineOptions, title: str = "") -> tuple
     if shapeless is not None:
         return shapeless
     language, share = detect_language(text)
-    if language in ("en", UNKNOWN) and options.languages and _is_bare_list(text, options):
+    if language in ("en", UNKNOWN) and options.languages and _is_bare_list(text, words, options):
         return Drop("bare list", url)
     if options.languages and language not in options.languages:
         return Drop("no known language" if language == UNKNOWN else "other language", url, language)
@@ -97,24 +100,50 @@ def _shapeless(text: str, words: int, url: str, options: RefineOptions) -> Drop 
     compressed = len(zlib.compress(raw, 1))
     if compressed < options.min_compressed_share * len(raw):
         return Drop("endless repetition", url, f"zlib makes it {compressed / len(raw):.3f} of its size")
+    links = _words_on_lines(text, _is_link)
+    if links > options.max_link_share * words:
+        return Drop("link list", url, f"{links} of {words} words")
     return None
 
 
+def _words_on_lines(text: str, is_counted: Callable[[str], bool]) -> int:
+    """Count the words on the lines of a kind; none if the text has too few lines to be a list."""
+    lines = text.splitlines()
+    return (
+        sum(len(line.split()) for line in lines if is_counted(line)) if len(lines) >= LEAST_LIST_LINES else 0
+    )
+
+
 LEAST_LIST_LINES = 5
+LONGEST_LINK_CHARACTERS = 150  # of a title and an address; a paragraph with an address in it is longer
+_ADDRESSES = ("http://", "https://", "www.")
+_BROKEN_OFF = (
+    "...",
+    "…",
+    "read more",
+    "read more »",
+    "read more >",
+    "continue reading",
+    "continue reading →",
+)
+
+
+def _is_link(line: str) -> bool:
+    return len(line) <= LONGEST_LINK_CHARACTERS and (
+        any(address in line for address in _ADDRESSES) or line.rstrip().lower().endswith(_BROKEN_OFF)
+    )
+
+
 _SENTENCE_ENDS = (".", "!", "?", ";", ":", ",", "…", '"', "”", "'", "’", ")")
 
 
-def _is_bare_list(text: str, options: RefineOptions) -> bool:
+def _is_bare(line: str) -> bool:
+    return not line.rstrip().endswith(_SENTENCE_ENDS)
+
+
+def _is_bare_list(text: str, words: int, options: RefineOptions) -> bool:
     """Say whether lines without an end make up the text, and few of the words that sentences need."""
-    lines = text.splitlines()
-    if len(lines) < LEAST_LIST_LINES:
-        return False
-    total = bare = 0
-    for line in lines:
-        words = len(line.split())
-        total += words
-        bare += 0 if line.rstrip().endswith(_SENTENCE_ENDS) else words
     return (
-        bare > options.max_bare_share * total
+        _words_on_lines(text, _is_bare) > options.max_bare_share * words
         and function_word_share(text)[0] < options.max_bare_function_words
     )

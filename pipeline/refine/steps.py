@@ -14,7 +14,7 @@ from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
 from pipeline.refine.quality import RefineOptions, judge
 from pipeline.refine.sandbox import Sandbox, SandboxCrashError, SandboxTimeoutError
 from pipeline.refine.wikipedia import REASON as WIKIPEDIA
-from pipeline.refine.wikipedia import is_wikipedia_address
+from pipeline.refine.wikipedia import is_declared_in_html, is_wikipedia_address
 from pipeline.stages import Counts, Task, edition
 from pipeline.tables import Sieve, read_rows
 
@@ -76,6 +76,8 @@ def _document(
         return Drop(opt_out.reason, url, opt_out.where)
     if options.drop_wikipedia and is_wikipedia_address(page.url):
         return Drop(WIKIPEDIA, url, page.url)
+    if options.drop_wikipedia and is_declared_in_html(page.body):
+        return Drop(WIKIPEDIA, url, "by its licence")
     try:
         found = sandbox.call(
             page.body, page.charset, page.url, favour_precision=options.extract.favour_precision

@@ -15,10 +15,10 @@ _SENTENCE_BREAK = re.compile(r"(?<=[.!?])\s|\n")
 def find_wall(text: str, title: str, least_words: int) -> tuple[str, int] | None:
     """Say what kind of wall a page is, and how many of its words say so; None if it is none.
 
-    Its sentences with a phrase of `walls.tsv` are the wall. The page is one if they are more than the
-    rest, or if the rest alone would be too short (`least_words`) and they are a good part of the page.
+    Its sentences with a phrase of `walls.tsv` are the wall. The page is one if they are a good part of it,
+    and are more than the rest, or the rest alone is too short (`least_words`), or its title begins so.
     """
-    page = f"{title}\n{text}".lower().replace("’", "'")
+    page = f"{title.lstrip()}\n{text}".lower().replace("’", "'")
     phrases = [(kind, phrase) for kind, phrase in _phrases() if phrase in page]
     if not phrases:
         return None
@@ -31,7 +31,8 @@ def find_wall(text: str, title: str, least_words: int) -> tuple[str, int] | None
         if kind is not None:
             kinds[kind] += len(sentence)
     walled = kinds.total()
-    if walled < LEAST_WALL_SHARE * words or words - walled >= max(least_words, walled):
+    is_titled = page.startswith(tuple(phrase for _, phrase in phrases))
+    if walled < LEAST_WALL_SHARE * words or (words - walled >= max(least_words, walled) and not is_titled):
         return None
     return kinds.most_common(1)[0][0], walled
 

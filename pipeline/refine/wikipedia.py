@@ -16,16 +16,19 @@ from pipeline.records import Drop
 REASON = "Wikipedia"
 
 # What copies say of themselves. No part can match in two ways, so that none takes long on hostile text.
+_ENCYCLOPEDIA = r"the free encyclop(?:e|ae)dia"
+_THIS = r"(?:this (?:article|page|entry|text|work|site)|it)"
+_FROM = r"(?:the |an? )?(?:english )?wikipedia\b"
 _DECLARATION = re.compile(
-    r"from wikipedia,? the free encyclop(?:e|ae)dia"
-    r"|(?:article|page|text|content|material|entry|it) (?:is|was|uses|incorporates|includes|contains)"
-    r"[^.\n]{0,80} (?:from|of|on) (?:the |an? )?(?:english )?wikipedia(?:'s)? (?:article|page|entry)"
-    r"|(?:article|text|content|material|biography)s? (?:from|by|courtesy of) wikipedia,? "
-    r"[^.\n]{0,60}(?:licen[cs]e|cc[ -]by|gfdl)"
+    rf"(?:^|\n)\W{{0,3}}(?:sourced )?from wikipedia,? {_ENCYCLOPEDIA}"  # at a line's start: its subtitle
+    rf"|(?:^|\n)\W{{0,3}}sourced from wikipedia|from {_ENCYCLOPEDIA},? wikipedia\b"
+    rf"|wikipedia, {_ENCYCLOPEDIA} ?©"
+    rf"|{_THIS} (?:uses|incorporates|includes|contains) (?:\w+ )?(?:material|text|content) from {_FROM}"
+    rf"|{_THIS} is (?:based on|(?:taken |copied |adapted |derived )?from) {_FROM}"
+    r"|(?:article|text|content|material) (?:from|by) wikipedia,? [^.\n]{0,60}(?:licen[cs]e|cc[ -]by|gfdl)"
     r"|retrieved from [\"'“]?https?://[a-z-]+\.(?:m\.)?wikipedia\.org/"
     r"|you can help wikipedia by (?:expanding|adding)"
-    r"|wikipedia® is a registered trademark"
-    r"|(?:^|\n)[(\[]?(?:source|via|credits?): ?(?:the )?(?:english )?wikipedia[^\w\n]{0,3}(?:$|\n)"
+    r"|wikipedia(?:&reg;|[^\w\n]{1,3}) is a registered trademark"
     # The same head in other languages, for corpora of those.
     r"|aus wikipedia, der freien enzyklopädie|wikipédia, l['’]encyclopédie libre"
     r"|(?:de|da|d['’]a) ?wikipedia, (?:la enciclopedia libre|l['’]enciclopedia libera)"
@@ -36,6 +39,7 @@ _DECLARATION = re.compile(
 )
 _NAMES = ("wikip", "википед", "ウィキペディア", "基百科")  # every declaration has one: a quick look first
 _EDGE_CHARACTERS = 1_000  # such marks stand at the top or the bottom; in the middle it is a quotation
+_LAST_LINE = re.compile(r"\n\W{0,3}source: ?wikipedia\W{0,3}$", re.IGNORECASE)  # above, a picture's
 _TITLE = re.compile(r" [-–—|] wikip[eé]dia(?:[,:] [^\n]{1,40})?$", re.IGNORECASE)
 
 # Marks of the encyclopedia's editors, each alone also found elsewhere. In lower case.
@@ -88,6 +92,29 @@ def is_wikipedia_copy(text: str, title: str = "") -> bool:
     return by_editors + by_software >= LEAST_MARKS
 
 
+# Extraction leaves out heads and foots, where licences are named: they are sought in the page itself.
+_NAME_IN_HTML = re.compile(rb"wikipedia", re.IGNORECASE)
+_AROUND_BYTES = 300
+_INLINE = re.compile(r"</?(?:a|b|i|em|strong|cite|span|sup|small|q|abbr)\b[^<>]*>", re.IGNORECASE)
+_TAG = re.compile("<[^<>]*>")
+
+
+def is_declared_in_html(html: bytes) -> bool:
+    """Say whether a page, read as ASCII, declares anywhere that its text is from an article of Wikipedia."""
+    end = 0
+    for name in _NAME_IN_HTML.finditer(html):
+        if name.start() < end:  # within what was looked at already
+            continue
+        end = name.end() + _AROUND_BYTES
+        around = html[max(0, name.start() - _AROUND_BYTES) : end].decode("ascii", "replace")
+        visible = _TAG.sub("\n", _INLINE.sub("", around.partition(">")[2]))
+        if _DECLARATION.search(re.sub(r"\s*\n\s*", "\n", visible)):
+            return True
+    return False
+
+
 def _is_declared(edge: str) -> bool:
     lowered = edge.lower()
-    return any(name in lowered for name in _NAMES) and _DECLARATION.search(edge) is not None
+    if not any(name in lowered for name in _NAMES):
+        return False
+    return bool(_DECLARATION.search(edge) or _LAST_LINE.search(edge))

@@ -152,7 +152,19 @@ Council votes down tram plan
 """
 
 
-def test_list_of_links_goes_and_a_poem_without_stops_stays() -> None:
+def test_list_of_links_goes_and_an_article_with_sources_stays() -> None:
+    titles = [line for line in HEADLINES.splitlines() if line] * 3
+    links = "\n".join(f"{title} - http://news.example/{n}" for n, title in enumerate(titles))
+    assert reason(links) == "link list"
+    assert (
+        reason("\n".join(f"{title} before the others see it...\nRead more »" for title in titles))
+        == "link list"
+    )
+    assert not reason(f"{STORY}\nSources\n{links[:600]}")
+    assert not reason("\n".join([f"{STORY} It stands on https://news.example/1 as well."] * 5))
+
+
+def test_bare_list_goes_and_a_poem_without_stops_stays() -> None:
     menu = "Home\nAbout us\nNews archive\nContact the editors\nImprint\nPrivacy\nShop\nSitemap\n"
     assert reason(menu + HEADLINES * 3) == "bare list"
     assert not reason("\n".join(sentence.rstrip(".") for sentence in STORY.split(". ")))

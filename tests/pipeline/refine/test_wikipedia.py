@@ -1,5 +1,6 @@
 """Wikipedia goes by address and by content; what talks about it stays."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipeline.gather.warc import response_record
 from pipeline.records import FETCHES, LINKS
 from pipeline.refine.extract import ExtractOptions
 from pipeline.refine.steps import PageOptions, extract_pages
-from pipeline.refine.wikipedia import is_wikipedia_address, is_wikipedia_copy
+from pipeline.refine.wikipedia import is_declared_in_html, is_wikipedia_address, is_wikipedia_copy
 from pipeline.stages import Task
 
 STORY = "The harbour of the town was closed after the storm, and the boats went elsewhere. " * 20
@@ -59,10 +60,12 @@ def test_other_addresses_are_not_wikipedia(address: str) -> None:
         "This article uses material from the Wikipedia article Harbour.",
         "It uses material from the Wikipedia article “Harbour”.",
         "This page is based on a Wikipedia article written by contributors.",
+        "This entry is from Wikipedia, the leading user-contributed encyclopedia.",
+        "This article is based on the article Harbour from the free encyclopedia Wikipedia.",
+        "Sourced from Wikipedia. Retrieved on 3 May 2012.",
         'Retrieved from "https://en.wikipedia.org/w/index.php?title=Harbour"',
         "This article about a harbour is a stub. You can help Wikipedia by expanding it.",
         "Text from Wikipedia, available under the CC BY-SA licence",
-        "Source: Wikipedia",
         "Aus Wikipedia, der freien Enzyklopädie",
         "Материал из Википедии — свободной энциклопедии",
         "出典: フリー百科事典『ウィキペディア(Wikipedia)』",
@@ -71,6 +74,48 @@ def test_other_addresses_are_not_wikipedia(address: str) -> None:
 def test_copy_is_known_by_what_its_licence_makes_it_say(mark: str) -> None:
     assert is_wikipedia_copy(f"{mark}\n{STORY}")
     assert is_wikipedia_copy(f"{STORY}\n{mark}")
+
+
+def test_source_named_last_is_the_texts_and_above_it_a_pictures() -> None:
+    assert is_wikipedia_copy(f"{STORY}\nSource: Wikipedia")
+    assert not is_wikipedia_copy(f"The harbour in 1900\nSource: Wikipedia\n{STORY}")
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<div id="siteSub">From <b>Wikipedia</b>, the free encyclopedia</div><p>A harbour is a place.</p>',
+        '<p>A harbour</p><p class="foot">It uses material from the <a href="https://en.wikipedia.org/wiki/'
+        'Harbour">Wikipedia article "Harbour"</a>.</p>',
+        "<footer>Wikipedia&reg; is a registered trademark of its foundation</footer>",
+    ],
+)
+def test_licence_that_extraction_leaves_out_is_found_in_the_page(html: str) -> None:
+    assert is_declared_in_html(html.encode())
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>The text was copied from a Wikipedia article, the court heard.</p>",
+        "<p>He took it from Wikipedia, the free encyclopedia, he said.</p>",
+        "<p>It was the subject of a Wikipedia article in 2009. It is one of many.</p>",
+        '<p>See <a title="From Wikipedia, the free encyclopedia" href="https://en.wikipedia.org/">this</a>.</p>',
+        "<figcaption>Source: Wikipedia</figcaption><p>The harbour was closed.</p>",
+        "<p>Students whose work includes text from Wikipedia will fail.</p>",
+    ],
+)
+def test_page_that_talks_of_wikipedia_declares_nothing(html: str) -> None:
+    assert not is_declared_in_html(html.encode())
+
+
+@pytest.mark.parametrize(
+    "html", [b"wikipedia " * 500_000, b"<" * 5_000_000 + b"wikipedia" + b"<" * 5_000_000]
+)
+def test_hostile_page_is_read_in_time_in_proportion_to_its_length(html: bytes) -> None:
+    started = time.process_time()
+    assert not is_declared_in_html(html)
+    assert time.process_time() - started < 3
 
 
 def test_title_of_wikipedia_is_known() -> None:
@@ -105,6 +150,9 @@ def test_talk_about_wikipedia_and_other_wikis_stay(text: str) -> None:
     assert not is_wikipedia_copy(text)
 
 
+FOOT = {"http://licensed.example/": "<footer>It uses material from the Wikipedia article Harbour.</footer>"}
+
+
 def extract(folder: Path, *, drop_wikipedia: bool) -> dict[str, str]:
     """Take the pages below through the stage, and return each link's reason, or none if it stays."""
     pages = {  # link: where its redirects ended, what the page has in its head
@@ -114,11 +162,13 @@ def extract(folder: Path, *, drop_wikipedia: bool) -> dict[str, str]:
             "http://copy.example/",
             "<link rel=canonical href='https://en.wikipedia.org/wiki/Harbour'>",
         ),
+        "http://licensed.example/": ("http://licensed.example/", ""),
         "http://fans.example/": ("http://fans.example/", "<link rel=canonical href='/wiki/Harbour'>"),
     }
     links, fetches, archive = [], [], b""
     for link, (url, head) in pages.items():
-        body = f"<html><head>{head}</head><body><article><p>{STORY}</p></article></body></html>"
+        foot = FOOT.get(link, "")
+        body = f"<html><head>{head}</head><body><article><p>{STORY}</p></article>{foot}</body></html>"
         response = Response(
             url=url, status=200, phrase="OK", address="192.0.2.1",
             headers=[(b"Content-Type", b"text/html")], body=body.encode(), at=datetime.now(UTC),
@@ -146,11 +196,12 @@ def extract(folder: Path, *, drop_wikipedia: bool) -> dict[str, str]:
     return dict.fromkeys(kept, "") | {drop["url"]: drop["reason"] for drop in drops}
 
 
-def test_page_goes_if_its_redirect_or_its_canonical_link_leads_to_wikipedia(tmp_path: Path) -> None:
+def test_page_goes_if_redirect_canonical_link_or_licence_leads_to_wikipedia(tmp_path: Path) -> None:
     assert extract(tmp_path, drop_wikipedia=True) == {
         "http://plain.example/": "",
         "http://short.example/x": "Wikipedia",
         "http://copy.example/": "Wikipedia",
+        "http://licensed.example/": "Wikipedia",
         "http://fans.example/": "",
     }
 
