@@ -98,13 +98,19 @@ def match(
         bands: how many values must agree.
         components: what is joined there already is not compared again.
     """
-    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
-    components.join(np.arange(len(digests)), first[group])  # the same signature: a million copies are one
-    distinct = np.sort(first)
+    distinct = _distinct(digests, components)
     for keys in band_keys:
         for leaders, followers in _pairs(keys[distinct], digests[distinct], distinct, components):
             passed = sketches.agreeing(leaders, followers) >= bands.least_agreeing
             components.join(leaders[passed], followers[passed])
+
+
+def _distinct(digests: Keys, components: Components) -> Numbers:
+    """Join the documents of the same signature, and return one of each: a million copies are one."""
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[group] != np.arange(len(digests)))
+    components.join(copies, first[group[copies]])
+    return np.sort(first)
 
 
 def _pairs(
@@ -115,11 +121,7 @@ def _pairs(
     What was joined in one turn need not be compared in the next.
     """
     order = np.argsort(keys)
-    same = keys[order[1:]] == keys[order[:-1]]
-    shared = np.zeros(len(order), np.bool_)
-    shared[1:] = same
-    shared[:-1] |= same
-    order = order[shared]
+    order = order[_in_company(keys[order])]
     order = order[np.lexsort((digests[order], keys[order]))]
     members, bucket = documents[order], keys[order]
     for _ in range(LEADERS):
@@ -133,6 +135,15 @@ def _pairs(
         yield leaders[apart], members[apart]
         open_ = _open(bucket, components.roots(members))
         members, bucket = members[open_], bucket[open_]
+
+
+def _in_company(ordered: Keys) -> npt.NDArray[np.bool_]:
+    """For each of some keys in order, whether it is there more than once."""
+    same = ordered[1:] == ordered[:-1]
+    shared = np.zeros(len(ordered), np.bool_)
+    shared[1:] = same
+    shared[:-1] |= same
+    return shared
 
 
 def _open(bucket: Keys, roots: Numbers) -> npt.NDArray[np.bool_]:

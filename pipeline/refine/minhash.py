@@ -8,7 +8,7 @@ no loop over words or shingles is left.
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ Letters = npt.NDArray[np.uint32]  # [letters]: code points, each word followed b
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")  # soft hyphens and the like, within words
 _BASE = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: odd, so that it has an inverse mod 2^64
+_USUAL_LETTERS = 2**16  # of a document: the powers for that many are kept, 1 MB
 _SHINGLES_AT_ONCE = 4096  # 2 MB of permuted hashes: they stay in the cache
 
 
@@ -83,7 +84,7 @@ def shingle_hashes(letters: Letters, words: int) -> npt.NDArray[np.uint32]:
     starts[1:] = ends[:-1] + 1
     size = min(words, len(ends))
     first, last = starts[: len(ends) - size + 1], ends[size - 1 :]  # [shingles] each
-    powers, inverses = _powers(1 << len(letters).bit_length())
+    powers, inverses = _usual_powers() if len(letters) <= _USUAL_LETTERS else _powers(len(letters))
     sums = np.cumsum(letters * powers[: len(letters)])  # [letters]; a zero adds nothing
     before = sums[first] - letters[first] * powers[first]
     hashes: npt.NDArray[np.uint64] = (sums[last] - before) * inverses[first]
@@ -127,7 +128,11 @@ def _word_characters() -> npt.NDArray[np.bool_]:
     return words
 
 
-@lru_cache(maxsize=4)
+@cache
+def _usual_powers() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    return _powers(_USUAL_LETTERS)
+
+
 def _powers(count: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Return the powers 1, 2, … of the polynomial's base mod 2^64, and the inverses of powers 0, 1, …"""
     powers = np.multiply.accumulate(np.full(count, _BASE, np.uint64))

@@ -3,10 +3,11 @@
 import datetime
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -49,6 +50,7 @@ def deduplicate(
     root: Path, partitions: Sequence[Sequence[Document]], options: DuplicateOptions
 ) -> tuple[Counts, Task, dict[str, tuple[str, str]]]:
     """Sign, match and find, as the recipe does; return what is told of each document that goes."""
+    root.mkdir(exist_ok=True)
     signed = []
     for number, documents in enumerate(partitions):
         path = root / f"documents-{number}.parquet"
@@ -184,6 +186,31 @@ def test_survivors_depend_on_neither_order_nor_partitions(
     assert other[2] == straight[2]
     assert other[0] == straight[0]
     assert other[1].notes == straight[1].notes
+
+
+def test_signatures_may_lie_on_an_object_store(tmp_path: Path) -> None:
+    documents = corpus()
+    counts, _, told = deduplicate(tmp_path / "local", [documents[:9], documents[9:]], DuplicateOptions())
+    store = fsspec.filesystem("memory")
+    store.put(f"{tmp_path}/local/", "/store/", recursive=True)
+
+    def stored(paths: Iterable[Path]) -> list[Any]:
+        return [f"memory://store/{path.relative_to(tmp_path / 'local')}" for path in paths]
+
+    signed = [tmp_path / "local" / "signatures" / name for name in "01"]
+    names = ("digests.npy", "sketches.npy", steps.bands_file(0))
+    inputs = stored(part / name for part in signed for name in names)
+    run(tmp_path / "matched", steps.match_documents, inputs, DuplicateOptions())
+    local = tmp_path / "local" / "matches" / "0" / "matches.npy"
+    assert (tmp_path / "matched" / "matches.npy").read_bytes() == local.read_bytes()
+    inputs = stored((tmp_path / "local" / "matches").glob("*/matches.npy"))
+    inputs += stored(part / name for part in signed for name in ("keys.parquet", "sketches.npy"))
+    found, _ = run(tmp_path / "found", steps.find_duplicates, inputs, DuplicateOptions())
+    rows = [
+        row for number in (0, 1) for row in read_rows(str(tmp_path / "found" / steps.copies_file(number)))
+    ]
+    assert found == counts
+    assert {row["url"]: (row["reason"], row["detail"]) for row in rows} == told
 
 
 def test_cluster_sizes_are_told_exactly_up_to_nine_and_then_by_steps(tmp_path: Path) -> None:

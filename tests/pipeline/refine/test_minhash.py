@@ -50,6 +50,13 @@ def test_shingles_have_the_same_hash_where_their_words_are_the_same(text: str, s
     assert len(set(zip(shingles, hashes, strict=True))) == len(set(shingles)) == len(set(hashes))
 
 
+def test_a_shingle_has_the_same_hash_wherever_it_stands() -> None:
+    text = "It was the best of"
+    alone = shingle_hashes(normalise(text), 5)
+    for before in (1, 70_000):  # letters; for long texts the hash takes powers that are not kept
+        assert np.isin(alone, shingle_hashes(normalise(f"{'x' * before} {text} {'y ' * 5}"), 5)).all()
+
+
 def test_a_hundred_thousand_shingles_hardly_ever_share_a_hash() -> None:
     text = " ".join(f"page {number} of" for number in range(40_000))
     hashes = shingle_hashes(normalise(text), 5)
