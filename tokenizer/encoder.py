@@ -4,40 +4,52 @@ import json
 from typing import Any, Final
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from pipeline.stages import Counts, Task, edition
 from tokenizer.documents import Tally, read_documents
 from tokenizer.vocabulary import Vocabulary, load_vocabulary
 
-CACHE_TEXT_BYTES: Final = 256 * 2**20
+GROWTH_BYTES: Final = 384 * 2**20  # of the process's memory, before the encoder gets a fresh cache
+TEXT_BYTES_BETWEEN_LOOKS: Final = 4 * 2**20
 
 
 class Encoder:
     """Encodes documents as ordinary text: a document that says `<|endoftext|>` does not end there.
 
     The ids are those of `tokenizers`, tiktoken's `encode_ordinary` and GPT-2's own code. gigatoken
-    remembers every word that it meets, so after each 256 MiB of text it is given a fresh memory.
+    remembers every word that it meets, some six bytes for each of the word's. Web text is mostly words
+    that were there before; but text of ever new ones would fill the memory, so whenever the process has
+    grown by 384 MiB, the encoder begins anew. That changes no id.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         # Special tokens are recognised in text; without any, their names are text like any other.
         self._json = json.dumps({**json.loads(vocabulary.tokenizer_json), "added_tokens": []})
-        self._backend = self._fresh()
-        self._text_bytes = 0
+        self._process = psutil.Process()
+        self._unlooked = 0  # bytes of text since the memory was looked at
+        self._renew()
 
     def encode(self, text: bytes) -> NDArray[np.uint32]:
         """Return the ids of a text in UTF-8."""
-        if self._text_bytes > CACHE_TEXT_BYTES:
-            self._backend, self._text_bytes = self._fresh(), 0
-        self._text_bytes += len(text)
+        self._unlooked += len(text)
+        if self._unlooked > TEXT_BYTES_BETWEEN_LOOKS:
+            self._unlooked = 0
+            if self._memory() > self._fresh_memory + GROWTH_BYTES:
+                self._renew()
         ids: NDArray[np.uint32] = self._backend.encode(text)
         return ids
 
-    def _fresh(self) -> Any:
+    def _renew(self) -> None:
         from gigatoken.gigatoken_rs import load_hf_json
 
-        return load_hf_json(self._json)
+        self._backend: Any = None  # the old one goes before the new one comes
+        self._backend = load_hf_json(self._json)
+        self._fresh_memory = self._memory()
+
+    def _memory(self) -> int:
+        return int(self._process.memory_info().rss)
 
 
 @edition(1, "gigatoken")
