@@ -12,6 +12,7 @@ from pipeline.corpus import SPLITS, parquet_files
 from pipeline.stages import Counts, Source
 
 DOCUMENTS_PER_BATCH = 1024
+TEXT_BYTES_PER_BATCH = 16 * 2**20  # of long documents, fewer at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Batch:
     rows: int  # read, those without a text included
     ids: Sequence[bytes]
     texts: Sequence[bytes]
+    characters: int
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Tally:
         """Count a batch."""
         self.rows += batch.rows
         self.documents += len(batch.texts)
-        self.characters += sum(len(text.decode()) for text in batch.texts)
+        self.characters += batch.characters
         self.bytes += sum(map(len, batch.texts))
 
     @property
@@ -51,7 +53,7 @@ class Corpus:
     """The Parquet files of a corpus, and what its splits hold."""
 
     files: Mapping[str, Mapping[str, Source]]  # split -> name without suffix -> file
-    characters: Mapping[str, int]  # by split
+    text_bytes: Mapping[str, int]  # by split, about: as Parquet holds the texts before compression
     parquet_bytes: int
 
 
@@ -68,7 +70,7 @@ def open_corpus(address: str) -> Corpus:
         raise ValueError(f"no documents in {storage.join(address, 'train')}: its files have no rows")
     return Corpus(
         files={split: {_stem(name): Source.of(name) for name in names} for split, names in addresses.items()},
-        characters={split: sum(size.characters for size in sizes[split]) for split in SPLITS},
+        text_bytes={split: sum(size.text_bytes for size in sizes[split]) for split in SPLITS},
         parquet_bytes=sum(size.bytes for split in SPLITS for size in sizes[split]),
     )
 
@@ -81,18 +83,26 @@ def read_documents(address: str) -> Iterator[Batch]:
     """
     with storage.open_read(address) as file:
         try:
-            for batch in pq.ParquetFile(file).iter_batches(DOCUMENTS_PER_BATCH, columns=["id", "text"]):
+            table = pq.ParquetFile(file, buffer_size=2**20)  # not a whole row group at once
+            for batch in table.iter_batches(_batch_size(table), columns=["id", "text"], use_threads=False):
                 batch.validate(full=True)  # Parquet readers take the writer's word for UTF-8
                 yield _with_text(batch)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"cannot read {address}: {error}") from error
 
 
+def _batch_size(table: pq.ParquetFile) -> int:
+    """Return how many documents to take at once, so that they do not fill the memory."""
+    document_bytes = _text_bytes(table.metadata) / max(1, table.metadata.num_rows)
+    return max(1, min(DOCUMENTS_PER_BATCH, int(TEXT_BYTES_PER_BATCH / max(1, document_bytes))))
+
+
 def _with_text(batch: pa.RecordBatch) -> Batch:
     """Take the documents that have a text."""
     kept = batch.filter(pc.fill_null(pc.not_equal(batch["text"], ""), False))
-    ids, texts = (kept[name].cast(pa.large_binary()).to_pylist() for name in ("id", "text"))
-    return Batch(batch.num_rows, ids, texts)
+    columns = (pc.fill_null(kept[name], "").cast(pa.large_binary()) for name in ("id", "text"))
+    ids, texts = (column.to_pylist() for column in columns)
+    return Batch(batch.num_rows, ids, texts, pc.sum(pc.utf8_length(kept["text"])).as_py() or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +110,26 @@ class _Size:
     """How much a file holds."""
 
     documents: int
-    characters: int
+    text_bytes: int
     bytes: int
 
 
 def _measure(address: str) -> _Size:
-    """Look at a file's footer, its columns' types and its documents' lengths."""
+    """Look at a file's footer and its columns' types."""
     try:
         with storage.open_read(address) as file:
             table = pq.ParquetFile(file)
             _check_columns(table.schema_arrow)
-            characters = pc.sum(table.read(columns=["characters"])["characters"]).as_py() or 0
-            return _Size(table.metadata.num_rows, characters, file.seek(0, 2))
+            return _Size(table.metadata.num_rows, _text_bytes(table.metadata), file.seek(0, 2))
     except (pa.ArrowException, ValueError, OSError) as error:
         raise ValueError(f"cannot read {address}: {error}") from error
+
+
+def _text_bytes(footer: pq.FileMetaData) -> int:
+    """Add up how large the texts are before compression, about."""
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(column.total_uncompressed_size for column in columns if column.path_in_schema == "text")
 
 
 def _check_columns(schema: pa.Schema) -> None:
@@ -129,7 +145,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-_COLUMNS = {"id": _is_text, "text": _is_text, "characters": pa.types.is_integer}
+_COLUMNS = {"id": _is_text, "text": _is_text}
 
 
 def _stem(address: str) -> str:

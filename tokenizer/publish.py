@@ -1,6 +1,6 @@
 """Putting what the last stage made where the user looks for it, without ever a mixture of old and new."""
 
-import re
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,35 +32,38 @@ def check_output(folder: str) -> None:
         raise ValueError(f"the output {folder} is a file: give a folder, or a name that is free")
 
 
-def publish(
-    files: Mapping[str, Finished],
-    folder: str,
-    *,
-    index: str,
-    text: str,
-    stale: re.Pattern[str] | None = None,
-) -> bool:
+def publish(files: Mapping[str, Finished], folder: str, *, index: str, text: str) -> bool:
     """Give files their place and name in `folder`, then write the file `index` that vouches for them.
 
     `text`, the index's content, must tell which content the files have. Files of an earlier run give
     way only now that their successors are complete; a folder that a killed run leaves half changed has
-    no index, and the next run finishes it. Files of the folder whose name matches `stale` and that are
-    not of this run go.
+    no index, and the next run finishes it. Files that earlier runs published and this one does not go;
+    whatever else is in the folder stays.
 
     Returns:
         False if all was there already and nothing was touched.
     """
     if _is_published(files, folder, index, text):
         return False
+    record = storage.join(folder, ".stages", "published.json")
+    before = _names(record)
+    storage.write_text(record, json.dumps(sorted(before | set(files))))  # known even if we are killed now
     storage.remove(storage.join(folder, index))
     for name, file in files.items():
         storage.place(file.address, storage.join(folder, name))
-    for address in storage.list_files(folder):
-        name = address.rsplit("/", 1)[-1]
-        if stale and stale.fullmatch(name) and name not in files:
-            storage.remove(address)
+    for name in before - set(files):
+        storage.remove(storage.join(folder, name))
     storage.write_text(storage.join(folder, index), text)
+    storage.write_text(record, json.dumps(sorted(files)))
     return True
+
+
+def _names(record: str) -> set[str]:
+    """Return the names of the files that earlier runs published."""
+    try:
+        return set(json.loads(storage.read_text(record)))
+    except (OSError, ValueError):  # there was none, or it was cut
+        return set()
 
 
 def _is_published(files: Mapping[str, Finished], folder: str, index: str, text: str) -> bool:

@@ -1,17 +1,19 @@
 """Encoding a corpus and shuffling its documents, all of them together, in flat memory.
 
-A document's place in the order is a hash of its id and the seed. A shard is a range of these hashes,
-sorted: so the shards one after another are the whole split shuffled, and neither the number of shards,
-nor how the corpus was cut into files, nor which worker came first changes the order.
+A document's place in the order is a hash of the seed, its id and its text. Each corpus file is encoded
+once and its documents scattered over buckets, which are ranges of places, some 16 million tokens each.
+Then every shard's task goes through the buckets that its share of the tokens lies in, and holds one
+sorted bucket at a time. So neither how the corpus was cut into files, nor the number of buckets or
+workers, nor which came first changes a byte of the result.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,13 +22,19 @@ from numpy.typing import NDArray
 
 from pipeline import storage
 from pipeline.stages import Counts, Task, edition
+from tokenizer import formats
 from tokenizer.documents import Tally, read_documents
 from tokenizer.encoder import Encoder
-from tokenizer.shards import Tokens, write_shard
-from tokenizer.vocabulary import load_vocabulary
+from tokenizer.formats import FormatName, Tokens, TypeName
+from tokenizer.vocabulary import Vocabulary, load_vocabulary
 
-SHARD_FILE = "shard.bin"
-PIECES = pa.schema([("place", pa.uint64()), ("tokens", pa.list_(pa.uint16()))])
+PIECES_FILE: Final = "pieces.arrow"
+SHARD_FILE: Final = "shard.bin"
+INDEX_FILE: Final = "shard.idx"
+BYTES_PER_TOKEN: Final = 4  # about what GPT-2's vocabulary gives for English; it only sizes the buckets
+TOKENS_PER_BUCKET: Final = 2**24
+MOST_BUCKETS: Final = 512  # of 8.6 billion tokens; of more, the buckets are larger
+TOKENS_PER_RUN: Final = 2**23  # encoded, in memory, before they are scattered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,61 +43,117 @@ class ScatterOptions:
 
     seed: int
     """Another seed, another order."""
+    buckets: int
+    """Into how many ranges of places the documents are scattered. The shards are the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatherOptions:
+    """How the stream of a split's tokens is cut into shards."""
+
+    form: FormatName
+    """Whose files they are."""
+    kind: TypeName
+    """Of the ids in them."""
+    shard_tokens: int
+    """In every shard but the last."""
     shards: int
-    """Into how many shards the split goes."""
+    """The last takes what is left."""
+    bucket_tokens: tuple[int, ...]
+    """How many tokens each bucket holds, all corpus files together."""
 
 
-@edition(1, "gigatoken")
+@edition(2, "gigatoken")
 def encode_file(task: Task) -> Counts:
-    """Stage: encode a corpus file (first input) with a vocabulary (second), a piece for each shard."""
+    """Stage: encode a corpus file (first input) with a vocabulary (second), scattered over buckets."""
     vocabulary = load_vocabulary(task.inputs[1])
-    encoder = Encoder(vocabulary)
-    tally, tokens = Tally(), 0
-    with _Pieces(task.folder, task.options.shards) as pieces:
+    encoder, tally = Encoder(vocabulary), Tally()
+    with _Pieces(task.folder / PIECES_FILE, vocabulary, task.options.buckets) as pieces:
         for batch in read_documents(task.inputs[0]):
             tally.add(batch)
-            encoded = [encoder.encode(text) for text in batch.texts]
-            places = [place(document_id, task.options.seed) for document_id in batch.ids]
-            pieces.write(places, _documents(encoded, vocabulary.end_of_text))
-            tokens += sum(map(len, encoded)) + len(encoded)
+            for document_id, text in zip(batch.ids, batch.texts, strict=True):
+                pieces.add(place(document_id, text, task.options.seed), encoder.encode(text))
             task.progress(batch.rows)
-    task.notes.update(tokens=tokens, characters=tally.characters, bytes=tally.bytes)
+    task.notes.update(
+        bucket_tokens=pieces.bucket_tokens.tolist(), characters=tally.characters, bytes=tally.bytes
+    )
     return tally.counts
 
 
-@edition(1)
+@edition(2)
 def gather_shard(task: Task) -> Counts:
-    """Stage: put the documents of one shard in order and write it. All its tokens are in memory at once."""
-    pieces = [piece for address in task.inputs for piece in _read_piece(address)]
-    documents = [tokens for _, tokens in sorted(pieces, key=itemgetter(0))]
-    tokens, checksum = write_shard(task.folder / SHARD_FILE, documents)
-    task.notes.update(tokens=tokens, documents=len(documents), sha256=checksum)
-    task.progress(len(documents))
-    return Counts(len(documents), len(documents))
+    """Stage: write the shard whose number is the partition's name, from all pieces of its split."""
+    options: GatherOptions = task.options
+    first, end = shard_range(options, int(task.name))
+    begun, digest = [np.empty(0, np.int64)], hashlib.sha256()
+    with (task.folder / SHARD_FILE).open("wb") as file:
+        head = formats.header(options.form, end - first, options.kind)
+        digest.update(head)
+        file.write(head)
+        for at, documents in _buckets(task.inputs, options.bucket_tokens, first, end):
+            lengths = np.array([len(document) for document in documents], np.int64)
+            starts = at + np.cumsum(lengths) - lengths
+            begun.append(lengths[(first <= starts) & (starts < end)])
+            tokens = np.concatenate(documents)[max(0, first - at) : end - at]
+            raw = tokens.astype(formats.dtype(options.kind), copy=False).data
+            digest.update(raw)
+            file.write(raw)
+            task.progress(len(begun[-1]))
+    lengths = np.concatenate(begun)
+    task.notes.update(tokens=end - first, documents=len(lengths), sha256=digest.hexdigest())
+    if options.form == "megatron":
+        index = formats.megatron_index(lengths, options.kind)
+        (task.folder / INDEX_FILE).write_bytes(index)
+        task.notes.update(idx_sha256=hashlib.sha256(index).hexdigest())
+    return Counts(len(lengths), len(lengths))
 
 
-def place(document_id: bytes, seed: int) -> int:
+def place(document_id: bytes, text: bytes, seed: int) -> int:
     """Return where in the order a document stands: 64 bits."""
-    return xxhash.xxh3_64_intdigest(document_id, seed=seed)
+    return xxhash.xxh3_64_intdigest(document_id + b"\xff" + text, seed=seed)  # UTF-8 knows no 0xFF
 
 
-def shard_of(place: int, shards: int) -> int:
-    """Return the shard whose range of places holds this one."""
-    return place * shards >> 64
+def bucket_of(places: NDArray[np.uint64], buckets: int) -> NDArray[np.uint64]:
+    """Return the bucket whose range of places each of these lies in."""
+    return (places >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)
 
 
-def piece_file(shard: int) -> str:
-    """Return the name of the file that holds a corpus file's documents for one shard."""
-    return f"shard_{shard:06d}.arrow"
+def bucket_count(text_bytes: int) -> int:
+    """Return into how many buckets to scatter a split with about so much text."""
+    return min(MOST_BUCKETS, 1 + text_bytes // (BYTES_PER_TOKEN * TOKENS_PER_BUCKET))
+
+
+def shard_count(tokens: int, shard_tokens: int) -> int:
+    """Return how many shards to fill: the last holds between half and one and a half of `shard_tokens`.
+
+    Trainers that give every rank a part of every shard have no use for one of a few tokens.
+    """
+    return min(tokens, max(1, (tokens + shard_tokens // 2) // shard_tokens))
+
+
+def shard_range(options: GatherOptions, number: int) -> tuple[int, int]:
+    """Return from where to where in the split's stream of tokens a shard goes."""
+    first = number * options.shard_tokens
+    is_last = number == options.shards - 1
+    return first, sum(options.bucket_tokens) if is_last else first + options.shard_tokens
 
 
 class _Pieces:
-    """One Arrow stream for each shard that gets a document, opened when it gets the first."""
+    """An Arrow file of documents with their places: one batch a bucket, again and again for each run.
 
-    def __init__(self, folder: Path, shards: int) -> None:
-        self._folder = folder
-        self._shards = shards
-        self._streams: dict[int, Any] = {}
+    A run is what is encoded before it is sorted and written. Batch `i` is of bucket `i % buckets`, so
+    whoever wants one bucket reads nothing else.
+    """
+
+    def __init__(self, path: Path, vocabulary: Vocabulary, buckets: int) -> None:
+        kind = formats.token_type("llm.c", vocabulary.size)
+        self.bucket_tokens = np.zeros(buckets, np.int64)
+        self._schema = pa.schema([("place", pa.uint64()), ("tokens", pa.large_list(_ARROW_TYPES[kind]))])
+        self._file = pa.ipc.new_file(path, self._schema)
+        self._start = np.array([vocabulary.end_of_text], kind)
+        self._places = list[int]()
+        self._encoded = list[Tokens]()
+        self._tokens = 0
 
     def __enter__(self) -> Self:
         return self
@@ -97,35 +161,65 @@ class _Pieces:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for stream in self._streams.values():
-            stream.close()
+        if error is None:
+            self._flush()
+        self._file.close()
 
-    def write(self, places: Sequence[int], documents: pa.ListArray) -> None:
-        """Scatter documents by their places."""
-        rows = pa.table([places, documents], schema=PIECES)
-        shards = np.array([shard_of(place, self._shards) for place in places], dtype=np.int64)
-        for shard in np.unique(shards).tolist():
-            self._stream(shard).write(rows.filter(pa.array(shards == shard)))
+    def add(self, place: int, ids: NDArray[np.uint32]) -> None:
+        """Take a document, and put `<|endoftext|>` before it."""
+        self._places.append(place)
+        self._encoded.append(ids)
+        self._tokens += 1 + len(ids)
+        if self._tokens >= TOKENS_PER_RUN:
+            self._flush()
 
-    def _stream(self, shard: int) -> Any:
-        if shard not in self._streams:
-            self._streams[shard] = pa.ipc.new_stream(self._folder / piece_file(shard), PIECES)
-        return self._streams[shard]
+    def _flush(self) -> None:
+        if not self._places:
+            return
+        places = np.array(self._places, np.uint64)
+        order = np.argsort(places)
+        parts = (part for number in order for part in (self._start, self._encoded[number]))
+        flat = np.concatenate(list(parts), dtype=self._start.dtype, casting="unsafe")
+        lengths = np.array([1 + len(ids) for ids in self._encoded], np.int64)[order]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        columns = [places[order], pa.LargeListArray.from_arrays(offsets, flat)]
+        run = pa.record_batch(columns, schema=self._schema)
+        buckets = len(self.bucket_tokens)
+        edges = np.searchsorted(bucket_of(places[order], buckets), np.arange(buckets + 1))
+        for first, end in pairwise(edges.tolist()):
+            self._file.write_batch(run.slice(first, end - first))
+        self.bucket_tokens += np.diff(offsets[edges])
+        self._places, self._encoded, self._tokens = [], [], 0
 
 
-def _documents(encoded: Sequence[NDArray[np.uint32]], end_of_text: int) -> pa.ListArray:
-    """Put `<|endoftext|>` before each document's ids, in 16 bits."""
-    start = np.array([end_of_text], dtype=np.uint32)
-    flat = np.concatenate([start[:0], *(part for ids in encoded for part in (start, ids))])
-    offsets = np.cumsum([0, *(1 + len(ids) for ids in encoded)], dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, flat.astype(np.uint16))
+def _buckets(
+    pieces: Sequence[str], bucket_tokens: Sequence[int], first: int, end: int
+) -> Iterator[tuple[int, list[Tokens]]]:
+    """Yield where each bucket begins that tokens `first` to `end` of the stream lie in, and its documents."""
+    at = 0
+    for bucket, tokens in enumerate(bucket_tokens):
+        if max(first, at) < min(end, at + tokens):
+            yield at, _read_bucket(pieces, bucket, len(bucket_tokens))
+        at += tokens
 
 
-def _read_piece(address: str) -> Iterator[tuple[int, Tokens]]:
-    """Yield the documents of a piece with their places."""
-    with storage.open_read(address) as file, pa.ipc.open_stream(file) as stream:
-        for batch in stream:
-            offsets = batch["tokens"].offsets.to_numpy()
-            flat = batch["tokens"].values.to_numpy()
-            documents = (flat[start:end] for start, end in pairwise(offsets))
-            yield from zip(batch["place"].to_pylist(), documents, strict=True)
+def _read_bucket(pieces: Sequence[str], bucket: int, buckets: int) -> list[Tokens]:
+    """Read the documents of a bucket from all pieces, in the order of their places."""
+    found = list[tuple[int, Tokens]]()
+    for address in pieces:
+        with storage.open_read(address) as file, pa.ipc.open_file(file) as batches:
+            for number in range(bucket, batches.num_record_batches, buckets):
+                found += _documents(batches.get_batch(number))
+    # Of two documents with one place, be they copies or not, the content decides and not where they lay.
+    found.sort(key=lambda document: (document[0], document[1].tobytes()))
+    return [tokens for _, tokens in found]
+
+
+def _documents(batch: pa.RecordBatch) -> Iterator[tuple[int, Tokens]]:
+    """Yield the documents of a batch with their places."""
+    offsets, flat = batch["tokens"].offsets.to_numpy(), batch["tokens"].values.to_numpy()
+    documents = (flat[start:end] for start, end in pairwise(offsets.tolist()))
+    yield from zip(batch["place"].to_pylist(), documents, strict=True)
+
+
+_ARROW_TYPES = {"uint16": pa.uint16(), "uint32": pa.uint32()}

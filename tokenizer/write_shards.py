@@ -1,10 +1,9 @@
-"""Encode a corpus with a vocabulary, shuffle its documents, and write llm.c token shards.
+"""Encode a corpus with a vocabulary, shuffle its documents, and write token shards.
 
 python tokenizer/write_shards.py --corpus out/corpus --vocabulary out/vocabulary --output out/shards
 """
 
 import json
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -17,28 +16,18 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from pipeline import storage
 from pipeline.command import run_command
 from pipeline.corpus import SPLITS
-from pipeline.stages import Partition, Source, Stage, run_stage
-from tokenizer import shuffle
+from pipeline.stages import Partition, Source, Stage, StageOutput, run_stage
+from tokenizer import formats, shuffle
 from tokenizer.documents import open_corpus
+from tokenizer.formats import FormatName
 from tokenizer.publish import Finished, check_output, publish
-from tokenizer.shards import (
-    INDEX,
-    LARGEST_VOCABULARY,
-    MOST_TOKENS,
-    Shard,
-    ShardIndex,
-    Split,
-    VocabularyReference,
-)
+from tokenizer.shards import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
 from tokenizer.vocabulary import Vocabulary, load_vocabulary
-
-CHARACTERS_PER_TOKEN = 4  # about what GPT-2's vocabulary gives for English; it only sizes the shards
-OURS = re.compile(r"(train|validation)_\d{6}\.bin")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardOptions:
-    """What to encode with what, and in which order."""
+    """What to encode with what, in which order, for whom."""
 
     corpus: str
     """Folder with train/*.parquet and validation/*.parquet, as pipeline/build_webtext.py writes it."""
@@ -46,8 +35,10 @@ class ShardOptions:
     """Folder of a vocabulary, as tokenizer/train_bpe.py writes it; or a tokenizer.json such as GPT-2's."""
     output: str
     """Folder for the shards."""
+    format: FormatName = "llm.c"
+    """Whose files to write. nanogpt and megatron have one file a split, llm.c as many as there are shards."""
     shard_tokens: int = 100_000_000
-    """About how many tokens go into a shard, reckoned at four characters a token."""
+    """Tokens in each shard of llm.c's; the last of a split has half to one and a half as many."""
     seed: int = 0
     """Another seed shuffles the documents into another order."""
     workers: int | None = None
@@ -58,72 +49,109 @@ def main(options: ShardOptions) -> None:
     """Write the shards, and print what they hold.
 
     Raises:
-        ValueError: the corpus or the vocabulary is missing or damaged, or its ids do not fit 16 bits.
+        ValueError: the corpus or the vocabulary is missing or damaged, or there is no text to train on.
     """
     started = time.monotonic()
-    vocabulary = _open_vocabulary(options)
+    _check(options)
+    vocabulary = load_vocabulary(options.vocabulary)
     check_output(options.output)
     corpus = open_corpus(options.corpus)
     root = storage.join(options.output, ".stages")
-    its_vocabulary = Source(storage.absolute(options.vocabulary), vocabulary.fingerprint)
+    text = _keep(vocabulary, storage.join(storage.absolute(root), VOCABULARY_FILE))
 
-    splits, files = dict[str, Split](), dict[str, Finished]()
+    splits = dict[str, Split]()
+    files = {VOCABULARY_FILE: Finished(text.address, len(vocabulary.tokenizer_json.encode()))}
     for split in SPLITS:
-        shards = 1 + corpus.characters[split] // (CHARACTERS_PER_TOKEN * options.shard_tokens)
-        documents = {name: [file, its_vocabulary] for name, file in corpus.files[split].items()}
-        scatter = shuffle.ScatterOptions(seed=options.seed, shards=shards)
+        buckets = shuffle.bucket_count(corpus.text_bytes[split])
+        scatter = shuffle.ScatterOptions(seed=options.seed, buckets=buckets)
         encode = Stage(name=f"encode_{split}", work=shuffle.encode_file, options=scatter)
+        documents = {name: [file, text] for name, file in corpus.files[split].items()}
         encoded = run_stage(encode, documents, root, workers=options.workers)
+        cut = _cut(encoded, buckets, vocabulary, options)
+        if split == "train" and not sum(cut.bucket_tokens):
+            raise ValueError(f"no text in {storage.join(options.corpus, 'train')}: all its texts are empty")
 
-        pieces = {f"{split}_{shard:06d}": encoded.files(shuffle.piece_file(shard)) for shard in range(shards)}
-        filled = {name: sources for name, sources in pieces.items() if sources}
-        gather = Stage(name=f"gather_{split}", work=shuffle.gather_shard)
-        gathered = run_stage(gather, filled, root, workers=options.workers)
+        gather = Stage(name=f"gather_{split}", work=shuffle.gather_shard, options=cut)
+        pieces = encoded.files(shuffle.PIECES_FILE)
+        numbers = {f"{number:06d}": pieces for number in range(cut.shards)}
+        gathered = run_stage(gather, numbers, root, workers=options.workers)
+        splits[split] = _split(split, encoded, gathered, options.format)
+        files |= _files(split, gathered.partitions, options.format)
 
-        splits[split] = _split(encoded.partitions, gathered.partitions)
-        files |= {
-            f"{shard.name}.bin": Finished.of(shard, shuffle.SHARD_FILE) for shard in gathered.partitions
-        }
-
-    index = ShardIndex(vocabulary=_reference(vocabulary), seed=options.seed, splits=splits)
-    changed = publish(files, options.output, index=INDEX, text=index.to_json(), stale=OURS)
+    index = ShardIndex(
+        format=options.format,
+        token_type=formats.token_type(options.format, vocabulary.size),
+        vocabulary=VocabularyReference(vocabulary.fingerprint, vocabulary.size, vocabulary.end_of_text),
+        seed=options.seed,
+        splits=splits,
+    )
+    changed = publish(files, options.output, index=INDEX, text=index.to_json())
     if changed:
         told = json.dumps(asdict(options), indent=2) + "\n"
         storage.write_text(storage.join(options.output, "options.json"), told)
     _print_summary(index, options.output, time.monotonic() - started if changed else None)
 
 
-def _open_vocabulary(options: ShardOptions) -> Vocabulary:
-    """Load the vocabulary, and refuse what no shard can hold."""
-    if not 1 <= options.shard_tokens <= MOST_TOKENS // 2:
-        raise ValueError(f"{options.shard_tokens:,} tokens a shard: 1 to {MOST_TOKENS // 2:,} are possible")
+def _check(options: ShardOptions) -> None:
+    """Refuse numbers that no shard and no shuffle can have."""
+    most = formats.MOST_TOKENS // 2
+    if not 1 <= options.shard_tokens <= most:
+        raise ValueError(f"{options.shard_tokens:,} tokens a shard: 1 to {most:,} are possible")
     if not 0 <= options.seed < 2**64:
         raise ValueError(f"seed {options.seed}: 0 to 2**64 - 1 are possible")
-    vocabulary = load_vocabulary(options.vocabulary)
-    if vocabulary.size > LARGEST_VOCABULARY:
-        raise ValueError(
-            f"the vocabulary in {options.vocabulary} has {vocabulary.size:,} entries, but the ids in a shard "
-            f"are 16 bits: learn one of {LARGEST_VOCABULARY:,} at most"
-        )
-    return vocabulary
 
 
-def _split(encoded: Sequence[Partition], gathered: Sequence[Partition]) -> Split:
+def _keep(vocabulary: Vocabulary, address: str) -> Source:
+    """Put the vocabulary where every task finds it, and in the one form that is read from there."""
+    if not storage.exists(address) or storage.read_text(address) != vocabulary.tokenizer_json:
+        storage.write_text(address, vocabulary.tokenizer_json)
+    return Source(address, vocabulary.fingerprint)
+
+
+def _cut(
+    encoded: StageOutput, buckets: int, vocabulary: Vocabulary, options: ShardOptions
+) -> shuffle.GatherOptions:
+    """Decide how the tokens of a split, now that they are counted, are cut into shards."""
+    counts = [0] * buckets
+    for partition in encoded.partitions:
+        counts = [had + more for had, more in zip(counts, partition.notes["bucket_tokens"], strict=True)]
+    shard_tokens = options.shard_tokens if options.format == "llm.c" else max(1, sum(counts))
+    return shuffle.GatherOptions(
+        form=options.format,
+        kind=formats.token_type(options.format, vocabulary.size),
+        shard_tokens=shard_tokens,
+        shards=shuffle.shard_count(sum(counts), shard_tokens),
+        bucket_tokens=tuple(counts),
+    )
+
+
+def _split(name: str, encoded: StageOutput, gathered: StageOutput, form: FormatName) -> Split:
     """Add up what the stages noted of one split."""
-    shards = [Shard(file=f"{partition.name}.bin", **partition.notes) for partition in gathered]
-    tokens = sum(shard.tokens for shard in shards)
-    assert tokens == sum(partition.notes["tokens"] for partition in encoded), "tokens lost between the stages"
+    shards = [
+        Shard(file=formats.file_name(form, name, number), **partition.notes)
+        for number, partition in enumerate(gathered.partitions)
+    ]
+    documents = sum(shard.documents for shard in shards)
+    assert documents == encoded.counts.kept, "documents lost between the stages"
     return Split(
-        documents=sum(partition.counts.kept for partition in encoded),
-        tokens=tokens,
-        characters=sum(partition.notes["characters"] for partition in encoded),
-        bytes=sum(partition.notes["bytes"] for partition in encoded),
+        documents=documents,
+        tokens=sum(shard.tokens for shard in shards),
+        characters=sum(partition.notes["characters"] for partition in encoded.partitions),
+        bytes=sum(partition.notes["bytes"] for partition in encoded.partitions),
         shards=shards,
     )
 
 
-def _reference(vocabulary: Vocabulary) -> VocabularyReference:
-    return VocabularyReference(vocabulary.fingerprint, vocabulary.size, vocabulary.end_of_text)
+def _files(split: str, gathered: Sequence[Partition], form: FormatName) -> dict[str, Finished]:
+    """Return where the files of a split are, by the names that they are to have."""
+    files = dict[str, Finished]()
+    for number, partition in enumerate(gathered):
+        name = formats.file_name(form, split, number)
+        files[name] = Finished.of(partition, shuffle.SHARD_FILE)
+        index = formats.index_name(form, name)
+        if index:
+            files[index] = Finished.of(partition, shuffle.INDEX_FILE)
+    return files
 
 
 def _print_summary(index: ShardIndex, folder: str, seconds: float | None) -> None:

@@ -1,90 +1,17 @@
-"""Token shards, and which of their tokens come when.
+"""Which tokens of the shards come when.
 
 Training order is a pure function of (seed, epoch, position): sequence number p of a run is the same
 whatever the ranks, the micro-batches and the interruptions, so that to resume is to go on from an
 integer. An epoch takes each window of the data exactly once, in an order of its own.
 """
 
-import hashlib
-from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.storage import local_path
-from tokenizer import shards
+from tokenizer.shards import TokenStream
 from trainer.config import IGNORED
 
 Tokens = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shards:
-    """A folder of token shards on this machine, and what its index says."""
-
-    folder: Path
-    index: shards.ShardIndex
-    fingerprint: str  # SHA-256 of shards.json, which in turn holds that of every file
-
-    def open(self, split: str) -> "TokenStream":
-        """Return all tokens of a split as one stream.
-
-        Raises:
-            ValueError: a shard is missing, truncated, not a shard, or not the one that the index names.
-        """
-        described = self.index.splits[split].shards if split in self.index.splits else ()
-        opened = []
-        for shard in described:
-            path = self.folder / shard.file
-            tokens = shards.open_shard(path)
-            if len(tokens) != shard.tokens:
-                raise ValueError(f"{path} has {len(tokens):,} tokens, and shards.json says {shard.tokens:,}")
-            opened.append(tokens)
-        return TokenStream(opened)
-
-
-def read_shards(address: str) -> Shards:
-    """Read and check the index of a folder of shards.
-
-    Raises:
-        ValueError: there is none, or it is not what `tokenizer/write_shards.py` writes.
-    """
-    folder = local_path(address)
-    if folder is None:
-        raise ValueError(
-            f"{address}: token shards are read by memory map, so copy them to a local disk first"
-        )
-    index = shards.load_index(address)
-    text = (folder / shards.INDEX).read_bytes()
-    return Shards(folder=folder, index=index, fingerprint=hashlib.sha256(text).hexdigest())
-
-
-class TokenStream:
-    """The tokens of a split, shard after shard, as one sequence."""
-
-    def __init__(self, shards: Sequence[NDArray[np.uint16]]) -> None:
-        self._shards = shards
-        self._ends = list(accumulate(len(shard) for shard in shards))
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    def read(self, start: int, count: int) -> Tokens:
-        """Return `count` tokens from `start`, fewer at the end of the stream."""
-        stop = min(start + count, len(self))
-        parts = [np.empty(0, np.int64)]
-        shard = bisect_right(self._ends, start)
-        while start < stop:
-            first = self._ends[shard] - len(self._shards[shard])
-            part = self._shards[shard][start - first : stop - first]
-            parts.append(part.astype(np.int64))
-            start += len(part)
-            shard += 1
-        return np.concatenate(parts)
 
 
 class TrainingData:

@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 import torch
 
 from pipeline.storage import local_path, write_text
+from tokenizer.shards import Shards, open_shards
 from trainer import checkpoint
-from trainer.batches import Shards, Tokens, TrainingData, ValidationData, read_shards
+from trainer.batches import Tokens, TrainingData, ValidationData
 from trainer.checkpoint import State
 from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
 from trainer.engine import Engine, Ranks, find_device, joined
@@ -65,7 +66,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     output = local_path(options.output)
     if output is None:
         raise ValueError(f"--output {options.output}: checkpoints are written to a local disk")
-    shards = read_shards(options.data)
+    shards = open_shards(options.data)
     device = find_device(ranks)
     plan = resolve(
         options,

@@ -160,8 +160,9 @@ def write_shards(folder: Path, splits: dict[str, list[int]], vocabulary: Path) -
         }
     fingerprint = hashlib.sha256(tokenizer).hexdigest()
     content_json = {
+        "version": 2,
         "format": "llm.c",
-        "version": 1,
+        "token_type": "uint16",
         "vocabulary": {"fingerprint": fingerprint, "size": 509, "end_of_text": 508},
         "seed": 0,
         "splits": description,

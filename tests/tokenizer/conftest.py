@@ -94,12 +94,14 @@ def run_work(tmp_path: Path) -> RunWork:
     """A function that does one task's work in this process, and returns the task with its notes."""
     done = 0
 
-    def run(work: Callable[[Task], Any], inputs: Sequence[Path], options: Any = None) -> Task:
+    def run(
+        work: Callable[[Task], Any], inputs: Sequence[Path], options: Any = None, name: str = "00000"
+    ) -> Task:
         nonlocal done
         done += 1
         folder = tmp_path / f"work_{done}"
         folder.mkdir()
-        task = Task("00000", [str(path) for path in inputs], folder, options, lambda records: None, {}, "")
+        task = Task(name, [str(path) for path in inputs], folder, options, lambda records: None, {}, "")
         work(task)
         return task
 

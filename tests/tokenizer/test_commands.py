@@ -1,6 +1,5 @@
 """The two commands as a user meets them: what they write, that they resume, and how they refuse."""
 
-import hashlib
 import json
 import os
 import random
@@ -11,13 +10,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.storage import write_text
 from tokenizer import train_bpe, write_shards
-from tokenizer.shards import load_index, open_shard
+from tokenizer.formats import FormatName
+from tokenizer.shards import load_index, open_shards
 from tokenizer.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
 
 ROOT = Path(__file__).parents[2]
@@ -31,13 +34,13 @@ def learn(corpus: Path, output: Path, vocab_size: int = 600, workers: int | None
     train_bpe.main(options)
 
 
-def shard(corpus: Path, vocabulary: Path, output: Path, shard_tokens: int = 5_000, workers: int = 2) -> None:
+def shard(corpus: Path, vocabulary: Path, output: Path, shard_tokens: int = 5_000, **others: Any) -> None:
     options = write_shards.ShardOptions(
         corpus=str(corpus),
         vocabulary=str(vocabulary),
         output=str(output),
         shard_tokens=shard_tokens,
-        workers=workers,
+        **{"workers": 2, **others},
     )
     write_shards.main(options)
 
@@ -158,20 +161,58 @@ def test_a_second_run_has_nothing_to_do(
 
 
 def test_shards_are_what_the_index_says(shards: Path, vocabulary: Vocabulary, texts: list[str]) -> None:
-    index = load_index(str(shards))
+    opened = open_shards(str(shards))
+    index = opened.index
     assert (index.vocabulary.fingerprint, index.vocabulary.size) == (vocabulary.fingerprint, 1000)
+    assert {shard.tokens for shard in index.splits["train"].shards[:-1]} == {5_000}
     assert len(index.splits["train"].shards) > 3
     for name, split in index.splits.items():
-        for part in split.shards:
-            assert hashlib.sha256((shards / part.file).read_bytes()).hexdigest() == part.sha256
-            tokens = open_shard(shards / part.file)
-            assert len(tokens) == part.tokens
-            assert (tokens == vocabulary.end_of_text).sum() == part.documents
-            assert tokens[0] == vocabulary.end_of_text
+        for shard in split.shards:
+            opened.check(shard, whole=True)
+        assert opened.open(name).read(0, 1) == vocabulary.end_of_text
         own = texts[::10] if name == "validation" else [text for i, text in enumerate(texts) if i % 10]
-        assert split.documents == len(own) == sum(part.documents for part in split.shards)
+        assert split.documents == len(own)
         assert split.characters == sum(map(len, own))
-        assert split.tokens == sum(part.tokens for part in split.shards)
+        assert split.bytes == sum(len(text.encode()) for text in own)
+
+
+def test_the_vocabulary_lies_beside_the_shards(shards: Path, vocabulary: Vocabulary) -> None:
+    assert load_vocabulary(str(shards / "tokenizer.json")) == vocabulary
+
+
+@pytest.mark.parametrize(
+    ("form", "files"),
+    [
+        ("nanogpt", ["train.bin", "val.bin"]),
+        ("megatron", ["train.bin", "train.idx", "validation.bin", "validation.idx"]),
+    ],
+)
+def test_every_format_holds_the_same_tokens(
+    shards: Path, corpus: Path, vocabulary_folder: Path, tmp_path: Path, form: FormatName, files: list[str]
+) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "copy"))
+    shard(corpus, vocabulary_folder, copy, format=form)
+    tokens = [path for path in sorted(copy.iterdir()) if path.suffix in {".bin", ".idx"}]
+    assert [path.name for path in tokens] == files
+    for split in ("train", "validation"):
+        theirs, ours = (open_shards(str(folder)).open(split) for folder in (copy, shards))
+        assert theirs.read(0, len(theirs)).tolist() == ours.read(0, len(ours)).tolist()
+
+
+def test_ids_of_a_vocabulary_of_more_than_65536_entries_take_four_bytes(
+    tmp_path: Path, write_corpus: WriteCorpus, ray: None
+) -> None:
+    pairs = [(bytes([a]), bytes([b])) for a in range(256) for b in range(256)]
+    large = tmp_path / "tokenizer.json"
+    corpus = write_corpus(tmp_path / "corpus", ["held out", "a text", "\xff\xfe\xfd"], files=1)
+    for merges, kind, magic in [(65_279, "uint16", 20240520), (65_280, "uint32", 20240801)]:
+        large.write_text(Vocabulary(pairs[:merges]).tokenizer_json)
+        shard(corpus, large, tmp_path / kind)
+        index = load_index(str(tmp_path / kind))
+        assert (index.vocabulary.size, index.token_type) == (257 + merges, kind)
+        raw = (tmp_path / kind / "train_000000.bin").read_bytes()
+        assert np.frombuffer(raw, "<i4", 1)[0] == magic
+        assert np.frombuffer(raw, kind, offset=1024)[0] == 256 + merges
 
 
 def test_another_run_with_other_workers_gives_the_same_shards(
@@ -187,9 +228,10 @@ def test_other_options_replace_the_shards_and_leave_no_stale_ones(
     shards: Path, corpus: Path, vocabulary_folder: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(shards, tmp_path / "copy"))
-    (copy / "notes.bin").write_bytes(b"somebody's own")
+    for own in ("notes.bin", "train_999999.bin"):
+        (copy / own).write_bytes(b"somebody's own")
     shard(corpus, vocabulary_folder, copy, shard_tokens=10**8)
-    names = ["notes.bin", "train_000000.bin", "validation_000000.bin"]
+    names = ["notes.bin", "train_000000.bin", "train_999999.bin", "validation_000000.bin"]
     assert sorted(path.name for path in copy.glob("*.bin")) == names
     before, after = load_index(str(shards)), load_index(str(copy))
     assert len(before.splits["train"].shards) > len(after.splits["train"].shards)
@@ -203,7 +245,9 @@ def test_a_run_cut_off_while_it_hands_over_leaves_no_index_and_is_finished_by_th
     (copy / "train_000001.bin").unlink()
 
     def power_cut(address: str, text: str) -> None:
-        raise KeyboardInterrupt
+        if address.endswith("shards.json"):
+            raise KeyboardInterrupt
+        write_text(address, text)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("tokenizer.publish.storage.write_text", power_cut)
@@ -221,9 +265,9 @@ def test_a_document_that_names_the_end_of_text_does_not_end_there(
     shards: Path, texts: list[str], vocabulary: Vocabulary
 ) -> None:
     assert sum(END_OF_TEXT in text for text in texts) > 1
-    index = load_index(str(shards))
-    parts = [open_shard(shards / part.file) for split in index.splits.values() for part in split.shards]
-    assert sum(int((part == vocabulary.end_of_text).sum()) for part in parts) == len(texts)
+    streams = [open_shards(str(shards)).open(split) for split in ("train", "validation")]
+    tokens = np.concatenate([stream.read(0, len(stream)) for stream in streams])
+    assert np.count_nonzero(tokens == vocabulary.end_of_text) == len(texts)
 
 
 def test_a_corpus_without_validation_is_encoded(
@@ -314,14 +358,42 @@ def test_a_vocabulary_too_small_for_the_bytes_is_refused(corpus: Path, tmp_path:
         learn(corpus, tmp_path / "out", 256)
 
 
-def test_a_vocabulary_too_large_for_16_bits_is_refused(corpus: Path, tmp_path: Path) -> None:
-    pairs = [(bytes([a]), bytes([b])) for a in range(256) for b in range(256)]
-    (tmp_path / "vocabulary").mkdir()
-    for merges, matches in [(65_279, "no corpus at"), (65_280, "65,537 entries.*65,536 at most")]:
-        for name, text in Vocabulary(pairs[:merges]).files().items():
-            (tmp_path / "vocabulary" / name).write_text(text)
-        with pytest.raises(ValueError, match=matches):
-            shard(tmp_path / "nowhere", tmp_path / "vocabulary", tmp_path / "out")
+def test_a_vocabulary_of_another_kind_or_a_cut_one_is_refused(
+    corpus: Path, vocabulary_folder: Path, tmp_path: Path
+) -> None:
+    text = (vocabulary_folder / "tokenizer.json").read_text()
+    for broken in (text[: len(text) // 2], text.replace('"ByteLevel"', '"Whitespace"'), "[]"):
+        (tmp_path / "tokenizer.json").write_text(broken)
+        with pytest.raises(ValueError, match=r"tokenizer\.json is no vocabulary like GPT-2's"):
+            shard(corpus, tmp_path / "tokenizer.json", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_corpus_of_empty_texts_is_refused(vocabulary_folder: Path, tmp_path: Path, ray: None) -> None:
+    (tmp_path / "corpus" / "train").mkdir(parents=True)
+    rows = {"id": ["a", "b"], "text": ["", None]}
+    pq.write_table(pa.table(rows), tmp_path / "corpus" / "train" / "a.parquet")
+    with pytest.raises(ValueError, match=r"no text in .*train"):
+        shard(tmp_path / "corpus", vocabulary_folder, tmp_path / "out")
+    assert not published(tmp_path / "out")
+
+
+def test_documents_without_text_or_id_are_told_apart(
+    vocabulary_folder: Path, tmp_path: Path, ray: None
+) -> None:
+    (tmp_path / "corpus" / "train").mkdir(parents=True)
+    rows = {"id": [None, "b", "c", None], "text": ["one", "", None, "two"]}
+    pq.write_table(pa.table(rows), tmp_path / "corpus" / "train" / "a.parquet")
+    shard(tmp_path / "corpus", vocabulary_folder, tmp_path / "out")
+    assert load_index(str(tmp_path / "out")).splits["train"].documents == 2
+
+
+@pytest.mark.parametrize(("option", "value"), [("shard_tokens", 0), ("shard_tokens", 2**30), ("seed", -1)])
+def test_numbers_that_cannot_be_are_refused(
+    corpus: Path, vocabulary_folder: Path, tmp_path: Path, option: str, value: int
+) -> None:
+    with pytest.raises(ValueError, match="are possible"):
+        shard(corpus, vocabulary_folder, tmp_path / "out", **{option: value})
 
 
 def test_a_missing_vocabulary_is_told(corpus: Path, tmp_path: Path) -> None:
@@ -342,11 +414,11 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
 
 
-@pytest.mark.parametrize("name", ["train_bpe", "report_vocabulary", "write_shards"])
+@pytest.mark.parametrize("name", ["train_bpe", "report_vocabulary", "write_shards", "inspect_shards"])
 def test_help_comes_at_once(name: str) -> None:
     started = time.monotonic()
     done = run_python(f"tokenizer/{name}.py", "--help")
-    assert (done.returncode, "--corpus" in done.stdout) == (0, True)
+    assert (done.returncode, "usage" in done.stdout) == (0, True)
     assert time.monotonic() - started < 2
 
 

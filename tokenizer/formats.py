@@ -1,0 +1,144 @@
+"""Files of token ids as three other projects read them.
+
+| format | files of a split | what is in them |
+|---|---|---|
+| llm.c | `train_000000.bin`, … | 256 little-endian int32 (magic, version, tokens, zeros), then the ids |
+| nanogpt | `train.bin`, `val.bin` | the ids, and nothing else |
+| megatron | `train.bin`, `train.idx` | the ids; their type, and where each document begins |
+
+Ids are little-endian uint16 where the vocabulary allows, else uint32; Megatron, which knows no uint32,
+has int32. Each document is preceded by `<|endoftext|>`, in all three.
+
+Sources: llm.c, dev/data/data_common.py; nanoGPT, train.py and data/openwebtext/prepare.py; Megatron-LM,
+megatron/core/datasets/indexed_dataset.py.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FormatName = Literal["llm.c", "nanogpt", "megatron"]
+TypeName = Literal["uint16", "uint32", "int32"]
+Tokens = NDArray[Any]  # of one of these types
+
+MOST_TOKENS: Final = 2**31 - 1  # llm.c's header counts them in an int32
+HEADER_BYTES: Final = 256 * 4
+# Magic and version: those of GPT-2, and those of Llama 3.
+_LLM_C: Final[dict[TypeName, tuple[int, int]]] = {"uint16": (20240520, 1), "uint32": (20240801, 7)}
+_MEGATRON_MAGIC: Final = b"MMIDIDX\x00\x00"
+_MEGATRON_TYPES: Final[dict[TypeName, int]] = {"uint16": 8, "int32": 4}
+_MEGATRON_HEAD: Final = struct.Struct("<9sQBQQ")  # magic, version, type, sequences, documents + 1
+
+
+def token_type(form: FormatName, vocabulary_size: int) -> TypeName:
+    """Return the smallest type of the format that holds the ids of a vocabulary."""
+    if vocabulary_size <= 2**16:
+        return "uint16"
+    return "int32" if form == "megatron" else "uint32"
+
+
+def dtype(name: TypeName) -> np.dtype[Any]:
+    """Return NumPy's name for a type of ids as they lie in a file."""
+    return np.dtype(name).newbyteorder("<")
+
+
+def file_name(form: FormatName, split: str, number: int) -> str:
+    """Return what the format's users call a file of ids. Only llm.c has more than one to a split."""
+    if form == "llm.c":
+        return f"{split}_{number:06d}.bin"
+    return "val.bin" if (form, split) == ("nanogpt", "validation") else f"{split}.bin"
+
+
+def index_name(form: FormatName, file: str) -> str | None:
+    """Return the name of the file that Megatron wants beside a file of ids; None for the others."""
+    return file.removesuffix(".bin") + ".idx" if form == "megatron" else None
+
+
+def header(form: FormatName, tokens: int, kind: TypeName) -> bytes:
+    """Return what comes before the ids."""
+    if form != "llm.c":
+        return b""
+    assert tokens <= MOST_TOKENS, "more tokens than llm.c's header can count"
+    words = np.zeros(256, dtype="<i4")
+    words[:3] = *_LLM_C[kind], tokens
+    return words.tobytes()
+
+
+def open_tokens(path: Path, form: FormatName, kind: TypeName) -> Tokens:
+    """Map the ids of a file into memory without reading them.
+
+    Raises:
+        ValueError: the file is missing, is not of this format and type, or is longer or shorter than
+            its header says.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing")
+    size, start = path.stat().st_size, 0
+    if form == "llm.c":
+        _check_header(path, size, kind)
+        start = HEADER_BYTES
+    tokens, rest = divmod(size - start, dtype(kind).itemsize)
+    if rest:
+        raise ValueError(f"{path} is damaged: {size:,} bytes are no whole number of {kind} ids")
+    if not tokens:  # which cannot be mapped
+        return np.empty(0, dtype=dtype(kind))
+    return np.memmap(path, dtype=dtype(kind), mode="r", offset=start, shape=(tokens,))
+
+
+def _check_header(path: Path, size: int, kind: TypeName) -> None:
+    magic, version = _LLM_C[kind]
+    words = np.fromfile(path, dtype="<i4", count=256)
+    if len(words) < 256 or words[0] != magic:
+        raise ValueError(f"{path} is not a shard of llm.c's format with {kind} ids")
+    if words[1] != version:
+        raise ValueError(f"{path} has version {words[1]} of llm.c's shard format, not {version}")
+    if size != HEADER_BYTES + dtype(kind).itemsize * int(words[2]):
+        raise ValueError(f"{path} is damaged: {size:,} bytes, but its header counts {words[2]:,} tokens")
+
+
+@dataclass(frozen=True)
+class MegatronIndex:
+    """What an `.idx` says of the `.bin` beside it."""
+
+    kind: TypeName
+    lengths: NDArray[np.int32]  # of each document, in tokens
+
+
+def megatron_index(lengths: NDArray[np.int64], kind: TypeName) -> bytes:
+    """Return an `.idx` for documents of these lengths: each is a document of a single sequence."""
+    first_bytes = (np.cumsum(lengths) - lengths) * dtype(kind).itemsize
+    head = _MEGATRON_HEAD.pack(_MEGATRON_MAGIC, 1, _MEGATRON_TYPES[kind], len(lengths), len(lengths) + 1)
+    parts = (lengths.astype("<i4"), first_bytes.astype("<i8"), np.arange(len(lengths) + 1, dtype="<i8"))
+    return head + b"".join(part.tobytes() for part in parts)
+
+
+def read_megatron_index(path: Path) -> MegatronIndex:
+    """Read an `.idx`.
+
+    Raises:
+        ValueError: it is missing, cut, of another version, or it does not put documents one after another.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing")
+    raw = path.read_bytes()
+    if len(raw) < _MEGATRON_HEAD.size:
+        raise ValueError(f"{path} is damaged: {len(raw):,} bytes are no index of Megatron's")
+    magic, version, code, sequences, documents = _MEGATRON_HEAD.unpack_from(raw)
+    kinds = [kind for kind in _MEGATRON_TYPES if _MEGATRON_TYPES[kind] == code]
+    if (magic, version) != (_MEGATRON_MAGIC, 1) or not kinds:
+        raise ValueError(f"{path} is not an index of Megatron's, version 1, of uint16 or int32 ids")
+    if len(raw) != _MEGATRON_HEAD.size + 12 * sequences + 8 * documents:
+        raise ValueError(f"{path} is damaged: {len(raw):,} bytes, but it counts {sequences:,} documents")
+    kind = kinds[0]
+    lengths, first_bytes = (
+        np.frombuffer(raw, number, sequences, offset)
+        for number, offset in (("<i4", _MEGATRON_HEAD.size), ("<i8", _MEGATRON_HEAD.size + 4 * sequences))
+    )
+    ends = np.cumsum(lengths, dtype=np.int64) * dtype(kind).itemsize
+    if not np.array_equal(first_bytes[1:], ends[:-1]):
+        raise ValueError(f"{path} is damaged: its documents do not follow one another")
+    return MegatronIndex(kind, lengths)
