@@ -196,6 +196,7 @@ def test_fingerprint_is_the_checksum_of_tokenizer_json(
 def test_a_fresh_memory_in_between_changes_no_ids(
     vocabulary: Vocabulary, texts: list[str], encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenizer.encoder.CACHE_TEXT_BYTES", 1000)
+    monkeypatch.setattr("tokenizer.encoder.TEXT_BYTES_BETWEEN_LOOKS", 1000)
+    monkeypatch.setattr("tokenizer.encoder.GROWTH_BYTES", -(2**40))
     forgetful = Encoder(vocabulary)
     assert [forgetful.encode(text.encode()).tolist() for text in texts] == [encode(text) for text in texts]
