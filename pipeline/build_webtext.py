@@ -33,6 +33,7 @@ from pipeline.refine import steps as refine
 from pipeline.refine.bands import Bands
 from pipeline.refine.extract import ExtractOptions
 from pipeline.refine.minhash import DuplicateOptions
+from pipeline.refine.pages import PageOptions
 from pipeline.refine.quality import RefineOptions
 from pipeline.report import report_html
 from pipeline.stages import Counts, Source, Stage, StageOutput, Work, run_stage
@@ -165,8 +166,9 @@ class Recipe:
     def refine(self, fetched: Inputs) -> None:
         """Pages to documents, without those that are unwanted or there twice."""
         options = self.options
-        pages = refine.PageOptions(
+        pages = PageOptions(
             extract=options.extract,
+            languages=options.refine.languages,
             respect_opt_outs=options.crawl.respect_opt_outs,
             drop_wikipedia=options.refine.drop_wikipedia,
         )

@@ -1,33 +1,58 @@
-"""A deadline and a crash wall: calls a function in a child process that may hang, crash or eat memory.
+"""A crash wall: calls a function in a child process that may hang, crash or eat memory.
 
-The child is started once and serves many calls. A call that misses its deadline, or takes the child
-down, costs that child only: the next call gets a new one. A signal-based alarm would not do, since C
-code (libxml2 here) does not return to the interpreter for it.
+    this process ──▶ template: has everything imported, and does nothing but fork ──▶ child: answers calls
+
+A call that misses its deadline or takes its child down costs itself only; the next one gets a fresh child
+from the template, in milliseconds. An alarm within one process would not do: C code (libxml2 here) returns
+to the interpreter for none, and a segmentation fault heeds none.
+
+What a call gives must not depend on how busy the machine is, nor on the calls before it:
+
+- The deadline counts the child's own processor time, by a timer of the kernel that ends the process
+  whatever it is in the middle of. The limit on time by the clock is `WALL_FACTOR` times as long: only a
+  call that waits for something gets there, or a machine with less than a tenth of a core for each child.
+- The limit on memory is on what a child takes beyond what it was born with.
+- A child that fails a call after having served others proves nothing: a fresh one tries that call again,
+  and its verdict stands. A child is replaced after so many bytes, since what parsers leak adds up.
+- All children come from one template, with the same hash seed and after the same first call.
+
+No process is left behind: the template reaps its children and ends, with its child, as soon as the socket
+to this process closes, however this process ended; a child ends if its template is killed.
 """
 
+import contextlib
+import ctypes
+import gc
+import importlib
 import os
 import pickle
+import re
 import resource
-import select
-import struct
+import signal
+import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, NoReturn, Self, TypeVar
 
-CALLS_PER_CHILD = 2_000  # extractors leak; a new child now and then keeps memory flat
-START_S = 60.0  # for the child's imports on a busy machine
-_LENGTH = struct.Struct("<Q")
+BYTES_PER_CHILD = 64 * 2**20  # of arguments
+WALL_FACTOR = 10
+START_S = 120.0  # for the template's imports on a busy machine
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+Tag = TypeVar("Tag")
 
 
-class SandboxTimeoutError(Exception):
-    """The call took longer than its deadline."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a call came to that gave no result: whether it ran out of time, and how it ended."""
 
-
-class SandboxCrashError(Exception):
-    """The call took the child process down; the message says how."""
+    timed_out: bool
+    detail: str
 
 
 class Sandbox:
@@ -35,16 +60,23 @@ class Sandbox:
 
     Args:
         function: a function of an importable module; its arguments and result are pickled.
-        deadline_s: seconds that one call may take.
-        memory_bytes: address space that the child may take.
+        warm_up: arguments of a first call, in the template: what it imports and compiles, all children have.
+        deadline_s: seconds of processor time that one call may take.
+        memory_bytes: address space that the child may take beyond its template's.
     """
 
-    def __init__(self, function: Callable[..., Any], *, deadline_s: float, memory_bytes: int) -> None:
-        self._function = f"{function.__module__}:{function.__qualname__}"
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        warm_up: tuple[object, ...],
+        *,
+        deadline_s: float,
+        memory_bytes: int,
+    ) -> None:
+        self._setting = (function.__module__, function.__qualname__, warm_up, deadline_s, memory_bytes)
         self._deadline_s = deadline_s
-        self._memory_bytes = memory_bytes
-        self._child: subprocess.Popen[bytes] | None = None
-        self._calls = 0
+        self._template: _Template | None = None
+        self._child: _Child | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -52,114 +84,234 @@ class Sandbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self._drop_child()
+        if self._template is not None:
+            self._template.close()
+            self._template = None
 
-    def call(self, *arguments: object, **keywords: object) -> Any:
-        """Call the function and return what it returned.
+    def map(self, calls: Iterable[tuple[Tag, tuple[object, ...]]]) -> Iterator[tuple[Tag, Any | Failure]]:
+        """Yield each call's tag with what the function returned, or with the failure; in the calls' order.
 
-        Raises:
-            SandboxTimeoutError: it did not answer in time.
-            SandboxCrashError: the child died, ran out of memory, or the function raised.
+        While the child works on one call, the next is taken from `calls`: so pages are read ahead.
         """
-        if self._calls >= CALLS_PER_CHILD:
-            self._stop()
-        child = self._child or self._start()
-        self._calls += 1
+        pending: tuple[Tag, bytes] | None = None
         try:
-            _write(child.stdin, pickle.dumps((arguments, keywords)))
-            succeeded, result = pickle.loads(_read(child.stdout, time.monotonic() + self._deadline_s))
-        except TimeoutError:
-            self._stop()
-            raise SandboxTimeoutError(f"no answer within {self._deadline_s:g} s") from None
-        except (EOFError, BrokenPipeError):
-            code = child.wait()
-            self._stop()
-            raise SandboxCrashError(
-                f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-            ) from None
+            for tag, arguments in calls:
+                message = pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL)
+                done = (pending[0], self._finish(pending[1])) if pending else None
+                self._begin(message)
+                pending = tag, message
+                if done:
+                    yield done
+            if pending:
+                done, pending = (pending[0], self._finish(pending[1])), None
+                yield done
+        finally:
+            if pending:  # the caller leaves in the middle
+                self._drop_child()
+
+    def _begin(self, message: bytes) -> None:
+        if self._child is not None and self._child.bytes_served >= BYTES_PER_CHILD:
+            self._drop_child()
+        if self._child is None:
+            self._child = self._fork()
+        self._child.begin(message)
+
+    def _finish(self, message: bytes) -> Any | Failure:
+        """Wait for the call that was begun, and decide it in a fresh child if a used one failed."""
+        assert self._child is not None
+        was_used = self._child.calls > 1
+        outcome = self._outcome()
+        if isinstance(outcome, Failure) and was_used:
+            self._begin(message)
+            outcome = self._outcome()
+        return outcome
+
+    def _outcome(self) -> Any | Failure:
+        assert self._child is not None
+        try:
+            if self._child.connection.poll(WALL_FACTOR * self._deadline_s):
+                succeeded, result = self._child.connection.recv()
+            else:
+                succeeded, result = False, Failure(True, f"no answer in {WALL_FACTOR * self._deadline_s:g} s")
+        except (EOFError, OSError):
+            return self._ending(self._drop_child())
         if not succeeded:
-            raise SandboxCrashError(result)
+            self._drop_child()
         return result
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "pipeline.refine.sandbox", self._function, str(self._memory_bytes)]
-        # The parent's import path goes along: it may have been set by Ray, not by the environment.
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-        )
-        self._calls = 0
-        try:
-            _read(self._child.stdout, time.monotonic() + START_S)
-        except (EOFError, TimeoutError) as error:
-            self._stop()
-            raise RuntimeError(f"the sandbox of {self._function} does not start") from error
-        return self._child
+    def _ending(self, status: int | None) -> Failure:
+        """Say what a child's wait status, None where it is unknown, tells of the call it died of."""
+        if status is None:
+            return Failure(False, "killed with its template")
+        code = os.waitstatus_to_exitcode(status)
+        if code == -signal.SIGPROF:
+            return Failure(True, f"more than {self._deadline_s:g} s of processor time")
+        return Failure(False, f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
 
-    def _stop(self) -> None:
-        if self._child is None:
-            return
+    def _fork(self) -> "_Child":
+        if self._template is not None:
+            with contextlib.suppress(OSError, EOFError):
+                return self._template.fork()
+            self._template.close()  # somebody killed it
+        self._template = _Template(self._setting)
+        return self._template.fork()
+
+    def _drop_child(self) -> int | None:
         child, self._child = self._child, None
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue
+        if child is None or self._template is None:
+            return None
+        child.connection.close()
+        with contextlib.suppress(OSError, EOFError):
+            return self._template.reap()
+        return None
 
 
-def _write(pipe: Any, message: bytes) -> None:
-    pipe.write(_LENGTH.pack(len(message)))
-    pipe.write(message)
-    pipe.flush()
+class _Child:
+    """The end of a child that calls it."""
+
+    def __init__(self, connection: "Connection[Any, Any]") -> None:
+        self.connection = connection
+        self.calls = 0
+        self.bytes_served = 0
+
+    def begin(self, message: bytes) -> None:
+        self.calls += 1
+        self.bytes_served += len(message)
+        with contextlib.suppress(OSError):  # it has died: `recv` will tell
+            self.connection.send_bytes(message)
 
 
-def _read(pipe: Any, deadline: float) -> bytes:
-    """Read one message, or raise `TimeoutError` at the deadline and `EOFError` at the child's end."""
-    (length,) = _LENGTH.unpack(_read_exactly(pipe, _LENGTH.size, deadline))
-    return _read_exactly(pipe, length, deadline)
+class _Template:
+    """The process that children are forked from, one at a time."""
 
-
-def _read_exactly(pipe: Any, size: int, deadline: float) -> bytes:
-    chunks, left = [], size
-    while left:
-        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise TimeoutError
-        chunk = os.read(pipe.fileno(), min(left, 2**20))
-        if not chunk:
-            raise EOFError
-        chunks.append(chunk)
-        left -= len(chunk)
-    return b"".join(chunks)
-
-
-def _serve(function: Callable[..., Any], calls: BinaryIO, answers: BinaryIO) -> None:
-    """Answer calls until the parent goes away."""
-    _write(answers, b"ready")
-    while header := calls.read(_LENGTH.size):
-        arguments, keywords = pickle.loads(calls.read(_LENGTH.unpack(header)[0]))
+    def __init__(self, setting: tuple[object, ...]) -> None:
+        self._control, theirs = socket.socketpair()
+        # The import path goes along: it may have been set by Ray, not by the environment. A hash seed of
+        # one's own would change the order of sets; threads of NumPy's would not survive a fork.
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        fixed = {
+            "PYTHONPATH": path,
+            "PYTHONHASHSEED": "0",
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | fixed,
+            )
+        self._talk = Connection(os.dup(self._control.fileno()))
+        self._talk.send(setting)
         try:
-            answer = (True, function(*arguments, **keywords))
-        except MemoryError:
-            answer = (False, "out of memory")
-        except Exception as error:  # whatever the function raises on a hostile page is that page's fault
-            answer = (False, f"{type(error).__name__}: {error}"[:500])
-        _write(answers, pickle.dumps(answer))
+            error = self._talk.recv() if self._talk.poll(START_S) else f"not ready after {START_S:g} s"
+        except (EOFError, OSError):
+            error = "it ended at once"
+        if error:
+            self._process.kill()
+            self.close()
+            raise RuntimeError(f"the sandbox of {setting[0]}.{setting[1]} does not start: {error}")
+
+    def fork(self) -> _Child:
+        """Start a child. Raises `OSError` or `EOFError` if the template is gone."""
+        ours, theirs = Pipe()
+        with theirs:
+            socket.send_fds(self._control, [b"f"], [theirs.fileno()])
+            self._talk.recv()
+        return _Child(ours)
+
+    def reap(self) -> int:
+        """End the child, if it has not ended itself, and return its wait status."""
+        socket.send_fds(self._control, [b"r"], [])
+        return int(self._talk.recv())
+
+    def close(self) -> None:
+        """End the template, which ends its child."""
+        self._talk.close()
+        self._control.close()
+        self._process.wait()
 
 
-def _main() -> None:
-    name, memory_bytes = sys.argv[1], int(sys.argv[2])
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+def serve(control_fd: int) -> None:
+    """Be a template: fork a child or reap it, as the socket says, until that is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process at the other end
+    control = socket.socket(fileno=control_fd)
+    talk = Connection(os.dup(control_fd))
+    module, name, warm_up, deadline_s, memory_bytes = talk.recv()
+    try:
+        function = getattr(importlib.import_module(module), name)
+        function(*warm_up)
+    except Exception as error:
+        talk.send(f"{type(error).__name__}: {error}")
+        return
+    libc = ctypes.CDLL(None)
+    gc.collect()
+    gc.freeze()  # so that children share these pages
+    talk.send("")
+    template, child = os.getpid(), 0
+    while True:
+        command, fds, _, _ = socket.recv_fds(control, 1, 1)
+        if command == b"f":
+            child = os.fork()
+            if child == 0:
+                control.close()
+                talk.close()
+                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() == template:  # or it was killed before the line above
+                    _answer_calls(function, Connection(fds[0]), deadline_s, memory_bytes)
+            os.close(fds[0])
+            talk.send(child)
+            continue
+        status = _end(child)
+        child = 0
+        if command != b"r":
+            return
+        talk.send(status)
+
+
+def _end(child: int) -> int:
+    if not child:
+        return 0
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def _answer_calls(
+    function: Callable[..., Any], connection: "Connection[Any, Any]", deadline_s: float, memory_bytes: int
+) -> NoReturn:
+    """Be a child: answer calls until the other end goes away."""
+    try:
+        _limit_itself(memory_bytes)
+        while True:
+            arguments = connection.recv()
+            signal.setitimer(signal.ITIMER_PROF, deadline_s)
+            try:
+                answer = True, function(*arguments)
+            except MemoryError:
+                answer = False, Failure(False, "out of memory")
+            except Exception as error:  # whatever the function raises on a hostile page is that page's fault
+                answer = False, Failure(False, _description(error))
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            connection.send(answer)
+    finally:
+        os._exit(1)  # nothing of the template's is to be cleaned up here
+
+
+def _limit_itself(memory_bytes: int) -> None:
+    born_with = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit, hard = born_with + memory_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(
+        resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
+    )
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not end up among the answers
-    module_name, function_name = name.split(":")
-    module = __import__(module_name, fromlist=[function_name])
-    _serve(getattr(module, function_name), sys.stdin.buffer, answers)
+    with contextlib.suppress(OSError):  # if the machine runs out of memory, this process is to go first
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-if __name__ == "__main__":
-    _main()
+def _description(error: Exception) -> str:
+    """Return an error's type and message; addresses in memory would differ from run to run."""
+    return re.sub(r"0x[0-9a-f]+", "0x…", f"{type(error).__name__}: {error}")[:500]

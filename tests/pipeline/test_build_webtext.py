@@ -227,7 +227,8 @@ def test_archives_alone_make_a_corpus(built: Built, tmp_path: Path) -> None:
     fetches = [fetch for log in logs for fetch in pq.read_table(log).to_pylist()]
     places = {fetch["final_url"] for fetch in fetches if not fetch["reason"]}
     assert steps["index"]["kept"] == sum(not fetch["reason"] for fetch in fetches)
-    assert steps["documents"]["kept"] == len(places)
+    documents = steps["documents"]
+    assert documents["kept"] + documents["dropped"].get("other language", 0) == len(places)
 
 
 @pytest.mark.usefixtures("ray")

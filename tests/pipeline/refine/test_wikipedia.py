@@ -12,7 +12,8 @@ from pipeline.gather.answers import Response
 from pipeline.gather.warc import response_record
 from pipeline.records import FETCHES, LINKS
 from pipeline.refine.extract import ExtractOptions
-from pipeline.refine.steps import PageOptions, extract_pages
+from pipeline.refine.pages import PageOptions
+from pipeline.refine.steps import extract_pages
 from pipeline.refine.wikipedia import is_declared_in_html, is_wikipedia_address, is_wikipedia_copy
 from pipeline.stages import Task
 
@@ -185,7 +186,9 @@ def extract(folder: Path, *, drop_wikipedia: bool) -> dict[str, str]:
         name="0",
         inputs=[str(folder / "links.parquet"), str(folder / "fetches.parquet")],
         folder=output,
-        options=PageOptions(extract=ExtractOptions(), respect_opt_outs=True, drop_wikipedia=drop_wikipedia),
+        options=PageOptions(
+            extract=ExtractOptions(), languages=(), respect_opt_outs=True, drop_wikipedia=drop_wikipedia
+        ),
         progress=lambda *_: None,
         notes={},
         store="",
