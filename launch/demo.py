@@ -57,6 +57,7 @@ def main(options: DemoOptions) -> None:
         _run(*_build_command(dump, output))
     corpus, vocabulary, shards = output / "webtext" / "corpus", output / "vocabulary", output / "shards"
     run, model = output / "run", output / "model"
+    _run("python", "pipeline/show_document.py", _copied_page(corpus), "--output", output / "webtext")
     _run(
         "python", "tokenizer/train_bpe.py",
         "--corpus", corpus, "--vocab-size", options.vocab_size, "--output", vocabulary,
@@ -83,6 +84,16 @@ def _build_command(dump: Path, output: Path) -> list[object]:
         "--allow-networks", "127.0.0.0/8", "--delay-s", 0.01, "--backoff-s", 0.5,
         "--partitions", 4, "--validation-share", 0.05,
     ]  # fmt: skip
+
+
+def _copied_page(corpus: Path) -> str:
+    """Return the address of a page that another one stands for."""
+    import pyarrow.dataset as ds
+
+    drops = ds.dataset(corpus / "drops" / "stage=split").to_table(
+        filter=ds.field("reason") == "near duplicate"
+    )
+    return str(min(drops["url"].to_pylist()))
 
 
 def _run(*command: object) -> str:

@@ -62,6 +62,7 @@ class Figures:
     first_seen: Histogram  # documents by the year of their first submission
     fetched: tuple[str, str] | None  # first and last ISO 8601 day on which pages were fetched
     clusters: Histogram = ()  # groups of documents with the same or nearly the same text, by size
+    bands: Mapping[str, Any] | None = None  # how near-duplicates were looked for: `Bands.notes`
     kept: Sequence[Sample] = ()
     dropped: Sequence[DropSamples] = ()
 
@@ -114,6 +115,7 @@ def figures(outputs: Sequence[StageOutput]) -> Figures:
         first_seen=_years(columns.get("first_seen", {})),
         fetched=_fetched(outputs),
         clusters=_clusters(stages),
+        bands=stages["duplicates"].partitions[0].notes["bands"] if "duplicates" in stages else None,
         kept=list(_kept_samples(split)),
         dropped=list(_drop_samples(outputs)),
     )
@@ -160,11 +162,11 @@ def _fetched(outputs: Sequence[StageOutput]) -> tuple[str, str] | None:
 
 
 def _clusters(stages: Mapping[str, StageOutput]) -> Histogram:
-    """Return how many groups of copies there are of each size."""
+    """Return how many groups of copies there are by size; from ten on, a class begins at its label."""
     sizes = Counter[int]()
     for partition in stages["duplicates"].partitions if "duplicates" in stages else ():
         sizes.update({int(size): count for size, count in partition.notes.get("cluster_sizes", {}).items()})
-    return [(f"{size:,}", count) for size, count in sorted(sizes.items())]
+    return [(f"{size:,}{'+' if size >= 10 else ''}", count) for size, count in sorted(sizes.items())]
 
 
 # --- samples ---

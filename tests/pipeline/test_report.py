@@ -29,6 +29,10 @@ FIGURES = Figures(
     first_seen=[("2012", 3)],
     fetched=("2026-01-02", "2026-02-03"),
     clusters=[("2", 44)],
+    bands={
+        **{"permutations": 128, "bands": 21, "rows": 6, "least_agreeing": 98},
+        "odds": [{"similarity": 0.8, "compared": 0.998, "found": 0.861}],
+    },
     kept=[SAMPLE],
     dropped=[DropSamples(step="refined", reason="too short", count=77, samples=[SAMPLE])],
 )
@@ -70,6 +74,8 @@ def test_card_tells_numbers_inputs_options_and_days() -> None:
         "between 2026-01-02 and 2026-02-03",
         "| `min_karma` | 5 (not the default) |",
         "asked every host for its robots.txt",
+        "in 21 bands of\n6.",
+        "0.80: 86.1 %.",
     ):
         assert told in card
 
@@ -97,7 +103,18 @@ def test_options_that_decide_leave_places_and_people_out() -> None:
 
 def test_report_shows_every_figure_and_only_escaped_text() -> None:
     page = report_html(STEPS, FIGURES, PROVENANCE)
-    for told in ("1,234,567", "6,000,001,000", "98,765", "b.org", "pics", "unknown", "too short", "77", "44"):
+    for told in (
+        "1,234,567",
+        "6,000,001,000",
+        "98,765",
+        "b.org",
+        "pics",
+        "unknown",
+        "too short",
+        "77",
+        "44",
+        "86.1 %",
+    ):
         assert told in page
     assert "<script" not in page
     assert "<b>odd</b>" not in page
