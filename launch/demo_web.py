@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import re
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,6 +105,13 @@ def _redirect(path: str, status: int, location: str) -> WebPage:
 # --- server ---
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that hang up, as crawlers do."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class EmbeddedWeb:
     """HTTP servers on a few loopback addresses that all answer with the same pages. Use it in a `with`."""
 
@@ -121,7 +129,7 @@ class EmbeddedWeb:
         handler = _handler(self._pages, self.requests)
         for number in range(1, HOSTS + 1):
             try:
-                self._servers.append(ThreadingHTTPServer((f"127.0.0.{number}", 0), handler))
+                self._servers.append(_Server((f"127.0.0.{number}", 0), handler))
             except OSError:  # not every system answers on all of 127.0.0.0/8
                 break
         for server in self._servers:
