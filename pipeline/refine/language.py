@@ -2,8 +2,8 @@
 
 CLD2 looks at groups of four letters, and takes two things for English that are not: a short foreign
 text with an English name or sentence in it, and what is no language at all (code, tables, lists of
-names). English prose of any kind needs its function words: about a third of all words. Both answers
-together cost a tenth more than CLD2 alone; `tests/benchmarks/bench_language.py` has the figures.
+names). English prose of any kind needs its function words: about a third of all words. Counting them
+costs about half as much as CLD2 itself; `tests/benchmarks/bench_language.py` has the figures.
 """
 
 import re
@@ -27,8 +27,8 @@ _FUNCTION_WORDS = frozenset(_LIST.split())
 _SIGNS = "{}[]();=<>_#/\\|+*^~`$@&"  # each stands for a word that is no word of the language
 
 MIN_FUNCTION_WORDS = 0.05
-"""Least share of function words. English sentences have 0.37, and of three together 1 in 1,000 has less
-than this; of Python without its comments 98 in 100 have less."""
+"""Least share of function words. English prose has about 0.35; of three sentences together, 1 in 2,000 has
+less than this, and of Python without its comments most has."""
 MIXED_SHARE = 0.7
 """A text of which less is English is a mixed one ..."""
 MIXED_FUNCTION_WORDS = 40

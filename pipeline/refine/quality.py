@@ -29,7 +29,7 @@ class RefineOptions:
     Of scripts that put no spaces between words (Chinese, Japanese, Thai ...), two letters are a word."""
     drop_wikipedia: bool = True
     """Drop Wikipedia's own pages and copies of its articles on other sites, as WebText did."""
-    max_wall_words: int = 1_000
+    max_wall_words: int = 500
     """Longer pages are never taken for walls (error, login, cookies, JavaScript, parked domain), which have
     little but sentences such as "page not found"; 0 keeps all."""
     max_keyword_share: float = 0.4
