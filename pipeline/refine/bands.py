@@ -32,6 +32,8 @@ class Bands:
     less than 0.01 % (76.8 on average and 0.2 by chance, with a deviation of 5.5).
     """
 
+    similarity: float
+    """The threshold that the bands were derived from."""
     permutations: int
     """Values in a signature."""
     bands: int
@@ -52,7 +54,13 @@ class Bands:
         rows = max((rows for rows in range(1, count + 1) if caught(rows) >= LEAST_CAUGHT), default=1)
         least = threshold - math.sqrt(threshold * (1 - threshold) / count)
         agreeing = max(1, math.ceil(count * (least + (1 - least) * _STRAY) - 1e-9))
-        return Bands(permutations=count, bands=count // rows, rows=rows, least_agreeing=agreeing)
+        return Bands(
+            similarity=threshold,
+            permutations=count,
+            bands=count // rows,
+            rows=rows,
+            least_agreeing=agreeing,
+        )
 
     def caught(self, similarity: float) -> float:
         """Return the share of the pairs of a similarity that are compared."""
@@ -89,20 +97,20 @@ class Bands:
     def notes(self) -> dict[str, object]:
         """Return what was derived, for the report."""
         odds = [
-            {"similarity": similarity, "compared": round(compared, 4), "found": round(found, 4)}
-            for similarity, compared, found in self.odds()
+            {"similarity": similarity, "caught": round(caught, 4), "found": round(found, 4)}
+            for similarity, caught, found in self.odds()
         ]
         return dataclasses.asdict(self) | {"odds": odds}
 
     def describe(self) -> str:
         """Tell what was derived, and how many near-duplicates it finds."""
         lines = [
-            f"near-duplicates: {self.permutations} permutations in bands of {self.rows}, {self.bands} of "
-            f"them; a pair passes if {self.least_agreeing} values agree"
+            f"near-duplicates from similarity {self.similarity} on: bands × rows {self.bands} × {self.rows}, "
+            f"{self.permutations} permutations, of which {self.least_agreeing} must agree; catch rates:"
         ]
-        for name, column in (("similarity", 0), ("compared", 1), ("found", 2)):
+        for name, column in (("similarity", 0), ("by bands", 1), ("and verified", 2)):
             cells = (f"{row[column]:>7.2f}" if column == 0 else f"{row[column]:>7.1%}" for row in self.odds())
-            lines.append(f"  {name:<10} {' '.join(cells)}")
+            lines.append(f"  {name:<12} {' '.join(cells)}")
         return "\n".join(lines)
 
 

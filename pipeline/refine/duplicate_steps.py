@@ -30,7 +30,7 @@ from pipeline.refine.minhash import DuplicateOptions
 from pipeline.stages import Counts, Task, edition
 from pipeline.tables import TableWriter, read_rows, read_tables, row_count
 
-BANDS_A_TASK = 6
+BANDS_A_TASK = 6  # each task maps all sketches: more tasks would read more, fewer use fewer cores
 DOCUMENTS_AT_ONCE = 10_000  # whose signatures are held in memory, 5 MB
 
 KEYS = pa.schema(
