@@ -37,6 +37,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture
+def free_ports() -> list[int]:
+    """A few ports on loopback that nobody listens at."""
+    return [free_port() for _ in range(4)]
+
+
 @pytest.fixture(scope="session")
 def ray(ray_folder: None) -> Iterator[None]:
     """A local Ray with two cores, for the whole session."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_web import write_web
+from made_web import all_files, write_web
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,17 @@ def web_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("web")
     write_web(folder, 40)
     return folder
+
+
+@pytest.fixture(scope="session")
+def built_in_six(ray: None, web_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The corpus folder that these files make in six partitions, on one machine, undisturbed."""
+    from pipeline.build_webtext import Options, main
+
+    output = tmp_path_factory.mktemp("six")
+    dumps, archives = (f"{web_files}/RS_*.zst",), (f"{web_files}/pages-*.warc.gz",)
+    main(Options(submissions=dumps, warcs=archives, partitions=6, output=str(output)))
+    return all_files(output / "corpus")
 
 
 class Line(socketserver.ThreadingTCPServer):

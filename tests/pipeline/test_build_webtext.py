@@ -21,6 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from made_web import all_files
 
 from launch.demo_web import EmbeddedWeb, WebPage, build_pages, write_dump
 from pipeline.build_webtext import Options, main
@@ -217,6 +218,33 @@ def test_same_bytes_with_one_worker_or_two_and_dumps_in_any_order(built: Built, 
         results.append({side: content(output / "corpus" / side) for side in ("train", "validation")})
     assert results[0] == results[1]
     assert len(results[0]["train"]) == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_every_file_of_the_corpus_is_the_same_with_any_number_of_workers(
+    built_in_six: dict[str, bytes], web_files: Path, tmp_path: Path, workers: int
+) -> None:
+    main(of_files(web_files, tmp_path, partitions=6, workers=workers))
+    assert all_files(tmp_path / "corpus") == built_in_six
+    assert {"README.md", "report.html", "funnel.json"} < built_in_six.keys()
+
+
+def test_another_number_of_partitions_gives_the_same_documents(
+    ray: None, web_files: Path, tmp_path: Path
+) -> None:
+    corpora = []
+    for partitions in (1, 5):
+        output = tmp_path / str(partitions)
+        main(of_files(web_files, output, partitions=partitions))
+        parts = [pq.read_table(path) for path in (output / "corpus" / "train").glob("*.parquet")]
+        corpora.append(sorted(row["url"] + row["text"] for part in parts for row in part.to_pylist()))
+    assert len(corpora[0]) > 20
+    assert corpora[0] == corpora[1]
+
+
+def of_files(web_files: Path, output: Path, **changes: Any) -> Options:
+    dumps, archives = (f"{web_files}/RS_*.zst",), (f"{web_files}/pages-*.warc.gz",)
+    return Options(submissions=dumps, warcs=archives, output=str(output), **changes)
 
 
 def test_archives_alone_make_a_corpus(built: Built, tmp_path: Path) -> None:

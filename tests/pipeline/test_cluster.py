@@ -7,6 +7,8 @@ import textwrap
 import time
 from pathlib import Path
 
+from made_web import all_files
+
 PROGRAM = textwrap.dedent("""
     import sys, time
     from pathlib import Path
@@ -77,3 +79,47 @@ def test_stage_outlives_the_loss_of_a_node(tmp_path: Path) -> None:
         assert len(list(tmp_path.glob(f"ran-{name}-*"))) == 2, "the lost task was not run again elsewhere"
     left = [path.name for path in (tmp_path / "out" / "stage").iterdir() if path.name.startswith(".")]
     assert left == [], "the lost attempt left something behind"
+
+
+BUILD = textwrap.dedent("""
+    import sys, threading, time
+    from pathlib import Path
+    import ray
+    from ray.cluster_utils import Cluster
+    from pipeline.build_webtext import Options, main
+
+    web, output = Path(sys.argv[1]), Path(sys.argv[2])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    cluster.wait_for_nodes()
+
+    def lose():
+        while not list(output.glob("documents/.*.partial")):  # pages are being extracted
+            time.sleep(0.01)
+        cluster.remove_node(second, allow_graceful=False)
+        print("lost a node before the end:", not (output / "corpus").exists())
+    thread = threading.Thread(target=lose, daemon=True)
+    thread.start()
+
+    dumps, archives = (f"{web}/RS_*.zst",), (f"{web}/pages-*.warc.gz",)
+    main(Options(submissions=dumps, warcs=archives, partitions=6, output=str(output)))
+    ray.shutdown()
+    cluster.shutdown()
+""")
+
+
+def test_build_on_a_cluster_that_loses_a_node_gives_the_same_bytes(
+    built_in_six: dict[str, bytes], web_files: Path, tmp_path: Path
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", BUILD, str(web_files), str(tmp_path)],
+        env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "lost a node before the end: True" in result.stdout
+    assert all_files(tmp_path / "corpus") == built_in_six

@@ -31,3 +31,9 @@ def _record(host: str, page: WebPage) -> bytes:
             headers=headers, body=page.body, at=datetime(2020, 1, 1, tzinfo=UTC),
         )
     )  # fmt: skip
+
+
+def all_files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its name from there."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}

@@ -1,0 +1,154 @@
+"""Kill a build again and again, at random moments, and compare what it makes with an undisturbed one.
+
+    python tests/proofs/kill_pipeline.py --kills 200
+
+Each blow is a `kill -9` of the driver, of a Ray worker, or of a child that extracts pages. After each blow to
+the driver the same command is given again, until it ends; then it begins anew in another folder, until all
+blows are dealt. Told at the end: that every corpus was the same bytes as the undisturbed one, and that no
+partition that had been committed when a driver was started was ever done again.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from made_web import write_web
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 300.0  # of one run
+BLOWS_A_START = 3  # a task whose worker dies once more than this fails, as it should
+
+
+@dataclass
+class Tally:
+    """What has happened so far."""
+
+    blows: Counter[str] = field(default_factory=Counter)
+    builds: int = 0
+    starts: int = 0
+
+
+def main() -> None:
+    """Parse the options, start a Ray, and prove it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pages", type=int, default=100)
+    options = parser.parse_args()
+    import ray
+
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+    with tempfile.TemporaryDirectory(prefix="kill", ignore_cleanup_errors=True) as folder:
+        os.environ.setdefault("RAY_TMPDIR", folder)
+        context = ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        )
+        os.environ["RAY_ADDRESS"] = context.address_info["gcs_address"]
+        prove(Path(folder), options.kills, options.pages, random.Random(options.seed))
+        ray.shutdown()
+
+
+def prove(folder: Path, kills: int, pages: int, chance: random.Random) -> None:
+    """Deal the blows; exit with what differs, if anything does."""
+    command = [sys.executable, str(ROOT / "pipeline" / "build_webtext.py"), "--partitions", "6"]
+    command += write_web(folder, pages)
+    started = time.monotonic()
+    start([*command, "--output", str(folder / "undisturbed")]).communicate()
+    seconds = time.monotonic() - started
+    expected = corpus(folder / "undisturbed")
+    assert expected["train"], "the undisturbed build made nothing"
+    tally = Tally()
+    while tally.blows.total() < kills:
+        output = folder / f"killed-{tally.builds}"
+        build_under_blows([*command, "--output", str(output)], output, kills, seconds, chance, tally)
+        tally.builds += 1
+        if corpus(output) != expected:
+            sys.exit(f"another corpus after {dict(tally.blows)}: see {output}")
+        print(f"{tally.blows.total():,} blows, {tally.builds:,} builds, all the same bytes", flush=True)
+    blows = ", ".join(f"{number:,} {victim}" for victim, number in sorted(tally.blows.items()))
+    print(f"kills: {blows}; {tally.starts:,} starts; {tally.builds:,} builds, each byte-identical to the")
+    print("undisturbed one; no committed partition was done again")
+
+
+def build_under_blows(
+    command: list[str], output: Path, kills: int, seconds: float, chance: random.Random, tally: Tally
+) -> None:
+    """Give the command again and again, with some blows each time while there are any left, until it ends."""
+    while True:
+        committed = markers(output)
+        driver = start(command)
+        tally.starts += 1
+        for _ in range(min(BLOWS_A_START, kills - tally.blows.total())):
+            strike(driver, chance.uniform(0, seconds / 2), chance, tally)
+        _, said = driver.communicate(timeout=DEADLINE_S)
+        now = markers(output)
+        again = [name for name, marker in committed.items() if now.get(name) != marker]
+        if again:
+            sys.exit(f"done again though committed: {again}")
+        if driver.returncode == 0:
+            return
+        if driver.returncode != -signal.SIGKILL:
+            sys.exit(f"the build failed with code {driver.returncode}: {said}")
+
+
+def start(command: list[str]) -> "subprocess.Popen[str]":
+    """Start a driver, with a process group of its own."""
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def strike(driver: "subprocess.Popen[str]", after_s: float, chance: random.Random, tally: Tally) -> None:
+    """Kill the driver, a worker or a worker's child after some seconds, unless the driver is done by then."""
+    try:
+        driver.wait(after_s)
+        return
+    except subprocess.TimeoutExpired:
+        pass
+    victims = {"driver": [psutil.Process(driver.pid)], "worker": [], "extractor": []}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            words = process.cmdline()
+        except psutil.Error:  # it has just ended
+            continue
+        if words and words[0].startswith("ray::_run_job"):
+            victims["worker"].append(process)
+        elif "pipeline.refine.sandbox" in words:
+            victims["extractor"].append(process)
+    kind = chance.choice([kind for kind, processes in victims.items() if processes])
+    try:
+        chance.choice(victims[kind]).kill()
+        tally.blows[kind] += 1
+    except psutil.NoSuchProcess:
+        return
+
+
+def corpus(output: Path) -> dict[str, str]:
+    """Every file of the corpus by its checksum; `train` says whether there are documents."""
+    folder = output / "corpus"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return found | {"train": str(sum(name.startswith("train/") for name in found))}
+
+
+def markers(output: Path) -> dict[str, bytes]:
+    """Every partition's marker: one that is written again has other times in it."""
+    found = output.glob("*/*.json")
+    return {
+        str(path.relative_to(output)): path.read_bytes() for path in found if path.parent.name != "corpus"
+    }
+
+
+if __name__ == "__main__":
+    main()
