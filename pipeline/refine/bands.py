@@ -97,8 +97,8 @@ class Bands:
     def notes(self) -> dict[str, object]:
         """Return what was derived, for the report."""
         odds = [
-            {"similarity": similarity, "caught": round(caught, 4), "found": round(found, 4)}
-            for similarity, caught, found in self.odds()
+            {"similarity": similarity, "compared": round(compared, 4), "found": round(found, 4)}
+            for similarity, compared, found in self.odds()
         ]
         return dataclasses.asdict(self) | {"odds": odds}
 
