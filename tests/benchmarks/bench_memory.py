@@ -33,7 +33,7 @@ PARTS = ("worker", "extracting child")
 def main() -> None:
     """Build twice, and print both peaks and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--pages", type=int, default=400)
+    parser.add_argument("--pages", type=int, default=250)
     pages = parser.parse_args().pages
     few, many = peaks(pages), peaks(10 * pages)
     print(f"{'peak memory of one':<20}{f'{pages:,} pages':>16}{f'{10 * pages:,} pages':>16}{'ratio':>8}")
@@ -76,7 +76,8 @@ def measure(pid: int) -> tuple[str, int]:
     size_bytes = int(peak.split()[1]) * 1024
     if words and words[0].startswith("ray::_run_job"):
         return "worker", size_bytes
-    return ("extracting child" if "pipeline.refine.sandbox" in words else ""), size_bytes
+    is_child = any("pipeline.refine.sandbox" in word for word in words)
+    return ("extracting child" if is_child else ""), size_bytes
 
 
 def write_archive(path: Path, pages: int) -> None:
