@@ -283,7 +283,8 @@ def _run_jobs(
             progress.update(len(committed), ray.get(tally.total.remote(folder)))
     for name, failure in failures.items():
         reads = ", ".join(source.address for source in jobs[name].sources[:3])
-        raise StageError(f"stage {stage.name}, partition {name} ({reads}): {_cause(failure)}") from failure
+        told = _cause(failure, f"{storage.join(folder, name)}.error.txt")
+        raise StageError(f"stage {stage.name}, partition {name} ({reads}): {told}") from failure
     return committed
 
 
@@ -299,7 +300,7 @@ def _asking_for(cpus: float) -> Iterator[None]:
         request_resources(num_cpus=0)
 
 
-def _cause(failure: Exception) -> str:
+def _cause(failure: Exception, traceback_file: str) -> str:
     """Say in a line what a task died of."""
     from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
@@ -310,7 +311,7 @@ def _cause(failure: Exception) -> str:
         return died + memory
     if isinstance(cause, MemoryError):
         return f"{cause!r}: {memory}"
-    return repr(cause)
+    return f"{cause!r} (traceback in {traceback_file})"
 
 
 class _Tally:

@@ -89,7 +89,7 @@ def build_under_blows(
         driver = start(command)
         tally.starts += 1
         for _ in range(min(BLOWS_A_START, kills - tally.blows.total())):
-            strike(driver, chance.uniform(0, seconds / 2), chance, tally)
+            strike(driver, chance.uniform(0, seconds), chance, tally)
         _, said = driver.communicate(timeout=DEADLINE_S)
         now = markers(output)
         again = [name for name, marker in committed.items() if now.get(name) != marker]
