@@ -131,10 +131,16 @@ def _codec(label: str) -> str | None:
 # --- clean Unicode ---
 
 # Control characters 128 to 159, raw or as references, were windows-1252 on their way here: browsers read
-# the references so. Parsers would remove them, and with them the apostrophes of old pages.
+# the references so. Parsers would remove them, and with them the apostrophes of old pages. References to
+# what XML's data model refuses (other controls, surrogates) would cost the whole page.
 _C1 = re.compile(rb"\xc2[\x80-\x9f]")
-_C1_REFERENCE = re.compile(rb"&#(?:1[2-5][0-9]|[xX][89][0-9a-fA-F])(?![0-9a-fA-F]);?")
-_NO_XML = bytes({*range(0x20)} - {*b"\t\n\f\r"})
+_BAD_REFERENCE = re.compile(
+    rb"&#(?:0{0,9}(?:[0-8]|1[124-9]|2[0-9]|3[01]|12[7-9]|1[345][0-9]|5[5-7][0-9]{3})"
+    rb"|[xX]0{0,9}(?:[0-8bBcCeEfF]|1[0-9a-fA-F]|7[fF]|[89][0-9a-fA-F]|[dD][89a-fA-F][0-9a-fA-F]{2}))"
+    rb"(?![0-9a-fA-F]);?"
+)
+_NO_XML = bytes({*range(0x20)} - {*b"\t\n\v\f\r"})
+_SPACES = bytes.maketrans(b"\v\f", b"  ")
 
 _BREAKS = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _INVISIBLE = re.compile(
@@ -143,14 +149,13 @@ _INVISIBLE = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f\U000e0000-\U000e0fff"  # directions, tags: may hide text
     "\ud800-\udfff\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]"  # none at all; fonts' icons
 )
-_SPACES = re.compile(r"[^\S\n ]| {2,}")
 
 
 def utf8_for_parser(html: str) -> bytes:
     """Return a page in UTF-8, without the characters that XML's data model refuses, as lxml's is."""
-    page = html.encode("utf-8", "replace").translate(None, _NO_XML)
-    page = page.replace(b"\xef\xbf\xbe", b"").replace(b"\xef\xbf\xbf", b"")
-    page = _C1_REFERENCE.sub(lambda match: unescape(match[0].decode()).encode(), page)
+    page = html.encode("utf-8", "replace").replace(b"\xef\xbf\xbe", b"").replace(b"\xef\xbf\xbf", b"")
+    page = _BAD_REFERENCE.sub(lambda match: unescape(match[0].decode()).replace("\ufffd", "").encode(), page)
+    page = page.translate(_SPACES, _NO_XML)
     return _C1.sub(lambda match: match[0][1:].decode("cp1252", "ignore").encode(), page)
 
 

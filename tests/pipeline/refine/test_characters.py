@@ -135,7 +135,15 @@ def test_controls_of_windows_1252_are_the_characters_that_browsers_show() -> Non
     shown = "<p>It’s “fine” – 5 €…</p>".encode()
     assert utf8_for_parser("<p>It&#146;s &#147;fine&#148; &#150; 5 &#x80;&#133;</p>") == shown
     assert utf8_for_parser("<p>It\x92s \x93fine\x94 \x96 5 \x80\x85</p>") == shown
-    assert utf8_for_parser("&#1460; &#x92a;") == b"&#1460; &#x92a;"
+    untouched = "&#1460; &#x92a; &#60; &#x3c; &#9; &#10; &#13; &#160; &#65533;"
+    assert utf8_for_parser(untouched) == untouched.encode()
+
+
+@pytest.mark.parametrize("code", [0, 1, 8, 11, 14, 31, 127, 129, 0xD800, 0xDFFF])
+def test_reference_to_what_is_no_character_is_left_out(code: int) -> None:
+    assert (
+        utf8_for_parser(f"<p>a&#{code};b&#x{code:x};c&#0{code};d</p>").replace(b"\x7f", b"") == b"<p>abcd</p>"
+    )
 
 
 @given(st.text())
