@@ -23,6 +23,7 @@ bench: .venv/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python tests/benchmarks/bench_links.py
 	$(BIN)/python tests/benchmarks/bench_crawl.py
+	$(BIN)/python tests/benchmarks/bench_extract.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
 	$(BIN)/python tests/benchmarks/bench_duplicates.py
 	$(BIN)/python tests/benchmarks/bench_language.py

@@ -1,0 +1,368 @@
+"""Extraction: quality beside trafilatura's modes, price of the sandbox, WARC to text against datatrove.
+
+    python tests/benchmarks/bench_extract.py [--data FOLDER] [--rounds 3] [--datatrove PYTHON]
+
+Wants `pages.warc.gz` and `article_truth.json` (address → the article as a person marked it) in the folder.
+F1 is of 4-token shingles, multiset overlap a page, precision and recall averaged over pages. datatrove gets
+the same WARC and one worker, with its own reader, extractor (precision, deduplication, a second a page) and
+sandbox. It wants an older trafilatura than ours, so it needs a Python of its own, which is set up in a
+temporary folder from the package index if none is named.
+"""
+
+import argparse
+import json
+import pickle
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.gather.optout import header_opt_out, meta_opt_out
+from pipeline.gather.warc import Page, read_page, scan_pages
+from pipeline.records import DOCUMENTS, FETCHES, LINKS, Drop
+from pipeline.refine import extract
+from pipeline.refine.characters import decode
+from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
+from pipeline.refine.look import LookOptions, look, plain_text
+from pipeline.refine.pages import WARM_UP, PageOptions
+from pipeline.refine.quality import RefineOptions, judge
+from pipeline.refine.sandbox import Failure, Sandbox
+from pipeline.stages import Task
+from pipeline.tables import TableWriter
+
+DATATROVE_NEEDS = (
+    "datatrove==0.10.1",
+    "trafilatura<1.12",
+    "lxml_html_clean",
+    "warcio",
+    "faust-cchardet",
+    "python-magic",
+    "orjson",
+)
+DATATROVE = """
+import sys
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.extractors import Trafilatura
+from datatrove.pipeline.readers import WarcReader
+from datatrove.pipeline.writers import JsonlWriter
+from datatrove.utils.logging import logger
+
+logger.remove()
+reader = WarcReader(sys.argv[1], glob_pattern=sys.argv[2])
+steps = [reader, Trafilatura(), JsonlWriter(sys.argv[3], compression=None)]
+LocalPipelineExecutor(steps, tasks=1, workers=1, logging_dir=sys.argv[3] + "/logs").run()
+"""
+OURS = """
+import pickle, sys
+from pipeline.refine.steps import extract_pages
+from pipeline.stages import Task
+extract_pages(pickle.load(sys.stdin.buffer))
+"""
+
+Texts = Mapping[str, str]
+
+
+# --- quality ---
+
+
+def f1(found: Texts, truth: Texts) -> tuple[float, float, float]:
+    """Return precision, recall and F1 of texts, by address."""
+    precision = recall = 0.0
+    for url, text in truth.items():
+        ours, marked = shingles(found.get(url, "")), shingles(text)
+        overlap = (ours & marked).total()
+        precision += overlap / max(1, ours.total())
+        recall += overlap / max(1, marked.total())
+    precision, recall = precision / len(truth), recall / len(truth)
+    return precision, recall, 2 * precision * recall / max(1e-9, precision + recall)
+
+
+def shingles(text: str) -> Counter[tuple[str, ...]]:
+    """Return the 4-token shingles of a text, with how often each occurs; of a short one, all of it."""
+    tokens = re.findall(r"\w+", text)
+    return Counter(tuple(tokens[i : i + 4]) for i in range(max(1, len(tokens) - 3)) if tokens)
+
+
+def ours(page: Page) -> str:
+    """Return a page's text as the pipeline takes it out."""
+    found = extract_text(page.body, page.charset)
+    return found.text if isinstance(found, Extraction) else ""
+
+
+def extractors() -> Iterator[tuple[str, Callable[[Page], str]]]:
+    """Yield our extraction, trafilatura's modes and resiliparse, each with its name."""
+    from resiliparse.extract.html2text import extract_plain_text
+    from trafilatura import bare_extraction
+
+    def mode(**options: bool) -> Callable[[Page], str]:
+        def text(page: Page) -> str:
+            document = bare_extraction(page.body, include_comments=False, **options)
+            return (document.text or "") if document else ""
+
+        return text
+
+    yield "Outbound", ours
+    yield "trafilatura", mode()
+    yield "trafilatura, fast", mode(fast=True)
+    yield "trafilatura, favor_precision", mode(favor_precision=True)
+    yield "trafilatura, favor_recall", mode(favor_recall=True)
+    yield "trafilatura, fast, favor_precision", mode(fast=True, favor_precision=True)
+    yield (
+        "resiliparse, main content",
+        lambda page: extract_plain_text(decode(page.body, page.charset), main_content=True, alt_texts=False),
+    )
+
+
+def compare_quality(pages: Mapping[str, Page], truth: Texts) -> None:
+    """Print F1 and speed of each extractor on the pages that a person marked."""
+    print(f"{len(truth)} marked pages                       precision  recall      F1  pages/s of CPU")
+    for name, text in extractors():
+        text(next(iter(pages.values())))  # imports
+        started = time.process_time()
+        found = {url: text(pages[url]) for url in truth}
+        rate = len(truth) / (time.process_time() - started)
+        print(f"  {name:<38}" + "".join(f"{figure:8.4f}" for figure in f1(found, truth)) + f"{rate:12.1f}")
+
+
+# --- the price of the sandbox ---
+
+
+def cpu_s() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def compare_sandbox(pages: Mapping[str, Page], rounds: int) -> None:
+    """Print the sandbox's speed on the same pages and function against a bare loop, round by round."""
+    walls, costs = [], []
+    bodies = [(page.body, page.charset) for page in pages.values()]
+    for _ in range(rounds):
+        started, worked = time.perf_counter(), cpu_s()
+        for body in bodies:
+            extract_text(*body)
+        bare = time.perf_counter() - started, cpu_s() - worked
+        before = cpu_s()
+        with Sandbox(extract_text, (WARM_UP, ""), deadline_s=10.0, memory_bytes=2**30) as sandbox:
+            list(sandbox.map([("start", (WARM_UP, ""))]))
+            started = time.perf_counter()
+            assert not any(
+                isinstance(result, Failure) for _, result in sandbox.map((0, body) for body in bodies)
+            )
+            wall = time.perf_counter() - started
+        cost = cpu_s() - before
+        before = cpu_s()
+        with Sandbox(extract_text, (WARM_UP, ""), deadline_s=10.0, memory_bytes=2**30) as sandbox:
+            list(sandbox.map([("start", (WARM_UP, ""))]))
+        walls.append(bare[0] / wall)
+        costs.append(bare[1] / (cost - (cpu_s() - before)))  # once a task: its start is no price a page
+    print(f"sandbox against a bare loop over the same {len(bodies)} pages, median of {rounds} rounds")
+    print(f"  pages per second                {spread(walls)}")
+    print(f"  pages per second of CPU         {spread(costs)}")
+
+
+def spread(ratios: list[float]) -> str:
+    """Return a median with its range."""
+    return f"{statistics.median(ratios):6.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+# --- where the time goes, and what the cheap look saves ---
+
+
+def show_steps(archive: Path, offsets: list[int]) -> None:
+    """Print MB of pages per second of one core for each step, and its share of the whole."""
+    seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        started = time.process_time()
+        yield
+        seconds[name] += time.process_time() - started
+
+    size = 0
+    with archive.open("rb") as file, tempfile.TemporaryDirectory() as folder:
+        writer = TableWriter(Path(folder) / "documents.parquet", DOCUMENTS)
+        for offset in offsets:
+            with step("read the WARC"):
+                page = read_page(file, offset)
+            assert isinstance(page, Page)
+            size += len(page.body)
+            with step("look for opt-outs"):
+                header_opt_out(page.headers)
+                meta_opt_out(page.body)
+            with step("decode"):
+                html = decode(page.body, page.charset)
+            with step("cheap look"):
+                look(plain_text(html), ("en",), LookOptions())
+            with step("parse"):
+                tree = extract._parse(html)
+            if tree is None:
+                continue
+            with step("title, date, canonical"):
+                extract._title(tree), extract._date(tree, None), extract._canonical(tree)
+            with step("main text"):
+                text = extract._main_text(tree)
+            with step("write Parquet"):
+                empty = dict.fromkeys(DOCUMENTS.names)
+                writer.write(empty | {"text": text, "url": page.url})
+        with step("write Parquet"):
+            writer.__exit__(None, None, None)
+    whole = sum(seconds.values())
+    print(f"{len(offsets)} pages, {size / 1e6:.0f} MB           MB/s per core   share")
+    for name, spent in seconds.items():
+        print(f"  {name:<32}{size / 1e6 / spent:8.1f} {spent / whole:9.1%}")
+    print(f"  {'all':<32}{size / 1e6 / whole:8.1f}")
+
+
+def show_look(pages: Mapping[str, Page]) -> None:
+    """Print how many pages the cheap look drops, the time it saves, and whether it loses a document."""
+    refine = RefineOptions()
+    dropped = lost = unwanted = 0
+    with_look = without = 0.0
+    for page in pages.values():
+        started = time.process_time()
+        found = extract_text(page.body, page.charset)
+        between = time.process_time()
+        seen = extract_text(page.body, page.charset, None, refine.languages)
+        without, with_look = without + between - started, with_look + time.process_time() - between
+        kept = isinstance(found, Extraction) and not isinstance(
+            judge(found.text, page.url, refine, found.title), Drop
+        )
+        looked_out = isinstance(seen, Drop) and seen.reason == "other language"
+        dropped, lost, unwanted = dropped + looked_out, lost + (looked_out and kept), unwanted + (not kept)
+    print(
+        f"cheap look: {dropped} of {len(pages)} pages dropped ({unwanted} would be in the end), {lost} lost"
+    )
+    print(f"  time with it / without           {with_look / without:.2f}")
+
+
+# --- WARC to text, against datatrove ---
+
+
+def inputs(folder: Path, archive: Path, pages: Mapping[str, Page], offsets: list[int]) -> list[str]:
+    """Write the links and the fetch log that our stage reads beside an archive."""
+    links = [{"url": url, "domain": url} for url in pages]
+    fetches = [
+        {"url": url, "reason": "", "archive": str(archive), "offset": offset}
+        for url, offset in zip(pages, offsets, strict=True)
+    ]
+    for name, rows, schema in (("links", links, LINKS), ("fetches", fetches, FETCHES)):
+        pq.write_table(pa.Table.from_pylist(rows, schema), folder / f"{name}.parquet")
+    return [str(folder / "links.parquet"), str(folder / "fetches.parquet")]
+
+
+def timed(command: list[str], standard_input: bytes = b"") -> tuple[float, float]:
+    """Run a command; return its seconds by the clock and of processor time, its children's with them."""
+    started, worked = time.perf_counter(), cpu_s()
+    subprocess.run(command, check=True, input=standard_input, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started, cpu_s() - worked
+
+
+def run_ours(sources: list[str], languages: tuple[str, ...]) -> tuple[tuple[float, float], Texts]:
+    """Run our stage in a process of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        options = PageOptions(
+            extract=ExtractOptions(), languages=languages, respect_opt_outs=False, drop_wikipedia=False
+        )
+        task = Task(
+            name="0", inputs=sources, folder=Path(name), options=options, progress=print, notes={}, store=""
+        )
+        spent = timed([sys.executable, "-c", OURS], pickle.dumps(task))
+        table = pq.read_table(Path(name) / "documents.parquet", columns=["url", "text"])
+        return spent, dict(zip(*(table[column].to_pylist() for column in ("url", "text")), strict=True))
+
+
+def run_datatrove(python: str, archive: Path) -> tuple[tuple[float, float], Texts]:
+    """Run datatrove's reader, extractor and writer."""
+    with tempfile.TemporaryDirectory() as name:
+        spent = timed([python, "-c", DATATROVE, str(archive.parent), archive.name, name])
+        texts = {}
+        for file in Path(name).glob("*.jsonl"):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                texts[row["metadata"]["url"].strip("<>")] = row["text"]
+        return spent, texts
+
+
+def compare_datatrove(
+    python: str, archive: Path, pages: Mapping[str, Page], offsets: list[int], truth: Texts, rounds: int
+) -> None:
+    """Print documents per second and F1 of both from the same WARC, start-up included."""
+    results: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    texts: dict[str, Texts] = {}
+    with tempfile.TemporaryDirectory() as name:
+        sources = inputs(Path(name), archive, pages, offsets)
+        runs = {
+            "datatrove": lambda: run_datatrove(python, archive),
+            "Outbound, all languages": lambda: run_ours(sources, ()),
+            "Outbound, English": lambda: run_ours(sources, ("en",)),
+        }
+        for _ in range(rounds):
+            for side, run in runs.items():
+                spent, texts[side] = run()
+                results[side].append(spent)
+    print(f"WARC to text, {len(pages)} pages, one worker, median of {rounds} rounds; F1 on the marked pages")
+    print(
+        "                            texts      F1   pages/s   pages/s of CPU   ratio of these to datatrove"
+    )
+    for side, spent in results.items():
+        wall, cost = (statistics.median(column) for column in zip(*spent, strict=True))
+        pairs = list(zip(results["datatrove"], spent, strict=True))
+        ratios = [statistics.median(theirs[i] / mine[i] for theirs, mine in pairs) for i in (0, 1)]
+        score = "" if side == "Outbound, English" else f"{f1(texts[side], truth)[2]:.4f}"
+        print(
+            f"  {side:<25}{len(texts[side]):6,} {score:>8}{len(pages) / wall:9.1f}{len(pages) / cost:12.1f}"
+            f"          {ratios[0]:6.2f} {ratios[1]:6.2f}"
+        )
+
+
+def set_up_datatrove(folder: Path) -> str:
+    """Make a Python that has datatrove and what it asks for; return its path, or nothing if that fails."""
+    python = str(folder / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *DATATROVE_NEEDS]
+    return python if subprocess.run(install, check=False).returncode == 0 else ""
+
+
+def main() -> None:
+    """Run all comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=beside)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--datatrove", help="a Python that has it, with " + " ".join(DATATROVE_NEEDS[1:]))
+    arguments = parser.parse_args()
+    archive = arguments.data.resolve() / "pages.warc.gz"
+    if not archive.exists():
+        sys.exit(f"there is no {archive}: name a folder with pages.warc.gz and article_truth.json (--data)")
+    truth = json.loads((arguments.data / "article_truth.json").read_text(encoding="utf-8"))
+    found = {record.url: record.offset for record in scan_pages(str(archive)) if not isinstance(record, Drop)}
+    pages = {url: read_page(str(archive), offset) for url, offset in found.items()}
+    whole: dict[str, Any] = {url: page for url, page in pages.items() if isinstance(page, Page)}
+    offsets = [found[url] for url in whole]
+    compare_quality(whole, truth)
+    compare_sandbox(whole, arguments.rounds)
+    show_steps(archive, offsets)
+    show_look(whole)
+    with tempfile.TemporaryDirectory() as name:
+        python = arguments.datatrove or set_up_datatrove(Path(name))
+        if python and shutil.which(python):
+            compare_datatrove(python, archive, whole, offsets, truth, arguments.rounds)
+        else:
+            print("datatrove could not be installed: name a Python that has it (--datatrove)")
+
+
+if __name__ == "__main__":
+    main()
