@@ -211,7 +211,6 @@ def run_stage(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, not {workers}")
-    started = time.monotonic()
     # Workers on other machines, or in other folders, know no relative paths.
     folder = storage.join(storage.absolute(root), stage.name)
     jobs = {name: _Job(sources, _fingerprint(stage, sources)) for name, sources in inputs.items()}
@@ -219,6 +218,9 @@ def run_stage(
     reused = {name: partition for name, partition in found.items() if partition is not None}
     todo = {name: job for name, job in jobs.items() if name not in reused}
     done: dict[str, Partition] = {}
+    if todo:
+        connect()
+    started = time.monotonic()  # to start a Ray is no stage's work
     if todo:
         if expected is not None:
             expected -= sum(partition.counts.read for partition in reused.values())
@@ -257,7 +259,6 @@ def _run_jobs(
     """Keep the cluster busy until every job is committed; after a failure, let the running ones end."""
     import ray
 
-    connect()
     # A lost worker is started again; so is a task whose disk or network failed it. A ValueError is not.
     remote = ray.remote(num_cpus=stage.cpus, max_retries=RETRIES, retry_exceptions=[OSError])(_run_job)
     tally = _tally(ray.get_runtime_context().get_job_id())
