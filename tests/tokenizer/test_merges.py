@@ -1,14 +1,18 @@
 """The merges are those of exact BPE, and are recovered exactly from SentencePiece's pieces."""
 
 import json
+import sysconfig
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import models, pre_tokenizers, trainers
 
+from tokenizer.encoder import Encoder
 from tokenizer.learning import merges_used
 from tokenizer.merges import Merge, from_printable, learn_merges, merges_of, printable
 from tokenizer.pretokens import count_words
@@ -48,6 +52,11 @@ def join(parts: list[bytes], pair: Merge) -> None:
         i += 1
 
 
+def counted(texts: list[bytes]) -> list[tuple[bytes, int]]:
+    table = count_words(texts).sort_by("word")
+    return list(zip(table["word"].to_pylist(), table["count"].to_pylist(), strict=True))
+
+
 WORDS = st.dictionaries(st.text("abé", min_size=1, max_size=9), st.integers(1, 9), min_size=1, max_size=40)
 
 
@@ -63,9 +72,57 @@ def test_learned_merges_are_those_of_exact_bpe_to_the_last_that_occurs(
 
 
 def test_learned_merges_are_those_of_exact_bpe_on_english(texts: list[str]) -> None:
-    table = count_words([text.encode() for text in texts[::2]]).sort_by("word")
-    counts = list(zip(table["word"].to_pylist(), table["count"].to_pylist(), strict=True))
+    counts = counted([text.encode() for text in texts[::2]])
     assert learn_merges(counts, 250).merges == exact_merges(counts, 250)
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[bytes]:
+    """Some megabytes of text that every Python has: the sources of its modules."""
+    paths = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    return [path.read_bytes().decode("utf-8", "replace").encode() for path in paths[::2]]
+
+
+def test_every_merge_is_of_a_pair_that_occurs_most_often_at_its_time(sources: list[bytes]) -> None:
+    counts = counted(sources[::4])
+    counts_of_pairs, words_with = Counter[Merge](), dict[Merge, set[int]]()
+    words = [([bytes([byte]) for byte in word], count) for word, count in counts]
+
+    def take(number: int, sign: int) -> None:
+        parts, count = words[number]
+        for pair in pairwise(parts):
+            counts_of_pairs[pair] += sign * count
+            words_with.setdefault(pair, set()).add(number)
+
+    for number in range(len(words)):
+        take(number, 1)
+    merges = learn_merges(counts, 1500).merges
+    assert len(merges) == 1500
+    for pair in merges:
+        assert counts_of_pairs[pair] == max(counts_of_pairs.values()) > 0
+        for number in words_with.pop(pair):
+            take(number, -1)
+            join(words[number][0], pair)
+            take(number, 1)
+
+
+def test_compression_is_that_of_an_independent_trainer(sources: list[bytes]) -> None:
+    train, held_out = [text for i, text in enumerate(sources) if i % 8 != 1], sources[1::8]
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    theirs = tokenizers.Tokenizer(models.BPE())
+    theirs.pre_tokenizer = byte_level
+    trainer = trainers.BpeTrainer(
+        vocab_size=256 + 2000, initial_alphabet=byte_level.alphabet(), show_progress=False
+    )
+    theirs.train_from_iterator([text.decode() for text in train], trainer)
+    written = json.loads(theirs.to_str())["model"]["merges"]
+    merges = {
+        "ours": learn_merges(counted(train), 2000).merges,
+        "theirs": [(from_printable(left), from_printable(right)) for left, right in written],
+    }
+    encoders = {name: Encoder(Vocabulary(found)) for name, found in merges.items()}
+    tokens = {name: sum(len(encoder.encode(text)) for text in held_out) for name, encoder in encoders.items()}
+    assert tokens["ours"] == pytest.approx(tokens["theirs"], rel=0.001)
 
 
 def test_bytes_that_occur_nowhere_cost_no_merges() -> None:
