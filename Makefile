@@ -27,6 +27,8 @@ bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/bench_memory.py
 	$(BIN)/python tests/benchmarks/bench_duplicates.py
 	$(BIN)/python tests/benchmarks/bench_language.py
+	$(BIN)/python tests/benchmarks/bench_exactness.py
+	$(BIN)/python tests/benchmarks/bench_vocabulary.py
 
 format: .venv/.installed
 	$(BIN)/ruff check --fix .

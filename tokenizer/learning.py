@@ -22,7 +22,7 @@ class LearnOptions:
     """What the words may take in memory; the rarest are left out where they take more."""
 
 
-@edition(2, "sentencepiece")
+@edition(3, "sentencepiece")
 def learn_vocabulary(task: Task) -> Counts:
     """Stage: learn a vocabulary from tables of counted words, and note how large it became.
 

@@ -30,6 +30,8 @@ _TABLE: Final = dict(enumerate(BYTE_TO_CHARACTER))
 LONGEST_WORD_BYTES: Final = 2**15
 LONGEST_PIECE_BYTES: Final = 512
 
+OFTENER_THAN_ANY_BYTE: Final = 2**40
+
 Merge = tuple[bytes, bytes]
 
 
@@ -92,7 +94,9 @@ def learn_merges(counts: Iterable[tuple[bytes, int]], merges: int) -> Learned:
         num_threads=1,  # it would be written into the model
         minloglevel=2,
     )
-    return Learned(merges_of(learned_tokens(model.getvalue())), model.getvalue())
+    learned = merges_of(learned_tokens(model.getvalue()))
+    assert len(learned) <= merges, "SentencePiece left out bytes"
+    return Learned(learned, model.getvalue())
 
 
 def learned_tokens(model: bytes) -> list[bytes]:
@@ -146,11 +150,12 @@ def _merge_all(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
 def _lines(counts: Iterable[tuple[bytes, int]]) -> Iterator[str]:
     """Write counts as SentencePiece's TSV; a word that is too long for it is cut.
 
-    Each byte comes first as a word of its own: the model gets no piece for a character that it never saw,
-    and one-byte words have nothing to merge.
+    Each byte comes first as a word of its own, and far oftener than in any text: SentencePiece leaves out
+    the rarest characters as soon as the share of the others rounds to 1 in 32 bits, even where all are
+    asked for. One-byte words have nothing to merge, so their counts change nothing else.
     """
     for character in BYTE_TO_CHARACTER:
-        yield f"{character}\t1"
+        yield f"{character}\t{OFTENER_THAN_ANY_BYTE}"
     for word, count in counts:
         for start in range(0, len(word), LONGEST_WORD_BYTES):
             yield f"{printable(word[start : start + LONGEST_WORD_BYTES])}\t{count}"

@@ -6,8 +6,9 @@ Text is made from the sources and documentation of the installed packages: lines
 of ten a word drawn from an endless Zipf distribution, so that distinct words grow as on the web. Both
 learn from the same Parquet files, in processes of their own, on two cores:
 
-    ours        python tokenizer/train_bpe.py --workers 2; Ray's start and the measuring are included
     tokenizers  BpeTrainer over the same documents, with two threads
+    ours        python tokenizer/train_bpe.py --workers 2; Ray's start and the measuring are included
+    lean        the same with --learn-memory-gb 0.3, so that the rarest words are left out
 
 Memory is the peak of all processes of each together (PSS, so that shared pages count once). Then both
 vocabularies encode held-out text, their merges are compared place by place, and ours is learned again without
@@ -45,60 +46,41 @@ FILES = 8
 SOURCE_BYTES = 150_000_000
 SUFFIXES = {".py", ".pyi", ".md", ".rst", ".txt", ".html"}
 ONSETS = tuple("bcdfghjklmnpqrstvwz")
-RHYMES = (
-    "a",
-    "al",
-    "an",
-    "ar",
-    "e",
-    "ea",
-    "en",
-    "er",
-    "i",
-    "in",
-    "o",
-    "on",
-    "oo",
-    "or",
-    "ou",
-    "u",
-    "un",
-    "y",
-)
+RHYMES = ("a", "al", "an", "ar", "e", "ea", "en", "er", "i", "in", "o", "on", "oo", "or", "ou", "u", "y")  # fmt: skip
 CORES = 2
 
 
 def main() -> None:
     options = parsed()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # what is started inherits it
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         make_corpus(folder / "corpus", options.megabytes)
         text = [file.read_bytes() for file in sorted((folder / "corpus").rglob("*.parquet"))]
         print(
             f"{options.megabytes} MB of text in {FILES} files, {sum(map(len, text)) / 1e6:.0f} MB as Parquet"
         )
-        command = [sys.executable, "tokenizer/train_bpe.py", "--workers", "2", "--vocab-size"]
-        command += [
-            str(options.vocab_size),
-            "--corpus",
-            str(folder / "corpus"),
-            "--output",
-            str(folder / "ours"),
-        ]
-        ours = run(command)
         theirs = run(
             [sys.executable, __file__, "--tokenizers", str(folder), "--vocab-size", str(options.vocab_size)]
         )
-        for one, cost in [("ours", ours), ("tokenizers", theirs)]:
-            print(f"{one:12}{cost.seconds:8.1f} s {cost.peak_bytes / 1e6:10,.0f} MB at most")
-        print(
-            f"ours is {theirs.seconds / ours.seconds:.2f} times as fast, "
-            f"in {ours.peak_bytes / theirs.peak_bytes:.2f} of the memory"
-        )
-        compare(folder)
+        print(f"{'tokenizers':12}{theirs}")
+        for name, memory_gb in {"ours": 4.0, "lean": options.lean_gb}.items():
+            ours = run(train_command(folder, name, options.vocab_size, memory_gb))
+            print(
+                f"{name:12}{ours}: {theirs.seconds / ours.seconds:.2f} times as fast, "
+                f"{theirs.cpu_seconds / ours.cpu_seconds:.2f} by CPU time, "
+                f"{ours.peak_bytes / theirs.peak_bytes:.2f} of the memory"
+            )
+            compare(folder, name)
         for least in options.cuts:
             print_cut(folder, options.vocab_size, least)
+
+
+def train_command(folder: Path, name: str, vocab_size: int, memory_gb: float) -> list[str]:
+    corpus, output = str(folder / "corpus"), str(folder / name)
+    command = [sys.executable, "tokenizer/train_bpe.py", "--corpus", corpus, "--output", output]
+    command += ["--workers", str(CORES), "--vocab-size", str(vocab_size)]
+    return [*command, "--learn-memory-gb", str(memory_gb)]
 
 
 def parsed() -> argparse.Namespace:
@@ -108,6 +90,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--vocab-size", type=int, default=50257)
     parser.add_argument("--cuts", type=int, nargs="*", default=[2, 3, 5, 10])
+    parser.add_argument("--lean-gb", type=float, default=0.3)
     parser.add_argument("--tokenizers", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.tokenizers:
@@ -214,7 +197,13 @@ class Cost:
     """What a command took."""
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.seconds:7.1f} s, {self.cpu_seconds:7.1f} CPU s, {self.peak_bytes / 1e6:7,.0f} MB at most"
+        )
 
 
 def run(command: Sequence[str]) -> Cost:
@@ -224,53 +213,69 @@ def run(command: Sequence[str]) -> Cost:
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    peak, watched = [0], threading.Event()
-    watcher = threading.Thread(target=watch, args=(process.pid, peak, watched))
+    watcher = Watcher(process.pid)
     watcher.start()
     status = process.wait()
     seconds = time.monotonic() - started
-    watched.set()
+    watcher.done.set()
     watcher.join()
     if status:
         sys.exit(f"{' '.join(command)} failed with status {status}")
-    return Cost(seconds, peak[0])
+    return Cost(seconds, sum(watcher.cpu_seconds.values()), watcher.peak_bytes)
 
 
-def watch(pid: int, peak: list[int], done: threading.Event) -> None:
-    """Keep the peak of the memory of a process and all that it started."""
-    while not done.wait(0.25):
+class Watcher(threading.Thread):
+    """Keeps the peak of the memory of a process and all that it started, and what CPU time each took."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__()
+        self.done = threading.Event()
+        self.peak_bytes = 0
+        self.cpu_seconds = dict[int, float]()
+        self._process = psutil.Process(pid)
+
+    def run(self) -> None:
+        while not self.done.wait(0.25):
+            try:
+                family = [self._process, *self._process.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                return
+            self.peak_bytes = max(self.peak_bytes, sum(map(self._look_at, family)))
+
+    def _look_at(self, process: psutil.Process) -> int:
         try:
-            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return
-        peak[0] = max(peak[0], sum(map(memory, family)))
-
-
-def memory(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().pss)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return 0
+            times = process.cpu_times()
+            self.cpu_seconds[process.pid] = times.user + times.system
+            return int(process.memory_full_info().pss)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return 0
 
 
 # ---- results
 
 
-def compare(folder: Path) -> None:
+def compare(folder: Path, name: str) -> None:
     """Print what both vocabularies are worth on held-out text, and where they differ."""
-    ours = load_vocabulary(str(folder / "ours")).merges
+    ours = load_vocabulary(str(folder / name)).merges
+    cut = json.loads((folder / name / "training.json").read_text())["cut"]
     written = json.loads((folder / "theirs.json").read_text())["model"]["merges"]
     theirs = [(from_printable(left), from_printable(right)) for left, right in written]
-    worth = {"ours": bytes_per_token(folder, ours), "tokenizers": bytes_per_token(folder, theirs)}
-    told = ", ".join(f"{name} {value:.4f}" for name, value in worth.items())
-    print(f"bytes per token on held-out text: {told}; ratio {worth['ours'] / worth['tokenizers']:.5f}")
+    worth, other_worth = bytes_per_token(folder, ours), bytes_per_token(folder, theirs)
+    print(
+        f"    {worth:.4f} bytes per token on held-out text, tokenizers {other_worth:.4f}: "
+        f"{worth / other_worth - 1:+.3%}"
+    )
+    if cut["distinct_pretokens"]:
+        print(f"    without words seen less than {cut['pretokens_seen_less_than']} times")
     same = sum(one == other for one, other in zip(ours, theirs, strict=False))
     both = len({a + b for a, b in ours} & {a + b for a, b in theirs})
     first = next(
         (i for i, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one != other), len(ours)
     )
-    print(f"merges: {same:,} of {len(ours):,} in the same place, the first {first:,} all")
-    print(f"tokens: {both:,} in both")
+    print(
+        f"    merges: {same:,} of {len(ours):,} in the same place, the first {first:,} all; "
+        f"{both:,} tokens in both"
+    )
 
 
 def bytes_per_token(folder: Path, merges: Sequence[Merge]) -> float:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import sentencepiece
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,6 +128,16 @@ def test_compression_is_that_of_an_independent_trainer(sources: list[bytes]) -> 
 
 def test_bytes_that_occur_nowhere_cost_no_merges() -> None:
     assert learn_merges([(b"abab", 3), (b"ba", 1)], 2).merges == [(b"a", b"b"), (b"ab", b"ab")]
+
+
+def test_no_byte_is_too_rare_to_be_learned_from() -> None:
+    counts = [(b"abab", 10**12), (b"\x00\x01\x00\x01\x00", 1)]
+    learned = learn_merges(counts, 4)
+    assert learned.merges == [(b"a", b"b"), (b"ab", b"ab"), (b"\x00", b"\x01"), (b"\x00\x01", b"\x00")]
+    model = sentencepiece.SentencePieceProcessor(model_proto=learned.model)
+    pieces = {model.id_to_piece(number) for number in range(model.get_piece_size())}
+    assert pieces >= {printable(bytes([byte])) for byte in range(256)}
+    assert len(pieces) == 1 + 256 + 4  # its <unk> is the first
 
 
 def test_words_longer_than_sentencepiece_can_number_are_cut_not_lost() -> None:
