@@ -46,7 +46,7 @@ FILES = 8
 SOURCE_BYTES = 150_000_000
 SUFFIXES = {".py", ".pyi", ".md", ".rst", ".txt", ".html"}
 ONSETS = tuple("bcdfghjklmnpqrstvwz")
-RHYMES = ("a", "al", "an", "ar", "e", "ea", "en", "er", "i", "in", "o", "on", "oo", "or", "ou", "u", "y")  # fmt: skip
+RHYMES = ("a", "al", "an", "ar", "e", "ea", "en", "er", "i", "in", "o", "on", "oo", "or", "ou", "u")
 CORES = 2
 
 
