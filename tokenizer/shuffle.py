@@ -24,9 +24,9 @@ from pipeline import storage
 from pipeline.stages import Counts, Task, edition
 from tokenizer import formats
 from tokenizer.documents import Tally, read_documents
-from tokenizer.encoder import Encoder
+from tokenizer.encoder import load_encoder
 from tokenizer.formats import FormatName, Tokens, TypeName
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.vocabulary import Vocabulary
 
 PIECES_FILE: Final = "pieces.arrow"
 SHARD_FILE: Final = "shard.bin"
@@ -65,10 +65,9 @@ class GatherOptions:
 
 @edition(2, "gigatoken")
 def encode_file(task: Task) -> Counts:
-    """Stage: encode a corpus file (first input) with a vocabulary (second), scattered over buckets."""
-    vocabulary = load_vocabulary(task.inputs[1])
-    encoder, tally = Encoder(vocabulary), Tally()
-    with _Pieces(task.folder / PIECES_FILE, vocabulary, task.options.buckets) as pieces:
+    """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), scattered over buckets."""
+    encoder, tally = load_encoder(task.inputs[1]), Tally()
+    with _Pieces(task.folder / PIECES_FILE, encoder.vocabulary, task.options.buckets) as pieces:
         for batch in read_documents(task.inputs[0]):
             tally.add(batch)
             for document_id, text in zip(batch.ids, batch.texts, strict=True):

@@ -42,7 +42,9 @@ def make(run_work: RunWork, vocabulary_folder: Path) -> Callable[..., list[Task]
         parts: Sequence[Path], *, buckets: int = 3, seed: int = 0, size: int = 0, **cut: Any
     ) -> list[Task]:
         scatter = ScatterOptions(seed=seed, buckets=buckets)
-        encoded = [run_work(encode_file, [part, vocabulary_folder], scatter) for part in parts]
+        encoded = [
+            run_work(encode_file, [part, vocabulary_folder / "tokenizer.json"], scatter) for part in parts
+        ]
         counts = np.sum([task.notes["bucket_tokens"] for task in encoded], axis=0).tolist()
         shards = shard_count(sum(counts), size) if size else 1
         options = GatherOptions(
