@@ -30,7 +30,7 @@ class Encoder:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         # Special tokens are recognised in text; without any, their names are text like any other.
-        self._json = json.dumps({**json.loads(vocabulary.tokenizer_json), "added_tokens": []})
+        self._json = json.dumps({**forms.tokenizer_of(vocabulary.merges), "added_tokens": []})
         self._process = psutil.Process()
         self._unlooked = 0  # bytes of text since the memory was looked at
         self._renew()

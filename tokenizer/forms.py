@@ -90,7 +90,12 @@ def write_forms(merges: Sequence[Merge]) -> dict[str, str]:
 
 
 def write_tokenizer_json(merges: Sequence[Merge]) -> str:
-    """Write what `tokenizers` would save for these merges, in the order in which it does."""
+    """Write what `tokenizers` would save for these merges."""
+    return json.dumps(tokenizer_of(merges), ensure_ascii=False, indent=2) + "\n"
+
+
+def tokenizer_of(merges: Sequence[Merge]) -> dict[str, Any]:
+    """Return what a `tokenizer.json` holds, in the order in which `tokenizers` would save it."""
     end_of_text = {
         "id": 256 + len(merges),
         "content": END_OF_TEXT,
@@ -112,7 +117,7 @@ def write_tokenizer_json(merges: Sequence[Merge]) -> str:
         "vocab": ids_of(merges),
         "merges": _written(merges),
     }
-    whole = {
+    return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -123,7 +128,6 @@ def write_tokenizer_json(merges: Sequence[Merge]) -> str:
         "decoder": _BYTE_LEVEL,
         "model": model,
     }
-    return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
 
 
 def read_tokenizer_json(text: str) -> list[Merge]:

@@ -34,7 +34,8 @@ INDEX_FILE: Final = "shard.idx"
 BYTES_PER_TOKEN: Final = 4  # about what GPT-2's vocabulary gives for English; it only sizes the buckets
 TOKENS_PER_BUCKET: Final = 2**24
 MOST_BUCKETS: Final = 512  # of 8.6 billion tokens; of more, the buckets are larger
-TOKENS_PER_RUN: Final = 2**23  # encoded, in memory, before they are scattered
+TOKENS_PER_BATCH: Final = 2**14  # of a run, for each bucket
+LEAST_PER_RUN: Final = 2**20  # tokens that are encoded before they are scattered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,32 +85,28 @@ def gather_shard(task: Task) -> Counts:
     """Stage: write the shard whose number is the partition's name, from all pieces of its split."""
     options: GatherOptions = task.options
     first, end = shard_range(options, int(task.name))
-    begun, digest = [np.empty(0, np.int64)], hashlib.sha256()
-    with (task.folder / SHARD_FILE).open("wb") as file:
+    kind, lengths, digest = formats.dtype(options.kind), list[int](), hashlib.sha256()
+    with (task.folder / SHARD_FILE).open("wb", buffering=2**20) as file:
         head = formats.header(options.form, end - first, options.kind)
         digest.update(head)
         file.write(head)
-        for at, documents in _buckets(task.inputs, options.bucket_tokens, first, end):
-            lengths = np.array([len(document) for document in documents], np.int64)
-            starts = at + np.cumsum(lengths) - lengths
-            begun.append(lengths[(first <= starts) & (starts < end)])
-            tokens = np.concatenate(documents)[max(0, first - at) : end - at]
-            raw = tokens.astype(formats.dtype(options.kind), copy=False).data
+        for start, tokens in _documents_within(task, first, end):
+            if start >= first:
+                lengths.append(len(tokens))
+            raw = tokens[max(0, first - start) : end - start].astype(kind, copy=False).data
             digest.update(raw)
             file.write(raw)
-            task.progress(len(begun[-1]))
-    lengths = np.concatenate(begun)
     task.notes.update(tokens=end - first, documents=len(lengths), sha256=digest.hexdigest())
     if options.form == "megatron":
-        index = formats.megatron_index(lengths, options.kind)
+        index = formats.megatron_index(np.array(lengths, np.int64), options.kind)
         (task.folder / INDEX_FILE).write_bytes(index)
         task.notes.update(idx_sha256=hashlib.sha256(index).hexdigest())
     return Counts(len(lengths), len(lengths))
 
 
 def place(document_id: bytes, text: bytes, seed: int) -> int:
-    """Return where in the order a document stands: 64 bits."""
-    return xxhash.xxh3_64_intdigest(document_id + b"\xff" + text, seed=seed)  # UTF-8 knows no 0xFF
+    """Return where in the order a document stands: 64 bits of a hash of its text, its id and the seed."""
+    return xxhash.xxh3_64_intdigest(text, seed=xxhash.xxh3_64_intdigest(document_id, seed=seed))
 
 
 def bucket_of(places: NDArray[np.uint64], buckets: int) -> NDArray[np.uint64]:
@@ -150,6 +147,7 @@ class _Pieces:
         self._schema = pa.schema([("place", pa.uint64()), ("tokens", pa.large_list(_ARROW_TYPES[kind]))])
         self._file = pa.ipc.new_file(path, self._schema)
         self._start = np.array([vocabulary.end_of_text], kind)
+        self._run_tokens = max(LEAST_PER_RUN, buckets * TOKENS_PER_BATCH)
         self._places = list[int]()
         self._encoded = list[Tokens]()
         self._tokens = 0
@@ -169,7 +167,7 @@ class _Pieces:
         self._places.append(place)
         self._encoded.append(ids)
         self._tokens += 1 + len(ids)
-        if self._tokens >= TOKENS_PER_RUN:
+        if self._tokens >= self._run_tokens:
             self._flush()
 
     def _flush(self) -> None:
@@ -191,22 +189,31 @@ class _Pieces:
         self._places, self._encoded, self._tokens = [], [], 0
 
 
-def _buckets(
-    pieces: Sequence[str], bucket_tokens: Sequence[int], first: int, end: int
-) -> Iterator[tuple[int, list[Tokens]]]:
-    """Yield where each bucket begins that tokens `first` to `end` of the stream lie in, and its documents."""
-    at = 0
-    for bucket, tokens in enumerate(bucket_tokens):
-        if max(first, at) < min(end, at + tokens):
-            yield at, _read_bucket(pieces, bucket, len(bucket_tokens))
-        at += tokens
+def _documents_within(task: Task, first: int, end: int) -> Iterator[tuple[int, Tokens]]:
+    """Yield the documents that tokens `first` to `end` of the stream lie in, with where each begins."""
+    counts: Sequence[int] = task.options.bucket_tokens
+    bucket_ends = np.cumsum(counts).tolist()
+    for bucket, (tokens, bucket_end) in enumerate(zip(counts, bucket_ends, strict=True)):
+        start = bucket_end - tokens
+        if max(first, start) >= min(end, bucket_end):
+            continue
+        documents = _read_bucket(task.inputs, bucket, len(counts))
+        for document in documents:
+            if start < end and first < start + len(document):
+                yield start, document
+            start += len(document)
+        task.progress(len(documents))
 
 
 def _read_bucket(pieces: Sequence[str], bucket: int, buckets: int) -> list[Tokens]:
     """Read the documents of a bucket from all pieces, in the order of their places."""
     found = list[tuple[int, Tokens]]()
     for address in pieces:
-        with storage.open_read(address) as file, pa.ipc.open_file(file) as batches:
+        path = storage.local_path(address)
+        with (
+            pa.memory_map(str(path)) if path else storage.open_read(address) as file,
+            pa.ipc.open_file(file) as batches,
+        ):
             for number in range(bucket, batches.num_record_batches, buckets):
                 found += _documents(batches.get_batch(number))
     # Of two documents with one place, be they copies or not, the content decides and not where they lay.

@@ -97,7 +97,8 @@ def test_the_order_depends_on_neither_files_nor_buckets_nor_runs_nor_shards(
     whole = shuffled(1, buckets=1)[0]
     for files, buckets, size in [(3, 1, 0), (1, 4, 5_000), (5, 500, 1_234)]:
         assert joined(shuffled(files, buckets=buckets, size=size)) == whole
-    monkeypatch.setattr(shuffle, "TOKENS_PER_RUN", 1_000)
+    monkeypatch.setattr(shuffle, "LEAST_PER_RUN", 1_000)
+    monkeypatch.setattr(shuffle, "TOKENS_PER_BATCH", 1)
     assert joined(shuffled(2, buckets=7, size=999)) == whole
 
 
