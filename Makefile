@@ -29,6 +29,7 @@ bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/bench_language.py
 	$(BIN)/python tests/benchmarks/bench_exactness.py
 	$(BIN)/python tests/benchmarks/bench_vocabulary.py
+	$(BIN)/python tests/benchmarks/bench_encode.py
 
 format: .venv/.installed
 	$(BIN)/ruff check --fix .

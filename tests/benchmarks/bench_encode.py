@@ -201,9 +201,8 @@ def main() -> None:
     parser.add_argument(
         "--gigabytes", type=float, default=1, help="of text for the memory; 10 is the full run"
     )
-    parser.add_argument(
-        "--only-stream", type=Path, help=argparse.SUPPRESS
-    )  # lines, for the process of its own
+    # Of lines, for the process whose memory is measured.
+    parser.add_argument("--only-stream", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     vocabulary, archive = options.data / "gpt2_tokenizer.json", options.data / "pages.warc.gz"
     for needed in (vocabulary, archive):

@@ -84,6 +84,7 @@ def test_megatrons_own_reading_finds_every_document(tmp_path: Path, kind: TypeNa
 
 
 def test_megatrons_reader_finds_every_document(tmp_path: Path) -> None:
+    # Not among our requirements: `pip install --no-deps megatron-core==0.16.1` lets this run.
     megatron = pytest.importorskip("megatron.core.datasets.indexed_dataset")
     path = write(tmp_path / "train.bin", "megatron")
     path.with_suffix(".idx").write_bytes(megatron_index(np.array([3, 1, 2]), "uint16"))
