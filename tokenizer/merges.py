@@ -67,7 +67,7 @@ def learn_merges(counts: Iterable[tuple[bytes, int]], merges: int) -> Learned:
     pairs with the same count the shorter goes first, then the one whose printable form sorts first
     (`tokenizers` takes the one whose parts have lower ids): so two trainers' lists differ in the order of
     ties, and in what follows from it. No token gets longer than `LONGEST_PIECE_BYTES`. The order of
-    the words changes nothing but the order of SentencePiece's own bytes.
+    the words changes nothing.
     """
     import sentencepiece
 

@@ -10,9 +10,11 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
+from tokenizer import write_shards
 from tokenizer.encoder import Encoder
 from tokenizer.forms import END_OF_TEXT, read_tiktoken, read_tokenizer_json, read_vocab_and_merges
 from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.write_shards import ShardOptions
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 FORMS = [
@@ -44,6 +46,20 @@ def test_each_form_alone_gives_the_same_vocabulary(
     if len(names) == 1:
         shutil.copy(vocabulary_folder / names[0], tmp_path / f"renamed.{names[0].split('.')[-1]}")
         assert load_vocabulary(str(tmp_path / f"renamed.{names[0].split('.')[-1]}")) == vocabulary
+
+
+def test_commands_take_any_form_and_write_the_same_shards(
+    vocabulary_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
+    written = []
+    for name in ("tokenizer.json", "vocabulary.tiktoken"):
+        output = tmp_path / name
+        options = ShardOptions(
+            corpus=str(corpus), vocabulary=str(vocabulary_folder / name), output=str(output)
+        )
+        write_shards.main(options)
+        written.append({file: (output / file).read_bytes() for file in ("train_000000.bin", "shards.json")})
+    assert written[0] == written[1]
 
 
 def test_what_tokenizers_saves_and_learns_is_read(tmp_path: Path, texts: list[str]) -> None:
