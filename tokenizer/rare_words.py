@@ -1,8 +1,8 @@
 """Which words are learned from: all of them, or those that occur often enough to fit into memory.
 
-SentencePiece keeps all distinct words in memory, with a list of places for each pair. How much that takes
-was measured (`tests/benchmarks/bench_vocabulary.py`): 43 to 85 bytes for each byte of a word, the more
-merges the more. The estimate below is above all that was seen, by 10 to 40 %.
+SentencePiece keeps all distinct words in memory, with a list of places for each pair. How much that takes was
+measured (`tests/benchmarks/bench_vocabulary.py`): 65 to 85 bytes for each byte of a word at 50,257 entries,
+for hundreds of thousands of words. The estimate below comes to within a fifth of that, mostly from above.
 """
 
 from collections import Counter
