@@ -353,6 +353,22 @@ def test_damage_in_the_middle_of_a_parquet_file_is_told_with_its_name(
         learn(broken, tmp_path / "out")
 
 
+def test_a_run_that_fails_leaves_the_shards_of_the_one_before_whole(
+    shards: Path, broken: Path, vocabulary_folder: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "copy"))
+    file = broken / "train" / "a.parquet"
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 3 : len(raw) // 2] = bytes(len(raw) // 2 - len(raw) // 3)
+    file.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"stage encode_train, partition a .*cannot read .*a\.parquet"):
+        shard(broken, vocabulary_folder, copy)
+    assert published(copy) == published(shards)
+    opened = open_shards(str(copy))
+    for described in opened.index.splits["train"].shards:
+        opened.check(described, whole=True)
+
+
 def test_a_vocabulary_too_small_for_the_bytes_is_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="257 at least"):
         learn(corpus, tmp_path / "out", 256)
@@ -437,3 +453,30 @@ def test_no_module_imports_torch() -> None:
         "-c", f"import sys, {modules}; print([m for m in ('torch', 'ray') if m in sys.modules])"
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+FULL_DISK = """
+mount -t tmpfs -o size=150k none $1 || exit 99
+"$2" tokenizer/write_shards.py --corpus $3 --vocabulary $4 --output $1/out >&2; echo first: $?
+find $1 -name '*.bin' -o -name shards.json
+mount -o remount,size=64m $1
+"$2" tokenizer/write_shards.py --corpus $3 --vocabulary $4 --output $1/out >&2; echo second: $?
+"$2" tokenizer/inspect_shards.py --shards $1/out --verify >&2; echo verified: $?
+"""
+
+
+def test_a_disk_that_fills_up_leaves_no_shards_and_the_next_run_goes_on(
+    corpus: Path, vocabulary_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "disk").mkdir()
+    paths = [str(path) for path in (tmp_path / "disk", sys.executable, corpus, vocabulary_folder)]
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", FULL_DISK, "sh", *paths]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    if not done.stdout:
+        pytest.skip(f"no disk can be mounted here: {done.stderr}")
+    assert done.stdout.splitlines() == ["first: 1", "second: 0", "verified: 0"], done.stderr
+    assert re.search(r"^error: stage .*No space left on device", done.stderr, re.MULTILINE)

@@ -138,3 +138,15 @@ def test_damage_is_an_exit_code(copy: Path) -> None:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr.startswith("error: ")) == (code, code == 1)
         (copy / "tokenizer.json").unlink(missing_ok=True)
+
+
+def test_a_terminal_is_spared_what_it_would_obey(
+    capfd: pytest.CaptureFixture[str], shards: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = next(
+        number
+        for number in range(load_index(str(shards)).splits["train"].documents)
+        if "\x00" in inspect(capfd, shards, document=number)
+    )
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda stream: True)
+    assert "four \\x00 five \\u200b \\ufeff" in inspect(capfd, shards, document=number)
