@@ -14,8 +14,10 @@ from tokenizer import forms
 from tokenizer.documents import Tally, read_documents
 from tokenizer.vocabulary import Vocabulary
 
-GROWTH_BYTES: Final = 384 * 2**20  # of the process's memory, before the encoder gets a fresh cache
-TEXT_BYTES_BETWEEN_LOOKS: Final = 4 * 2**20
+# Of the process's memory, before the encoder gets a fresh cache. A larger one would double its tables once
+# more, which takes half a gigabyte at one blow.
+GROWTH_BYTES: Final = 160 * 2**20
+TEXT_BYTES_BETWEEN_LOOKS: Final = 2**20
 
 
 class Encoder:
@@ -24,7 +26,7 @@ class Encoder:
     The ids are those of `tokenizers`, tiktoken's `encode_ordinary` and GPT-2's own code. gigatoken
     remembers every word that it meets, some six bytes for each of the word's. Web text is mostly words
     that were there before; but text of ever new ones would fill the memory, so whenever the process has
-    grown by 384 MiB, the encoder begins anew. That changes no id.
+    grown by 160 MiB, the encoder begins anew. That changes no id.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
