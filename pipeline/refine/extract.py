@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pipeline.records import Drop
 from pipeline.refine.characters import decode, tidy, tidy_line, utf8_for_parser
+from pipeline.refine.lighten import FORUM, quicken_expressions, thinned
 from pipeline.refine.look import LookOptions, look, plain_text
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def extract_text(
     if tree is None:
         return Drop("no text found", detail="not HTML")
     title, day, canonical = _title(tree), _date(tree, fetched), _canonical(tree)
-    text = _main_text(tree)
+    text = _main_text(tree, is_forum=FORUM in page)
     if not text:
         return Drop("no text found")
     # Lone surrogates, which a hostile page can smuggle in, have no UTF-8 form.
@@ -113,8 +114,8 @@ def _parser() -> "HTMLParser":
     return parser
 
 
-def _main_text(tree: "HtmlElement") -> str:
-    precise = _trafilatura(tree, precision=True)
+def _main_text(tree: "HtmlElement", *, is_forum: bool) -> str:
+    precise = _trafilatura(thinned(tree, is_forum=is_forum), precision=True)
     if len(precise) >= SMALL_TEXT or len(precise) >= SMALL_SHARE * _visible_characters(tree):
         return precise
     balanced = _trafilatura(tree, precision=False)
@@ -138,6 +139,7 @@ def _trafilatura(tree: "HtmlElement", *, precision: bool) -> str:
 def _extractor(precision: bool) -> "Extractor":
     from trafilatura.settings import Extractor
 
+    quicken_expressions()
     return Extractor(output_format="python", fast=True, comments=False, precision=precision, dedup=False)
 
 

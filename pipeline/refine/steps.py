@@ -17,7 +17,7 @@ from pipeline.tables import Sieve, read_rows
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 
 
-@edition(3, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
+@edition(4, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
 def extract_pages(task: Task) -> Counts:
     """Turn the pages of a fetch log into documents. Inputs: links, fetch log."""
     links_address, fetches_address = task.inputs
