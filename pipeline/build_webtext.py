@@ -200,7 +200,8 @@ class Recipe:
             f"{task:05d}": _flat(signed, "digests.npy", "sketches.npy", duplicate_steps.bands_file(task))
             for task in duplicate_steps.band_tasks(options)
         }
-        matches = self.run("matches", duplicate_steps.match_documents, matching, options)
+        read = signed.counts.kept * len(matching)  # every task reads all
+        matches = self.run("matches", duplicate_steps.match_documents, matching, options, expected=read)
         deciding = [*matches.files("matches.npy"), *_flat(signed, "keys.parquet", "sketches.npy")]
         return self.run("duplicates", duplicate_steps.find_duplicates, {"all": deciding}, options)
 

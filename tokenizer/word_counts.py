@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 from pipeline import storage
 
 COUNTS = pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
-BYTES_IN_MEMORY = (
-    128 * 2**20
-)  # of words and counts, before they go to disk; adding them up takes as much again
+BYTES_IN_MEMORY = 128 * 2**20
+"""Of words and counts, before they go to disk; adding them up takes as much again."""
 ROWS_PER_BLOCK = 2**16
 
 
@@ -37,9 +36,7 @@ class WordCounts:
             return
         self._tables = [_added_up(self._tables)]
         self._bytes = self._tables[0].nbytes
-        if (
-            self._bytes > BYTES_IN_MEMORY // 2
-        ):  # else the words come again so often that there is room for more
+        if self._bytes > BYTES_IN_MEMORY // 2:  # else words come again so often that there is room for more
             self._runs.append(self._folder / f"run_{len(self._runs):04d}.parquet")
             write_counts([self._tables[0].sort_by("word")], self._runs[-1])
             self._tables, self._bytes = [], 0
