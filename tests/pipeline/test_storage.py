@@ -116,3 +116,12 @@ def test_unknown_kind_of_address_is_a_users_mistake() -> None:
 
 def test_nothing_is_listed_where_nothing_is(root: str) -> None:
     assert storage.list_files(storage.join(root, "missing")) == []
+
+
+def test_text_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    target = tmp_path / "told.json"
+    storage.write_text(str(target), "first")
+    with pytest.raises(UnicodeEncodeError):
+        storage.write_text(str(target), "second \ud800")
+    assert [path.name for path in tmp_path.iterdir()] == ["told.json"]
+    assert target.read_text() == "first"
