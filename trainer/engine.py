@@ -255,4 +255,4 @@ def consolidate(folder: Path, *, zero_stage: int) -> dict[str, Tensor]:
         merged: dict[str, Tensor] = deepspeed.utils.zero_to_fp32.get_fp32_state_dict_from_zero_checkpoint(
             str(folder.parent), tag=folder.name
         )
-    return merged
+    return {name: tensor.detach() for name, tensor in merged.items()}  # it makes parameters of them

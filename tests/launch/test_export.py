@@ -74,11 +74,11 @@ def test_the_model_card_tells_the_figures_of_the_run(exported):
     assert "| Last validation loss |" in card
 
 
-def test_numpy_inference_from_openai_layout_gives_the_same_logits(stage_0, inputs, model, tokens, tmp_path):
+def test_numpy_inference_from_openai_layout_gives_the_same_logits(runs, exported, inputs, tokens, tmp_path):
     output = tmp_path / "picogpt"
     export.main(
         ExportOptions(
-            checkpoint=stage_0.whole, vocabulary=str(inputs.vocabulary), output=output, format="picogpt"
+            checkpoint=runs.whole, vocabulary=str(inputs.vocabulary), output=output, format="picogpt"
         )
     )
     arrays = dict(np.load(output / "model.npz"))
@@ -86,7 +86,7 @@ def test_numpy_inference_from_openai_layout_gives_the_same_logits(stage_0, input
     assert arrays["model/wte"].shape == (509, 128)  # no padding
     found = numpy_gpt2(tokens, arrays, hparams)
     with torch.no_grad():
-        expected = load(model)(torch.tensor([tokens]))[0].numpy()
+        expected = load(exported)(torch.tensor([tokens]))[0].numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
     assert (output / "encoder.json").read_bytes() == (inputs.vocabulary / "vocab.json").read_bytes()
     assert (output / "vocab.bpe").read_bytes() == (inputs.vocabulary / "merges.txt").read_bytes()
