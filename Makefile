@@ -18,18 +18,18 @@ lint: .venv/.installed
 types: .venv/.installed
 	$(BIN)/mypy pipeline tokenizer trainer launch
 
-# The figures of the README, in about six minutes on 2 cores.
+# The figures of the README, in about an hour on 2 cores. The last three want real pages and sentences.
 bench: .venv/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python tests/benchmarks/bench_links.py
 	$(BIN)/python tests/benchmarks/bench_crawl.py
-	$(BIN)/python tests/benchmarks/bench_extract.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
 	$(BIN)/python tests/benchmarks/bench_duplicates.py
-	$(BIN)/python tests/benchmarks/bench_language.py
 	$(BIN)/python tests/benchmarks/bench_exactness.py
 	$(BIN)/python tests/benchmarks/bench_vocabulary.py
-	$(BIN)/python tests/benchmarks/bench_encode.py
+	-$(BIN)/python tests/benchmarks/bench_encode.py
+	-$(BIN)/python tests/benchmarks/bench_extract.py
+	-$(BIN)/python tests/benchmarks/bench_language.py
 
 format: .venv/.installed
 	$(BIN)/ruff check --fix .
