@@ -143,10 +143,12 @@ def test_damage_is_an_exit_code(copy: Path) -> None:
 def test_a_terminal_is_spared_what_it_would_obey(
     capfd: pytest.CaptureFixture[str], shards: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = next(
-        number
-        for number in range(load_index(str(shards)).splits["train"].documents)
-        if "\x00" in inspect(capfd, shards, document=number)
+    index = load_index(str(shards))
+    found = next(
+        {"split": split, "document": number}
+        for split, described in index.splits.items()
+        for number in range(described.documents)
+        if "\x00" in inspect(capfd, shards, split=split, document=number)
     )
     monkeypatch.setattr(type(sys.stdout), "isatty", lambda stream: True)
-    assert "four \\x00 five \\u200b \\ufeff" in inspect(capfd, shards, document=number)
+    assert "four \\x00 five \\u200b \\ufeff" in inspect(capfd, shards, **found)
