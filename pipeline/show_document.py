@@ -204,7 +204,8 @@ def _reason(drop: dict[str, Any]) -> str:
 
 
 def _link(link: dict[str, Any]) -> str:
-    return f"karma {link['karma']:,} from {link['submissions']:,} submissions, domain {link['domain']}"
+    submissions = f"{link['submissions']:,} submission{'' if link['submissions'] == 1 else 's'}"
+    return f"karma {link['karma']:,} from {submissions}, domain {link['domain']}"
 
 
 def _extracted(document: dict[str, Any]) -> str:
