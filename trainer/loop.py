@@ -1,4 +1,4 @@
-"""A training run from its first step to its last: prepare, train, evaluate, save, go on after a stop."""
+"""A training run from its first step to its last: train, evaluate, save, go on after a stop."""
 
 import json
 import math
@@ -7,121 +7,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 
-from pipeline.storage import local_path, write_text
-from tokenizer.shards import Shards, open_shards
+from pipeline.storage import write_text
 from trainer import checkpoint
-from trainer.batches import Tokens, TrainingData, ValidationData
+from trainer.batches import Tokens
 from trainer.checkpoint import State
-from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
-from trainer.engine import Engine, Ranks, find_device, joined
+from trainer.config import as_record
+from trainer.engine import Engine, joined
 from trainer.evaluation import validation_loss
 from trainer.metrics import MetricsFile, Progress, Record, settings_table
 from trainer.model import build
+from trainer.prepare import Run
 from trainer.schedule import learning_rate
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run that has passed every check and may begin, or go on."""
-
-    plan: TrainingPlan
-    ranks: Ranks
-    device: torch.device
-    output: Path
-    identity: dict[str, Any]
-    vocabulary_fingerprint: str
-    training: TrainingData
-    validation: ValidationData
-    resume: Path | None  # the checkpoint to go on from
-
-    @property
-    def inputs_table(self) -> list[tuple[str, str]]:
-        """What the run reads and what it runs on, as rows of the table at its start."""
-        tokens = self.training.windows * self.plan.model.context
-        epochs = self.plan.steps * self.plan.tokens_per_step / tokens
-        return [
-            ("training data", f"{tokens:,} tokens from {self.plan.data}, for {epochs:.2f} epochs"),
-            ("validation", f"{self.validation.tokens:,} tokens"),
-            ("device", _device_name(self.device)),
-        ]
-
-    @property
-    def evaluates(self) -> bool:
-        """Whether there are to be validation losses."""
-        return self.plan.evaluate_every > 0 and self.validation.tokens > 0
-
-
-def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
-    """Resolve and check everything that can be known before the ranks meet; write nothing.
-
-    Raises:
-        ValueError: the options, the shards or the output folder will not do.
-    """
-    output = local_path(options.output)
-    if output is None:
-        raise ValueError(f"--output {options.output}: checkpoints are written to a local disk")
-    shards = open_shards(options.data)
-    device = find_device(ranks)
-    plan = resolve(
-        options,
-        vocabulary=shards.index.vocabulary.size,
-        world_size=ranks.size,
-        accelerator=device.type == "cuda",
-    )
-    identity = {**plan.mathematics(), "data": shards.fingerprint[:16]}
-    checkpoint.check_same_run(output, identity)
-    training, validation = _open_data(shards, plan)
-    finished = checkpoint.finished_checkpoints(output)
-    if finished:
-        _check_ranks(finished[-1], plan)
-    return Run(
-        plan=plan,
-        ranks=ranks,
-        device=device,
-        output=output,
-        identity=identity,
-        vocabulary_fingerprint=shards.index.vocabulary.fingerprint,
-        training=training,
-        validation=validation,
-        resume=finished[-1] if finished else None,
-    )
-
-
-def _open_data(shards: Shards, plan: TrainingPlan) -> tuple[TrainingData, ValidationData]:
-    context, vocabulary = plan.model.context, plan.model.vocabulary
-    stream = shards.open("train")
-    training = TrainingData(stream, context=context, vocabulary=vocabulary, seed=plan.seed)
-    if training.windows < plan.sequences_per_step:
-        raise ValueError(
-            f"{shards.folder} has too little to train on: {len(stream):,} tokens, {training.windows:,} "
-            f"sequences of {context}, and one batch takes {plan.sequences_per_step:,}"
-        )
-    validation = ValidationData(
-        shards.open("validation"), context=context, vocabulary=vocabulary, most_tokens=plan.evaluation_tokens
-    )
-    return training, validation
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, one a rank"
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return "CPU" + (f" (the {gpus} GPUs here are fewer than the ranks, or not wanted)" if gpus else "")
-
-
-def _check_ranks(folder: Path, plan: TrainingPlan) -> None:
-    state = checkpoint.read_state(folder)
-    if plan.zero_stage > 0 and state.world_size != plan.world_size:
-        raise ValueError(
-            f"{folder} was saved by {state.world_size} ranks, and this run has {plan.world_size}: "
-            f"optimizer states shared out by ZeRO stage {plan.zero_stage} need as many ranks again"
-        )
 
 
 def train(run: Run) -> None:

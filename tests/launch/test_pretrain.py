@@ -10,7 +10,7 @@ import torch
 from trainer.checkpoint import finished_checkpoints, read_state
 from trainer.config import TrainingOptions
 from trainer.engine import Ranks, consolidate
-from trainer.loop import prepare
+from trainer.prepare import prepare
 
 # The first test waits for runs that later ones share.
 pytestmark = pytest.mark.timeout(300)

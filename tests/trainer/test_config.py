@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from trainer.config import SIZES, ModelConfig, TrainingOptions, TrainingPlan, resolve
+from trainer.config import ModelConfig, TrainingOptions, TrainingPlan, resolve
+from trainer.recipes import SIZES
 
 
 def plan(*, world_size: int = 2, accelerator: bool = False, **options) -> TrainingPlan:

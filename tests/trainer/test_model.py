@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from trainer.config import IGNORED, SIZES, ModelConfig
+from trainer.config import IGNORED, ModelConfig
 from trainer.model import GPT2, KeyValues, build
+from trainer.recipes import SIZES
 
 TINY = ModelConfig(layers=3, heads=4, width=32, context=24, vocabulary=100)
 
