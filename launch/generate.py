@@ -1,4 +1,4 @@
-"""Let an exported model go on from a text.
+"""Let a trained model go on from a text.
 
 python launch/generate.py --model out/model --prompt "The"
 """
@@ -11,15 +11,16 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.command import run_command
-from trainer.config import Sampling
+from trainer.loading import ModelOptions, load_model
+from trainer.sampling import Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions:
     """The command line."""
 
-    model: Path
-    """Folder that launch/export.py wrote in Hugging Face's format."""
+    source: ModelOptions
+    """Which model."""
     prompt: str = ""
     """Text to go on from; without one, the model begins a document."""
     tokens: int = 100
@@ -38,31 +39,27 @@ def main(options: GenerateOptions) -> None:
         raise ValueError("--tokens and --samples must be at least 1")
     options.sampling.check()
     import torch  # takes seconds
-    from tokenizers import Tokenizer
 
-    from trainer.export.huggingface import load
     from trainer.generation import generate
 
-    model = load(options.model)
-    tokenizer = Tokenizer.from_file(str(options.model / "tokenizer.json"))
-    end_of_text = tokenizer.token_to_id("<|endoftext|>")
-    if end_of_text is None:
-        raise ValueError(f"{options.model}/tokenizer.json has no <|endoftext|>")
-    prompt = tokenizer.encode(options.prompt).ids or [end_of_text]
+    loaded = load_model(options.source)
+    end_of_text = loaded.vocabulary.end_of_text
+    prompt = loaded.encode(options.prompt) or [end_of_text]
     generator = torch.Generator().manual_seed(options.seed)
     for sample in range(options.samples):
         if sample:
             print("-" * 40)
         tokens = generate(
-            model,
+            loaded.model,
             prompt,
             count=options.tokens,
             sampling=options.sampling,
             generator=generator,
             end=end_of_text,
         )
-        print(options.prompt + tokenizer.decode(list(tokens)))
+        written = b"".join(loaded.token_bytes[token] for token in tokens)
+        print(options.prompt + written.decode(errors="replace"))
 
 
 if __name__ == "__main__":
-    run_command(GenerateOptions, main, "Let an exported model go on from a text.")
+    run_command(GenerateOptions, main, "Let a trained model go on from a text.")

@@ -1,6 +1,7 @@
 """From token shards to a trained GPT-2, on DeepSpeed, and from its checkpoints to formats that others read.
 
 `config` says what a run is, `model` is GPT-2, `batches` decides which tokens come when, `loop` trains,
-`checkpoint` commits and finds what a run left on disk, `generation` writes text, `export/` holds a file
-for every format that a model leaves in. `engine` is the only module that speaks DeepSpeed.
+`checkpoint` commits and finds what a run left on disk, `loading` makes a model of it or of an exported
+one, `generation` writes text, `export/` holds a file for every format that a model leaves in. `engine`
+is the only module that speaks DeepSpeed.
 """

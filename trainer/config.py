@@ -255,26 +255,3 @@ def _divide_batch(options: TrainingOptions, size: Size, world_size: int) -> tupl
 def as_record(plan: TrainingPlan) -> dict[str, Any]:
     """Return the plan as plain values, for options.json and state.json."""
     return dataclasses.asdict(plan)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How the next token is chosen from the model's probabilities."""
-
-    temperature: float = 0.8
-    """Below 1 the likely tokens become likelier, above 1 less so; 0 is greedy."""
-    top_k: int | None = None
-    """Choose among the k likeliest tokens only."""
-    top_p: float | None = 0.95
-    """Choose among the likeliest tokens that together have this probability (the nucleus)."""
-    greedy: bool = False
-    """Always take the likeliest token."""
-
-    def check(self) -> None:
-        """Raise `ValueError` if a value is out of range."""
-        if not self.temperature >= 0:
-            raise ValueError(f"--temperature is {self.temperature}: it must be at least 0")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"--top-k is {self.top_k}: it must be at least 1")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"--top-p is {self.top_p}: it must be above 0 and at most 1")

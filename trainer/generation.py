@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from trainer.config import Sampling
 from trainer.model import GPT2, KeyValues
+from trainer.sampling import Sampling
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:

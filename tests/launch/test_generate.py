@@ -4,7 +4,8 @@ import pytest
 
 from launch import generate
 from launch.generate import GenerateOptions
-from trainer.config import Sampling
+from trainer.loading import ModelOptions
+from trainer.sampling import Sampling
 
 # The first test waits for runs that later ones share.
 pytestmark = pytest.mark.timeout(300)
@@ -16,19 +17,22 @@ def test_the_command_goes_on_from_a_prompt_and_repeats_itself_by_seed(launcher, 
     assert code == 0, printed
     assert printed.startswith("The")
     assert len(printed) > len("The\n")
-    generate.main(GenerateOptions(model=model, prompt="The", tokens=20, seed=3, sampling=Sampling(top_k=40)))
+    source = ModelOptions(model=model)
+    generate.main(
+        GenerateOptions(source=source, prompt="The", tokens=20, seed=3, sampling=Sampling(top_k=40))
+    )
     assert capsys.readouterr().out == printed
 
 
 def test_several_samples_differ(model, capsys):
-    generate.main(GenerateOptions(model=model, tokens=20, samples=3))
+    generate.main(GenerateOptions(source=ModelOptions(model=model), tokens=20, samples=3))
     samples = capsys.readouterr().out.split("-" * 40)
     assert len(set(samples)) == 3
 
 
 def test_a_folder_without_a_model_is_a_mistake(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no config\.json"):
-        generate.main(GenerateOptions(model=tmp_path))
+    with pytest.raises(ValueError, match=r"no finished checkpoint, nor the config\.json"):
+        generate.main(GenerateOptions(source=ModelOptions(model=tmp_path)))
 
 
 @pytest.mark.parametrize("script", ["pretrain", "export", "generate"])

@@ -3,9 +3,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config import ModelConfig, Sampling
+from trainer.config import ModelConfig
 from trainer.generation import generate, probabilities
 from trainer.model import GPT2, build
+from trainer.sampling import Sampling
 
 CONFIG = ModelConfig(layers=2, heads=2, width=32, context=16, vocabulary=50)
 PLAIN = Sampling(temperature=1.0, top_p=None)
