@@ -14,7 +14,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from pipeline.command import run_command
 from pipeline.storage import new_folder
 from tokenizer.vocabulary import Vocabulary, load_vocabulary
-from trainer.checkpoint import find_checkpoint, read_state
+from trainer.checkpoint import find_checkpoint, read_state, read_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +32,15 @@ class ExportOptions:
 
 
 def main(options: ExportOptions) -> None:
-    """Check that run and vocabulary belong together, then consolidate the checkpoint and write the format."""
+    """Check that run and vocabulary belong together, then write the weights in the format."""
     folder = find_checkpoint(options.checkpoint)
     state = read_state(folder)
     vocabulary = _open_vocabulary(options.vocabulary, state.vocabulary_fingerprint)
     _check_output(options.output)
-    from trainer.engine import consolidate  # imports torch, which takes seconds
-    from trainer.export import huggingface, picogpt
+    from trainer.export import huggingface, picogpt  # which import torch, for seconds
 
     write = {"huggingface": huggingface.save, "picogpt": picogpt.save}[options.format]
-    weights = consolidate(folder, zero_stage=state.zero_stage)
+    weights = read_weights(folder)
     with new_folder(str(options.output)) as new:
         write(new, weights, state, vocabulary=vocabulary)
     model = f"GPT-2 {state.plan['size']}, {state.model.parameters:,} parameters"

@@ -1,30 +1,45 @@
 """What a run leaves on disk, and when a checkpoint counts.
 
-<run>/options.json                what the run is, written before its first step
-<run>/metrics.jsonl               one line a step and one an evaluation
-<run>/step_00000100/              DeepSpeed's own files, one a rank
-<run>/step_00000100/state.json    step, position in the data, plan, vocabulary
-<run>/step_00000100/complete      every file with its size; written last, and only with it the folder counts
-<run>/latest                      name of the newest complete folder, as DeepSpeed's tools expect
+<run>/options.json                         what the run is, written before its first step
+<run>/metrics.jsonl                        one line a step and one an evaluation
+<run>/step_00000100/weights-00000.safetensors …   fp32, whole, by the model's own parameter names
+<run>/step_00000100/exp_avg-00000.safetensors …   AdamW's first moments, under the same names
+<run>/step_00000100/exp_avg_sq-00000.safetensors …  its second moments
+<run>/step_00000100/state.json             step, position in the data, plan, vocabulary
+<run>/step_00000100/complete               every file with size and checksum; written last, and only with it
+                                           the folder counts
+<run>/latest                               name of the newest complete folder
+
+Nothing in a checkpoint depends on the number of ranks or the ZeRO stage, so a run goes on with any.
 """
 
 import json
+import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import xxhash
 
 from pipeline.storage import write_text
 from trainer.config import ModelConfig
 
+if TYPE_CHECKING:  # which takes seconds to import
+    from torch import Tensor
+
 MARKER = "complete"
+KINDS = ("weights", "exp_avg", "exp_avg_sq")
+FILE_BYTES = 256 * 2**20  # most that a file holds, unless a single tensor is larger
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Where a run stands: all that is needed beside DeepSpeed's own files to go on, or to export."""
+    """Where a run stands: all that is needed beside the tensors to go on, or to export."""
 
     step: int
+    updates: int  # steps whose update was applied, which AdamW counts
     sequences: int  # trained on so far, which is the position of the next one
     tokens: int
     world_size: int
@@ -33,6 +48,74 @@ class State:
     model: ModelConfig
     plan: dict[str, Any]
     figures: dict[str, float]  # what the model card tells: losses, seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """What `complete` says of a file."""
+
+    size_bytes: int
+    xxh3: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorFile:
+    """A file of a checkpoint, and the parameters whose values it holds."""
+
+    name: str
+    kind: str
+    parameters: tuple[str, ...]
+
+
+def tensor_files(shapes: Mapping[str, Sequence[int]]) -> list[TensorFile]:
+    """Return the files that fp32 tensors of these shapes are written to: for each kind, in their order."""
+    parts: list[list[str]] = [[]]
+    filled = 0
+    for name, shape in shapes.items():
+        size = 4
+        for length in shape:
+            size *= length
+        if parts[-1] and filled + size > FILE_BYTES:
+            parts.append([])
+            filled = 0
+        parts[-1].append(name)
+        filled += size
+    return [
+        TensorFile(name=f"{kind}-{number:05d}.safetensors", kind=kind, parameters=tuple(names))
+        for kind in KINDS
+        for number, names in enumerate(parts)
+    ]
+
+
+def write_tensors(path: Path, tensors: dict[str, "Tensor"]) -> FileRecord:
+    """Write tensors on the CPU to a new file, down to the disk, and return its record."""
+    from safetensors.torch import save
+
+    content = save(tensors)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return FileRecord(size_bytes=len(content), xxh3=xxhash.xxh3_128_hexdigest(content))
+
+
+def read_tensors(folder: Path, kind: str) -> dict[str, "Tensor"]:
+    """Return the tensors of one kind of a complete checkpoint, on the CPU, mapped from the files as used."""
+    from safetensors import safe_open
+
+    tensors: dict[str, Tensor] = {}
+    for path in sorted(folder.glob(f"{kind}-*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            tensors.update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # not a dict
+    return tensors
+
+
+def read_weights(folder: Path) -> dict[str, "Tensor"]:
+    """Return the fp32 weights of a complete checkpoint by the model's own parameter names.
+
+    They are mapped from the files: what is not looked at is not read. The embedding has its padding.
+    """
+    return read_tensors(folder, "weights")
 
 
 def folder_of_step(run: Path, step: int) -> Path:
@@ -48,10 +131,16 @@ def finished_checkpoints(run: Path) -> list[Path]:
 def is_finished(folder: Path) -> bool:
     """Say whether a checkpoint was committed, and still has every file at its full size."""
     try:
-        files: dict[str, int] = json.loads((folder / MARKER).read_text())["files"]
-        return all((folder / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError):
+        records = read_records(folder).items()
+        return all((folder / name).stat().st_size == record.size_bytes for name, record in records)
+    except (OSError, ValueError, TypeError, KeyError):
         return False
+
+
+def read_records(folder: Path) -> dict[str, FileRecord]:
+    """Return what `complete` says of each file."""
+    files = json.loads((folder / MARKER).read_text())["files"]
+    return {name: FileRecord(**record) for name, record in files.items()}
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -72,18 +161,30 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def begin(folder: Path) -> None:
-    """Make room for a checkpoint: what an interrupted attempt at it left behind goes."""
+    """Make room for a checkpoint: what an interrupted attempt at it left behind goes, its marker first."""
+    (folder / MARKER).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
 
-def commit(folder: Path, state: State) -> None:
-    """Make a checkpoint count, once every rank has written its files."""
-    write_text(str(folder / "state.json"), json.dumps(asdict(state), indent=2))
-    sizes = {
-        str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()
+def commit(folder: Path, state: State, tensors: Mapping[str, FileRecord]) -> None:
+    """Make a checkpoint count, once every rank has written its files.
+
+    Raises:
+        OSError: a rank's file is not to be seen from here.
+    """
+    for name, record in tensors.items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != record.size_bytes:
+            raise OSError(f"{folder / name} is not to be seen from here: all machines must share --output")
+    content = json.dumps(asdict(state), indent=2)
+    write_text(str(folder / "state.json"), content)
+    raw = content.encode()
+    records = {
+        **tensors,
+        "state.json": FileRecord(size_bytes=len(raw), xxh3=xxhash.xxh3_128_hexdigest(raw)),
     }
-    write_text(str(folder / MARKER), json.dumps({"files": sizes}, indent=2, sort_keys=True))
+    files = {name: asdict(record) for name, record in sorted(records.items())}
+    write_text(str(folder / MARKER), json.dumps({"files": files}, indent=2))
     write_text(str(folder.parent / "latest"), folder.name)
 
 

@@ -130,8 +130,8 @@ class TrainingPlan:
     def mathematics(self) -> dict[str, Any]:
         """Return the options that decide which numbers a run computes, by their command-line names.
 
-        Two runs that agree here (and on data and ranks) take the same steps; what is absent, such as the
-        micro-batch or activation checkpointing, changes at most the order of floating-point additions.
+        Two runs that agree here (and on data) take the same steps; what is absent, such as the ranks, the
+        ZeRO stage or the micro-batch, changes at most the order of floating-point additions.
         """
         return {
             "size": self.size,
@@ -145,7 +145,6 @@ class TrainingPlan:
             "dropout": self.model.dropout,
             "seed": self.seed,
             "precision": self.precision,
-            "zero_stage": self.zero_stage,
         }
 
 

@@ -1,7 +1,5 @@
 """The only module that speaks DeepSpeed: ranks, the sharded optimizer, one step, and its checkpoint files."""
 
-import contextlib
-import io
 import math
 import os
 import sys
@@ -11,15 +9,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import torch
 from torch import Tensor
 
 from trainer.batches import Tokens
+from trainer.checkpoint import FileRecord, read_tensors, tensor_files, write_tensors
 from trainer.config import TrainingPlan
 from trainer.model import GPT2
+from trainer.partitions import MOMENTS, Partitions
+
+Value = TypeVar("Value")
 
 BETAS = (0.9, 0.95)  # as GPT-3 and llm.c
 EPSILON = 1e-8
@@ -144,9 +146,11 @@ class Engine:
         self.rank, self.world_size = ranks.rank, ranks.size
         self._device = device
         self._plan = plan
+        adamw = _adamw(model, plan)
         self._engine, self._optimizer, *_ = _deepspeed().initialize(
-            model=model, optimizer=_adamw(model, plan), config=deepspeed_config(plan)
+            model=model, optimizer=adamw, config=deepspeed_config(plan)
         )
+        self._partitions = Partitions(self._engine, adamw, zero_stage=plan.zero_stage)
 
     def step(
         self, micro_batches: Iterable[tuple[Tokens, Tokens]], *, learning_rate: float, stop: bool
@@ -188,19 +192,59 @@ class Engine:
         torch.distributed.all_reduce(sums)
         return [float(value) for value in sums]
 
+    def gather(self, value: Value) -> list[Value]:
+        """Return every rank's value, in the order of the ranks, on every rank."""
+        values: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(values, value)
+        return values
+
     def wait_for_all(self) -> None:
         """Wait until every rank has come here."""
         torch.distributed.barrier()
 
-    def save(self, folder: Path) -> None:
-        """Write this rank's part of a checkpoint; all ranks must call it."""
-        self._engine.save_checkpoint(str(folder.parent), tag=folder.name, save_latest=False)
+    @property
+    def updates(self) -> int:
+        """How many steps' updates have been applied."""
+        return self._partitions.updates
 
-    def load(self, folder: Path) -> None:
-        """Read this rank's part of a checkpoint; all ranks must call it."""
-        path, _ = self._engine.load_checkpoint(str(folder.parent), tag=folder.name)
-        if path is None:
-            raise ValueError(f"{folder} cannot be loaded")
+    def save(self, folder: Path) -> dict[str, FileRecord]:
+        """Write the tensors of a checkpoint, each rank its share; all ranks must call it.
+
+        Files go to the ranks in turn, and each is gathered tensor by tensor when it is written: no rank
+        holds more than one file's content at a time.
+
+        Returns:
+            The records of all files, on every rank.
+
+        Raises:
+            OSError: some rank could not write; every rank raises it.
+        """
+        records: dict[str, FileRecord] = {}
+        error = ""
+        for number, file in enumerate(tensor_files(self._partitions.shapes)):
+            writes = number % self.world_size == self.rank and not error
+            tensors = {}
+            for name in file.parameters:
+                tensor = self._partitions.read(file.kind, name)  # a joint act, also after an error
+                if writes:
+                    tensors[name] = tensor.cpu()
+            if writes:
+                try:
+                    records[file.name] = write_tensors(folder / file.name, tensors)
+                except OSError as caught:
+                    error = str(caught)
+        parts = self.gather((records, error))
+        errors = sorted({error for _, error in parts if error})
+        if errors:
+            raise OSError(f"cannot save {folder.name}: {'; '.join(errors)}")
+        return {name: record for written, _ in parts for name, record in written.items()}
+
+    def load_moments(self, folder: Path, *, updates: int) -> None:
+        """Go on with a checkpoint's moments; its weights the model was built with."""
+        for kind in MOMENTS:
+            for name, value in read_tensors(folder, kind).items():
+                self._partitions.write_moment(kind, name, value)
+        self._partitions.updates = updates
 
     def _whole_gradient_norm(self) -> float:
         """Norm of the gradient, which DeepSpeed does not keep at stage 0."""
@@ -241,18 +285,3 @@ def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
             "lower_precision_safe_modules": [],  # which would be communicated in bf16
         },
     }
-
-
-def consolidate(folder: Path, *, zero_stage: int) -> dict[str, Tensor]:
-    """Return the fp32 weights of a checkpoint, whole, by the model's parameter names."""
-    deepspeed = _deepspeed()
-    if zero_stage == 0:
-        state = torch.load(folder / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
-        weights: dict[str, Tensor] = state["module"]
-        return weights
-    # DeepSpeed's own merger, which prints and draws bars as it goes.
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        merged: dict[str, Tensor] = deepspeed.utils.zero_to_fp32.get_fp32_state_dict_from_zero_checkpoint(
-            str(folder.parent), tag=folder.name
-        )
-    return {name: tensor.detach() for name, tensor in merged.items()}  # it makes parameters of them

@@ -38,6 +38,8 @@ def train(run: Run) -> None:
         model = build(
             run.plan.model, seed=run.plan.seed, activation_checkpointing=run.plan.activation_checkpointing
         )
+        if run.resume:
+            model.load_state_dict(checkpoint.read_weights(run.resume))
         engine = Engine(model, run.plan, run.ranks, run.device)
         _Training(run, engine).go(stop_requested)
 
@@ -87,8 +89,8 @@ class _Training:
     def _begin(self) -> None:
         """Restore the checkpoint if there is one, and put down and print what the run is."""
         if self._run.resume:
-            self._engine.load(self._run.resume)
             state = checkpoint.read_state(self._run.resume)
+            self._engine.load_moments(self._run.resume, updates=state.updates)
             self._step, self._seconds = state.step, state.figures["training_seconds"]
         if not self._leads:
             return
@@ -163,9 +165,10 @@ class _Training:
         folder = checkpoint.folder_of_step(self._run.output, self._step)
         if self._leads:
             checkpoint.begin(folder)
-        self._engine.save(folder)
+        self._engine.wait_for_all()
+        files = self._engine.save(folder)
         if self._leads:
-            checkpoint.commit(folder, self._state())
+            checkpoint.commit(folder, self._state(), files)
             checkpoint.keep_newest(self._run.output, self._plan.keep_checkpoints)
         self._engine.wait_for_all()
 
@@ -177,6 +180,7 @@ class _Training:
             figures["last_validation_loss"] = self._evaluations[-1]["validation_loss"]
         return State(
             step=self._step,
+            updates=self._engine.updates,
             sequences=self._step * plan.sequences_per_step,
             tokens=self._step * plan.tokens_per_step,
             world_size=plan.world_size,

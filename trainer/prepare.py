@@ -66,8 +66,6 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     checkpoint.check_same_run(output, identity)
     training, validation = _open_data(shards, plan)
     finished = checkpoint.finished_checkpoints(output)
-    if finished:
-        _check_ranks(finished[-1], plan)
     return Run(
         plan=plan,
         ranks=ranks,
@@ -101,12 +99,3 @@ def _device_name(device: torch.device) -> str:
         return f"{torch.cuda.get_device_name(device)}, one a rank"
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return "CPU" + (f" (the {gpus} GPUs here are fewer than the ranks, or not wanted)" if gpus else "")
-
-
-def _check_ranks(folder: Path, plan: TrainingPlan) -> None:
-    state = checkpoint.read_state(folder)
-    if plan.zero_stage > 0 and state.world_size != plan.world_size:
-        raise ValueError(
-            f"{folder} was saved by {state.world_size} ranks, and this run has {plan.world_size}: "
-            f"optimizer states shared out by ZeRO stage {plan.zero_stage} need as many ranks again"
-        )

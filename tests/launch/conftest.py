@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,6 +194,12 @@ def pretrain_options(inputs: Inputs, output: Path, *, zero_stage: int, micro_bat
     """Return the options of the run that these tests are about."""
     own = ["--data", str(inputs.shards), "--output", str(output), "--zero-stage", str(zero_stage)]
     return [*OPTIONS.split(), "--micro-batch", str(micro_batch), *own]
+
+
+@pytest.fixture(scope="session")
+def options_of() -> Callable[..., list[str]]:
+    """`pretrain_options`, for the tests."""
+    return pretrain_options
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,12 @@
 import dataclasses
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer.checkpoint import (
+    FileRecord,
     State,
     begin,
     check_same_run,
@@ -12,12 +16,18 @@ from trainer.checkpoint import (
     folder_of_step,
     is_finished,
     keep_newest,
+    read_records,
     read_state,
+    read_weights,
+    tensor_files,
+    write_tensors,
 )
 from trainer.config import ModelConfig
 
+WEIGHTS = "weights-00000.safetensors"
 STATE = State(
     step=1,
+    updates=1,
     sequences=8,
     tokens=64,
     world_size=2,
@@ -33,13 +43,45 @@ def save(run, step):
     """A finished checkpoint with one file in it."""
     folder = folder_of_step(run, step)
     begin(folder)
-    (folder / "weights.pt").write_bytes(b"12345")
-    commit(folder, dataclasses.replace(STATE, step=step))
+    record = write_tensors(folder / WEIGHTS, {"a": torch.tensor([float(step)])})
+    commit(folder, dataclasses.replace(STATE, step=step), {WEIGHTS: record})
     return folder
 
 
 def test_state_comes_back_as_it_was_saved(tmp_path):
     assert read_state(save(tmp_path, 7)) == dataclasses.replace(STATE, step=7)
+
+
+def test_tensors_come_back_by_their_names_and_bit_for_bit(tmp_path):
+    folder = folder_of_step(tmp_path, 1)
+    begin(folder)
+    tensors = {"a": torch.tensor([-0.0, torch.nan, 1e-45]), "b.c": torch.randn(3, 5)}
+    record = write_tensors(folder / WEIGHTS, tensors)
+    commit(folder, STATE, {WEIGHTS: record})
+    found = read_weights(folder)
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(found[name].view(torch.int32), tensor.view(torch.int32))
+    assert read_records(folder)[WEIGHTS] == record
+
+
+def test_a_file_that_the_first_rank_does_not_see_is_not_committed(tmp_path):
+    begin(folder_of_step(tmp_path, 1))
+    with pytest.raises(OSError, match="all machines must share --output"):
+        commit(folder_of_step(tmp_path, 1), STATE, {WEIGHTS: FileRecord(size_bytes=1, xxh3="")})
+    assert not finished_checkpoints(tmp_path)
+
+
+@given(sizes=st.lists(st.integers(1, 2**28), min_size=1, max_size=30))
+def test_files_of_bounded_size_hold_every_tensor_once_and_in_order(sizes):
+    shapes = {f"p{number}": (size,) for number, size in enumerate(sizes)}
+    files = tensor_files(shapes)
+    for kind in ("weights", "exp_avg", "exp_avg_sq"):
+        parts = [file.parameters for file in files if file.kind == kind]
+        assert [name for part in parts for name in part] == list(shapes)
+        for part in parts:
+            assert len(part) == 1 or sum(4 * shapes[name][0] for name in part) <= 256 * 2**20
+    assert len({file.name for file in files}) == len(files)
 
 
 def test_only_committed_checkpoints_count_and_the_newest_is_found(tmp_path):
@@ -52,9 +94,9 @@ def test_only_committed_checkpoints_count_and_the_newest_is_found(tmp_path):
 
 def test_a_checkpoint_that_lost_bytes_does_not_count(tmp_path):
     folder = save(tmp_path, 1)
-    (folder / "weights.pt").write_bytes(b"1234")
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1])
     assert not is_finished(folder)
-    (folder / "weights.pt").unlink()
+    (folder / WEIGHTS).unlink()
     assert not is_finished(folder)
     with pytest.raises(ValueError, match=r"holds no finished checkpoint \(1 unfinished\)"):
         find_checkpoint(tmp_path)
