@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tokenizer.forms import END_OF_TEXT
 from tokenizer.vocabulary import Vocabulary, load_vocabulary
-from trainer.checkpoint import find_checkpoint, read_state
+from trainer.checkpoint import find_checkpoint, read_state, read_weights
 
 if TYPE_CHECKING:  # options are here too, and they must not wait for torch
     import torch
@@ -102,13 +102,12 @@ def _load_checkpoint(options: ModelOptions) -> LoadedModel:
     vocabulary = _vocabulary_of_run(folder, options.vocabulary, state.vocabulary_fingerprint)
     import torch
 
-    from trainer.engine import consolidate
     from trainer.model import GPT2
 
     with torch.device("meta"):
         model = GPT2(state.model)
     try:
-        model.load_state_dict(consolidate(folder, zero_stage=state.zero_stage), assign=True)
+        model.load_state_dict(read_weights(folder), assign=True)
     except RuntimeError as error:
         raise ValueError(f"the weights in {folder} do not fit its state.json: {error}") from error
     size = f"{state.model.parameters:,} parameters"
