@@ -11,6 +11,7 @@ from trainer.recipes import SIZES, Size
 
 Value = TypeVar("Value")
 Precision = Literal["bf16", "fp32"]
+Recompute = Literal["none", "selective", "block", "offload"]  # what trainer/recompute.py does
 IGNORED = -1  # a target at which no loss is counted
 
 
@@ -54,7 +55,7 @@ class TrainingOptions:
     output: str
     """Folder of the run: checkpoints, metrics.jsonl, options.json. If it holds this very run, it goes on."""
     size: str = "nano"
-    """Model size: nano, small, medium, large or xl."""
+    """Model size: micro, nano, small, medium, large or xl."""
     steps: int | None = None
     """Optimizer steps of the whole run; the learning rate's cosine ends there."""
     global_batch_tokens: int | None = None
@@ -79,8 +80,12 @@ class TrainingOptions:
     """Matrix products in bf16 or fp32 (weights and optimizer stay fp32); auto is bf16 on a GPU."""
     zero_stage: Literal[0, 1, 2, 3] = 1
     """What the ranks share out: 1 optimizer states, 2 also gradients, 3 also weights, 0 nothing."""
-    activation_checkpointing: bool = False
-    """Keep only each block's input and compute the rest again going back: less memory, a third more work."""
+    activation_checkpointing: Literal["auto", "none", "selective", "block", "offload"] = "auto"
+    """What to compute again in the backward pass in place of keeping it: none; selective, all but matrix
+    products and attention; block, everything but each block's input; offload, the same with the inputs in
+    the CPU's memory. From left to right less memory and more time."""
+    activation_checkpointing_interval: int = 1
+    """Do so in every n-th block only."""
     evaluate_every: int | None = None
     """Steps between two validation losses (the first and last step have one in any case); 0: none at all."""
     evaluation_tokens: int | None = None
@@ -111,7 +116,8 @@ class TrainingPlan:
     seed: int
     precision: Precision
     zero_stage: int
-    activation_checkpointing: bool
+    recompute: Recompute
+    recompute_every: int  # blocks; in the others nothing is computed again
     evaluate_every: int
     evaluation_tokens: int
     checkpoint_every: int
@@ -187,7 +193,8 @@ def resolve(options: TrainingOptions, *, vocabulary: int, world_size: int, accel
         seed=options.seed,
         precision=_precision(options, accelerator),
         zero_stage=options.zero_stage,
-        activation_checkpointing=options.activation_checkpointing,
+        recompute=_recompute(options),
+        recompute_every=options.activation_checkpointing_interval,
         evaluate_every=_given(options.evaluate_every, max(1, min(250, steps // 4))),
         evaluation_tokens=_given(options.evaluation_tokens, size.evaluation_tokens),
         checkpoint_every=_given(options.checkpoint_every, max(1, min(1000, steps // 2))),
@@ -205,6 +212,12 @@ def _precision(options: TrainingOptions, accelerator: bool) -> Precision:
     return options.precision
 
 
+def _recompute(options: TrainingOptions) -> Recompute:
+    if options.activation_checkpointing == "auto":
+        return "none"
+    return options.activation_checkpointing
+
+
 def _check_ranges(options: TrainingOptions) -> None:
     smallest = {
         "steps": 1,
@@ -220,6 +233,7 @@ def _check_ranges(options: TrainingOptions) -> None:
         "evaluation_tokens": 1,
         "checkpoint_every": 1,
         "keep_checkpoints": 1,
+        "activation_checkpointing_interval": 1,
     }
     for name, least in smallest.items():
         value = getattr(options, name)

@@ -36,7 +36,10 @@ def train(run: Run) -> None:
         return
     with _stop_requests() as stop_requested, joined(run.ranks, run.device):
         model = build(
-            run.plan.model, seed=run.plan.seed, activation_checkpointing=run.plan.activation_checkpointing
+            run.plan.model,
+            seed=run.plan.seed,
+            recompute=run.plan.recompute,
+            recompute_every=run.plan.recompute_every,
         )
         if run.resume:
             model.load_state_dict(checkpoint.read_weights(run.resume))

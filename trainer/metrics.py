@@ -39,7 +39,7 @@ def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed
         ("dropout", f"{model.dropout:g}"),
         ("precision", f"{plan.precision} products, fp32 weights"),
         ("ZeRO stage", str(plan.zero_stage)),
-        ("recomputation", "every block" if plan.activation_checkpointing else "none"),
+        ("recomputation", _recomputation(plan)),
         ("seed", str(plan.seed)),
         ("evaluation", f"every {plan.evaluate_every:,} steps" if plan.evaluate_every else "none"),
         ("checkpoint", f"every {plan.checkpoint_every:,} steps, the last {plan.keep_checkpoints} kept"),
@@ -47,6 +47,12 @@ def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+
+
+def _recomputation(plan: TrainingPlan) -> str:
+    if plan.recompute == "none" or plan.recompute_every == 1:
+        return plan.recompute
+    return f"{plan.recompute}, one block in {plan.recompute_every}"
 
 
 class MetricsFile:

@@ -5,13 +5,14 @@ H heads of D = C / H channels, V entries of the vocabulary.
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from trainer.config import IGNORED, ModelConfig
+from trainer.config import IGNORED, ModelConfig, Recompute
+from trainer.recompute import product_after, through_block
 
 
 class KeyValues:
@@ -38,15 +39,17 @@ class KeyValues:
 class Attention(nn.Module):
     """Causal multi-head self-attention."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, recompute: Recompute) -> None:
         super().__init__()
         self.heads = config.heads
         self.dropout = config.dropout
+        self.product_after = partial(product_after, mode=recompute)
         self.c_attn = nn.Linear(config.width, 3 * config.width)
         self.c_proj = nn.Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, past: KeyValues | None = None) -> Tensor:
-        q, k, v = self.c_attn(x).chunk(3, dim=-1)  # [B, T, C] -> 3 × [B, T, C]
+    def forward(self, x: Tensor, norm: nn.Module, past: KeyValues | None = None) -> Tensor:
+        qkv = self.product_after(norm, self.c_attn, x)  # [B, T, C] -> [B, T, 3C]
+        q, k, v = qkv.chunk(3, dim=-1)  # [B, T, 3C] -> 3 × [B, T, C]
         q, k, v = (self._by_head(part) for part in (q, k, v))  # 3 × [B, T, C] -> 3 × [B, H, T, D]
         if past is not None:
             k, v = past.extend(k, v)
@@ -64,30 +67,37 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """Two layers, four times wider in between."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, recompute: Recompute) -> None:
         super().__init__()
         self.dropout = config.dropout
+        self.product_after = partial(product_after, mode=recompute)
         self.c_fc = nn.Linear(config.width, 4 * config.width)
         self.c_proj = nn.Linear(4 * config.width, config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.c_fc(x), approximate="tanh")  # [B, T, C] -> [B, T, 4C]; GPT-2's GELU is the tanh form
-        return F.dropout(self.c_proj(x), self.dropout, self.training)  # -> [B, T, C]
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
+        x = self.product_after(norm, self.c_fc, x)  # [B, T, C] -> [B, T, 4C]
+        x = self.product_after(gelu, self.c_proj, x)  # [B, T, 4C] -> [B, T, C]
+        return F.dropout(x, self.dropout, self.training)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """GELU in the tanh form, which GPT-2 uses."""
+    return F.gelu(x, approximate="tanh")
 
 
 class Block(nn.Module):
     """One layer: attention and feed-forward, each behind its norm and around which the residual passes."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, recompute: Recompute = "none") -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.width, eps=1e-5)
-        self.attn = Attention(config)
+        self.attn = Attention(config, recompute)
         self.ln_2 = nn.LayerNorm(config.width, eps=1e-5)
-        self.mlp = FeedForward(config)
+        self.mlp = FeedForward(config, recompute)
 
     def forward(self, x: Tensor, past: KeyValues | None = None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), past)  # [B, T, C]
-        return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]  # a module's call is untyped
+        x = x + self.attn(x, self.ln_1, past)  # x + attention(norm(x)): [B, T, C]
+        return x + self.mlp(x, self.ln_2)  # type: ignore[no-any-return]  # a module's call is untyped
 
 
 class GPT2(nn.Module):
@@ -97,13 +107,17 @@ class GPT2(nn.Module):
     of theirs is ever seen: losses are over the vocabulary exactly.
     """
 
-    def __init__(self, config: ModelConfig, *, activation_checkpointing: bool = False) -> None:
+    def __init__(
+        self, config: ModelConfig, *, recompute: Recompute = "none", recompute_every: int = 1
+    ) -> None:
         super().__init__()
         self.config = config
-        self.activation_checkpointing = activation_checkpointing
         self.wte = nn.Embedding(config.padded_vocabulary, config.width)
         self.wpe = nn.Embedding(config.context, config.width)
-        self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self._recompute = [
+            recompute if layer % recompute_every == 0 else "none" for layer in range(config.layers)
+        ]
+        self.h = nn.ModuleList(Block(config, mode) for mode in self._recompute)
         self.ln_f = nn.LayerNorm(config.width, eps=1e-5)
 
     def forward(
@@ -119,10 +133,8 @@ class GPT2(nn.Module):
         x = self.wte(tokens) + self.wpe(positions)  # [B, T] -> [B, T, C]
         x = F.dropout(x, self.config.dropout, self.training)
         for layer, block in enumerate(self.h):
-            if self.activation_checkpointing and self.training:
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x, past[layer] if past else None)
+            cache = past[layer] if past else None
+            x = through_block(block, x, cache, mode=self._recompute[layer], random=self.config.dropout > 0)
         logits = F.linear(self.ln_f(x), self.wte.weight)  # [B, T, C] -> [B, T, V padded]
         logits = logits[..., : self.config.vocabulary].float()
         return logits if targets is None else _losses(logits, targets)
@@ -134,14 +146,14 @@ def _losses(logits: Tensor, targets: Tensor) -> Tensor:
     return losses.view_as(targets)  # [B T] -> [B, T]
 
 
-def build(config: ModelConfig, *, seed: int, activation_checkpointing: bool = False) -> GPT2:
+def build(config: ModelConfig, *, seed: int, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:
     """Return an untrained GPT-2 on the CPU, its weights decided by the seed alone.
 
     Weights are drawn from N(0, 0.02²), but those that write into the residual stream from
     N(0, 0.02² / 2L), since 2L of them add up (paper, section 2.3); biases are 0.
     """
     with torch.device("meta"):  # no memory, and no time for PyTorch's own initial values
-        model = GPT2(config, activation_checkpointing=activation_checkpointing)
+        model = GPT2(config, recompute=recompute, recompute_every=recompute_every)
     model.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():

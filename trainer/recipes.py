@@ -23,6 +23,20 @@ class Size:
 # Shapes: GPT-2 paper, table 2. Recipes of the four: llm.c's published runs (124M on 10B tokens, 350M on
 # 30B, 774M on 150B, 1558M on 32B). Micro-batches fit an 80 GB GPU without activation checkpointing.
 SIZES = {
+    # For tests, in seconds.
+    "micro": Size(
+        layers=2,
+        heads=2,
+        width=64,
+        context=128,
+        learning_rate=3e-3,
+        final_learning_rate=3e-4,
+        warmup_steps=10,
+        steps=100,
+        global_batch_tokens=16 * 128,  # = 2,048
+        micro_batch=8,
+        evaluation_tokens=32 * 128,  # = 4,096
+    ),
     # For two CPU cores and minutes: a high rate and a small batch, so that a hundred steps show.
     "nano": Size(
         layers=4,

@@ -70,11 +70,26 @@ def test_ranks_accumulation_and_sharding_do_not_change_the_training(stage_0, sta
         torch.testing.assert_close(sharded[name], one[name], rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize("mode", ["selective", "block"])
+def test_recomputation_changes_no_bit_of_a_sharded_run(launcher, inputs, stage_3, tmp_path, mode):
+    output = tmp_path / "run"
+    options = f"""
+        --data {inputs.shards} --output {output} --zero-stage 3 --activation-checkpointing {mode}
+        --size nano --steps 6 --global-batch-tokens 1024 --micro-batch 1 --learning-rate 4e-3
+        --warmup-steps 2 --evaluate-every 3 --evaluation-tokens 1000
+    """
+    codes, printed = launcher.train(options.split(), ranks=2)
+    assert codes == [0, 0], printed
+    assert read_metrics(output) == read_metrics(stage_3.whole)
+    expected, found = weights(stage_3.whole), weights(output)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_bf16_with_recomputation_trains_nearly_as_fp32_does(launcher, inputs, alone, tmp_path):
     options = f"""
         --data {inputs.shards} --output {tmp_path / "run"} --steps 6 --global-batch-tokens 1024
         --learning-rate 4e-3 --warmup-steps 2 --evaluate-every 3 --evaluation-tokens 1000
-        --precision bf16 --activation-checkpointing
+        --precision bf16 --activation-checkpointing block
     """
     codes, printed = launcher.train(options.split(), ranks=2)
     assert codes == [0, 0], printed
@@ -121,7 +136,7 @@ def test_a_mistake_is_told_once_in_one_line_and_ends_all_ranks(launcher, inputs,
         "deepspeed", "--quiet", "--num_accelerators", 2, "launch/pretrain.py", *options
     )
     assert code == 1
-    assert printed.count("error: unknown size 'huge': choose one of nano, small, medium, large, xl") == 1
+    assert printed.count("error: unknown size 'huge': choose one of micro, nano, small, medium, large") == 1
     assert "Traceback" not in printed
     assert not (tmp_path / "run").exists()
 

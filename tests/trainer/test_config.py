@@ -57,9 +57,13 @@ def test_precision_is_bf16_only_where_there_is_a_gpu_unless_told():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": "gigantic"}, "unknown size 'gigantic': choose one of nano, small, medium, large, xl"),
+        (
+            {"size": "gigantic"},
+            "unknown size 'gigantic': choose one of micro, nano, small, medium, large, xl",
+        ),
         ({"steps": 0}, "--steps is 0: it must be at least 1"),
         ({"steps": 10, "warmup_steps": 11}, "--warmup-steps is 11, but there are only 10 steps"),
+        ({"activation_checkpointing_interval": 0}, "--activation-checkpointing-interval is 0"),
         ({"learning_rate": -1.0}, "--learning-rate is -1.0"),
         ({"learning_rate": float("nan")}, "--learning-rate is nan"),
         ({"dropout": 1.0}, "--dropout is 1.0: it must be less than 1"),
@@ -75,7 +79,7 @@ def test_a_mistake_in_the_options_is_named(options, message):
 
 def test_only_options_that_change_the_numbers_belong_to_the_identity_of_a_run():
     before = plan()
-    other_layout = plan(micro_batch=1, activation_checkpointing=True, zero_stage=3, evaluate_every=3)
+    other_layout = plan(micro_batch=1, activation_checkpointing="block", zero_stage=3, evaluate_every=3)
     assert other_layout.mathematics() == before.mathematics()
     for name, value in {"seed": 1, "steps": 7, "dropout": 0.1, "weight_decay": 0.0}.items():
         changed = plan(**{name: value}).mathematics()
