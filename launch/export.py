@@ -1,20 +1,22 @@
 """Turn a training run's newest checkpoint into a model that other programs read.
 
-python launch/export.py --checkpoint out/run --vocabulary out/vocabulary --output out/model
+python launch/export.py --checkpoint out/run --output out/model
+python launch/export.py --checkpoint out/run --output out/model --format huggingface gguf --gguf-dtype q8_0
 """
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.command import run_command
 from pipeline.storage import new_folder
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
-from trainer.checkpoint import find_checkpoint, read_state, read_weights
+from trainer.export import DType, FormatName
+
+EXPORTED: Final = ("config.json", "hparams.json", "model.gguf", "model.bin")  # a file of each format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,48 +24,50 @@ class ExportOptions:
     """The command line."""
 
     checkpoint: Path
-    """Folder of a training run, whose newest finished checkpoint counts; or one checkpoint of it."""
-    vocabulary: str
-    """The vocabulary that the shards were written with: its folder, or a tokenizer.json such as GPT-2's."""
+    """Folder of a training run, whose newest finished checkpoint counts; or one checkpoint of it; or the
+    folder of a GPT-2 in Hugging Face's format."""
     output: Path
     """Folder to write; an earlier export there is replaced."""
-    format: Literal["huggingface", "picogpt"] = "huggingface"
-    """Hugging Face's GPT-2 directory, or OpenAI's parameter layout for NumPy inference."""
+    format: tuple[FormatName, ...] = ("huggingface",)
+    """Hugging Face's GPT-2 directory; OpenAI's parameter layout for NumPy inference (picogpt); llama.cpp's
+    GGUF; llm.c's model file. Several go into the same folder."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the weights in Hugging Face's and llm.c's files; picogpt's are float32 always."""
+    gguf_dtype: DType = "float16"
+    """Type of the matrices in GGUF; vectors stay float32."""
+    vocabulary: str | None = None
+    """The vocabulary that the shards were written with: its folder, or a tokenizer.json such as GPT-2's. Left
+    out, the one that lies with the run, or with the shards."""
 
 
 def main(options: ExportOptions) -> None:
-    """Check that run and vocabulary belong together, then write the weights in the format."""
-    folder = find_checkpoint(options.checkpoint)
-    state = read_state(folder)
-    vocabulary = _open_vocabulary(options.vocabulary, state.vocabulary_fingerprint)
-    _check_output(options.output)
-    from trainer.export import huggingface, picogpt  # which import torch, for seconds
+    """Write each format and check it by what was written, before the folder gets its name."""
+    if not options.format:
+        raise ValueError("--format names no format")
+    _check_output(options)
+    from trainer.export.formats import export  # imports torch, which takes seconds
+    from trainer.export.source import open_source
+    from trainer.export.verification import source_logits
 
-    write = {"huggingface": huggingface.save, "picogpt": picogpt.save}[options.format]
-    weights = read_weights(folder)
+    source = open_source(options.checkpoint, options.vocabulary)
+    expected = source_logits(source)
     with new_folder(str(options.output)) as new:
-        write(new, weights, state, vocabulary=vocabulary)
-    model = f"GPT-2 {state.plan['size']}, {state.model.parameters:,} parameters"
-    print(f"{options.output}: {model}, after step {state.step:,}, from {folder}")
+        for name in dict.fromkeys(options.format):
+            dtype: DType = options.gguf_dtype if name == "gguf" else options.dtype
+            print(f"{name:<12}{export(name, new, source, dtype=dtype, expected=expected)}", flush=True)
+    step = f", after step {source.state.step:,}" if source.state else ""
+    parameters = f"{source.config.parameters:,} parameters"
+    print(f"{options.output}: {source.name}, {parameters}{step}, from {source.folder}")
 
 
-def _open_vocabulary(address: str, fingerprint: str) -> Vocabulary:
-    """Load the vocabulary, and refuse another than that of the shards."""
-    vocabulary = load_vocabulary(address)
-    if vocabulary.fingerprint != fingerprint:
-        raise ValueError(
-            f"{address} is not the vocabulary that the shards were written with: its fingerprint is "
-            f"{vocabulary.fingerprint[:16]}, theirs {fingerprint[:16]}"
-        )
-    return vocabulary
-
-
-def _check_output(output: Path) -> None:
-    """Refuse to replace what is no earlier export."""
+def _check_output(options: ExportOptions) -> None:
+    """Refuse to replace what is no earlier export, or what this one is made from."""
+    output = options.output
+    if options.checkpoint.resolve().is_relative_to(output.resolve()):
+        raise ValueError(f"--output {output} holds the --checkpoint: give another folder")
     if output.is_file():
         raise ValueError(f"--output {output} is a file, not a folder")
-    exported = ("config.json", "hparams.json")
-    if output.is_dir() and any(output.iterdir()) and not any((output / name).is_file() for name in exported):
+    if output.is_dir() and any(output.iterdir()) and not any((output / name).is_file() for name in EXPORTED):
         raise ValueError(f"--output {output} holds something that is no exported model: give another folder")
 
 

@@ -1,20 +1,22 @@
 import json
+import shutil
+import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from launch import export
 from launch.export import ExportOptions
 from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from trainer.checkpoint import find_checkpoint, read_weights
+from trainer.export import FormatName, llmc
 from trainer.export.huggingface import load
 
 # The first test waits for runs that later ones share.
 pytestmark = pytest.mark.timeout(300)
-
-Array = NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +30,51 @@ def tokens(inputs) -> list[int]:
 
 @pytest.fixture(scope="module")
 def exported(runs, inputs, tmp_path_factory) -> Path:
-    """The exported model of each run."""
+    """The exported model of each run, in every format."""
     output = tmp_path_factory.mktemp("exported") / "model"
-    export.main(ExportOptions(checkpoint=runs.whole, vocabulary=str(inputs.vocabulary), output=output))
+    export.main(
+        ExportOptions(
+            checkpoint=runs.whole,
+            vocabulary=str(inputs.vocabulary),
+            output=output,
+            format=get_args(FormatName),
+        )
+    )
     return output
+
+
+@pytest.fixture
+def run(stage_0, inputs, tmp_path) -> Path:
+    """A run's folder to be spoiled, with its vocabulary."""
+    folder = tmp_path / "run"
+    shutil.copytree(stage_0.whole, folder)
+    shutil.copyfile(inputs.vocabulary / "tokenizer.json", folder / "tokenizer.json")
+    return folder
 
 
 def test_transformers_gives_the_same_logits(exported, tokens):
     from transformers import GPT2LMHeadModel
 
-    theirs, report = GPT2LMHeadModel.from_pretrained(exported, output_loading_info=True)
-    assert not report["missing_keys"]
-    assert not report["unexpected_keys"]
+    theirs = GPT2LMHeadModel.from_pretrained(exported)
     batch = torch.tensor([tokens])
     with torch.no_grad():
         expected = theirs.eval()(batch).logits
         found = load(exported)(batch)
     assert found.shape == expected.shape == (1, 256, 509)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
+def test_every_format_has_the_weights_of_the_run(exported, runs):
+    weights = read_weights(find_checkpoint(runs.whole))
+    ours = load(exported).state_dict()
+    for name, tensor in weights.items():
+        assert torch.equal(ours[name][:509], tensor[:509]), name
+    with np.load(exported / "model.npz") as arrays:
+        found = arrays["model/h1/mlp/c_fc/w"][0].T
+    assert np.array_equal(found, weights["h.1.mlp.c_fc.weight"].numpy())
+    assert (exported / "model.gguf").read_bytes()[:4] == b"GGUF"
+    config = load(exported).config
+    assert np.array_equal(llmc.read(exported, config)("ln_f.bias"), weights["ln_f.bias"].numpy())
 
 
 def test_the_exported_model_knows_what_the_run_learned(exported, runs, tokens):
@@ -57,92 +86,92 @@ def test_the_exported_model_knows_what_the_run_learned(exported, runs, tokens):
     assert float(losses.mean()) == pytest.approx(validation[-1], abs=0.3)
 
 
-def test_transformers_reads_the_tokenizer_and_generates(exported, inputs):
-    from transformers import AutoTokenizer, GPT2LMHeadModel
-
-    tokenizer = AutoTokenizer.from_pretrained(exported)
-    assert tokenizer.decode(tokenizer(inputs.text[:50])["input_ids"]) == inputs.text[:50]
-    model = GPT2LMHeadModel.from_pretrained(exported)
-    prompt = tokenizer(inputs.text[:50], return_tensors="pt")
-    written = model.generate(**prompt, max_new_tokens=5, do_sample=False)
-    assert written.shape[1] <= prompt["input_ids"].shape[1] + 5
-
-
-def test_the_model_card_tells_the_figures_of_the_run(exported):
+def test_the_model_card_tells_of_the_run_and_its_data(exported, runs, inputs):
     card = (exported / "README.md").read_text()
+    identity = json.loads((runs.whole / "options.json").read_text())["identity"]
+    lines = (runs.whole / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["validation_loss"] for line in lines if "validation_loss" in line]
+    fingerprint = load_vocabulary(str(inputs.vocabulary)).fingerprint[:16]
     assert "| Trained on | 6,144 tokens in 6 of 6 steps |" in card
-    assert "| Last validation loss |" in card
+    assert f"| First validation loss | {losses[0]:.4f} nats a token |" in card
+    assert f"| Last validation loss | {losses[-1]:.4f} nats a token |" in card
+    assert f"| Data | token shards `{identity['data']}` |" in card
+    assert f"509 entries, byte-level BPE (`{fingerprint}`)" in card
+    assert "| `learning_rate` | 0.004 |" in card
+    assert str(inputs.shards) not in card
+    assert str(runs.whole) not in card
 
 
-def test_numpy_inference_from_openai_layout_gives_the_same_logits(runs, exported, inputs, tokens, tmp_path):
-    output = tmp_path / "picogpt"
-    export.main(
-        ExportOptions(
-            checkpoint=runs.whole, vocabulary=str(inputs.vocabulary), output=output, format="picogpt"
-        )
-    )
-    arrays = dict(np.load(output / "model.npz"))
-    hparams = json.loads((output / "hparams.json").read_text())
-    assert arrays["model/wte"].shape == (509, 128)  # no padding
-    found = numpy_gpt2(tokens, arrays, hparams)
-    with torch.no_grad():
-        expected = load(exported)(torch.tensor([tokens]))[0].numpy()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-4)
-    assert (output / "encoder.json").read_bytes() == (inputs.vocabulary / "vocab.json").read_bytes()
-    assert (output / "vocab.bpe").read_bytes() == (inputs.vocabulary / "merges.txt").read_bytes()
+def test_the_command_says_what_it_checked(run, launcher, tmp_path):
+    code, printed = launcher.run(
+        sys.executable, "launch/export.py", "--checkpoint", run, "--output", tmp_path / "model",
+        "--format", "gguf", "llm.c", "--gguf-dtype", "q8_0", "--dtype", "bfloat16",
+    )  # fmt: skip
+    assert code == 0, printed
+    gguf, llmc, last = printed.splitlines()
+    assert gguf.startswith("gguf        q8_0; read back, every weight agrees; logits by NumPy differ by")
+    assert llmc.startswith("llm.c       bfloat16; read back")
+    assert last.startswith(f"{tmp_path}/model: GPT-2 nano, ")
+    assert last.endswith(f" parameters, after step 6, from {run}/step_00000006")
 
 
-def numpy_gpt2(tokens: list[int], arrays: dict[str, Array], hparams: dict[str, int]) -> Array:
-    """An independent GPT-2 in NumPy, from the paper: logits [T, V] of tokens [T]."""
-
-    def norm(x: Array, name: str) -> Array:
-        centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
-        return scaled * arrays[f"model/{name}/g"] + arrays[f"model/{name}/b"]
-
-    def linear(x: Array, name: str) -> Array:
-        return x @ arrays[f"model/{name}/w"] + arrays[f"model/{name}/b"]
-
-    def attend(q: Array, k: Array, v: Array) -> Array:
-        scores = q @ k.T / np.sqrt(q.shape[-1]) + np.triu(np.full((len(q), len(q)), -np.inf), 1)
-        powers = np.exp(scores - scores.max(-1, keepdims=True))
-        return powers / powers.sum(-1, keepdims=True) @ v
-
-    x = arrays["model/wte"][tokens] + arrays["model/wpe"][: len(tokens)]  # [T, C]
-    for layer in range(hparams["n_layer"]):
-        h = f"h{layer}"
-        q, k, v = np.split(linear(norm(x, f"{h}/ln_1"), f"{h}/attn/c_attn"), 3, axis=-1)
-        parts = [np.split(part, hparams["n_head"], axis=-1) for part in (q, k, v)]  # 3 × H × [T, D]
-        heads = [attend(*head) for head in zip(*parts, strict=True)]
-        x = x + linear(np.concatenate(heads, -1), f"{h}/attn/c_proj")
-        inner = linear(norm(x, f"{h}/ln_2"), f"{h}/mlp/c_fc")
-        inner = 0.5 * inner * (1 + np.tanh(np.sqrt(2 / np.pi) * (inner + 0.044715 * inner**3)))
-        x = x + linear(inner, f"{h}/mlp/c_proj")
-    logits: Array = norm(x, "ln_f") @ arrays["model/wte"].T
-    return logits
+def test_a_hugging_face_folder_becomes_every_format_and_itself_again(exported, tokens, tmp_path):
+    output = tmp_path / "model"
+    export.main(ExportOptions(checkpoint=exported, output=output, format=get_args(FormatName)))
+    for name in ("model.safetensors", "model.npz", "model.bin", "tokenizer.json", "config.json"):
+        assert (output / name).read_bytes() == (exported / name).read_bytes()
 
 
-def test_another_vocabulary_is_refused(stage_0, inputs, tmp_path):
-    other = tmp_path / "tokenizer.json"
+def test_an_earlier_export_is_replaced(run, tmp_path):
+    for name in ("picogpt", "llm.c"):
+        export.main(ExportOptions(checkpoint=run, output=tmp_path / "model", format=(name,)))
+    assert {file.name for file in (tmp_path / "model").iterdir()} == {"model.bin", "gpt2_tokenizer.bin"}
+
+
+# --- mistakes ---
+
+
+def refused(run: Path, output: Path, message: str, vocabulary: str | None = None) -> None:
+    before = sorted(output.parent.rglob("*"))
+    with pytest.raises(ValueError, match=message):
+        export.main(ExportOptions(checkpoint=run, output=output, vocabulary=vocabulary))
+    assert sorted(output.parent.rglob("*")) == before
+
+
+def test_the_vocabulary_of_another_run_is_refused(run, inputs, tmp_path):
+    other = tmp_path / "other.json"
     other.write_text(Vocabulary(load_vocabulary(str(inputs.vocabulary)).merges[:-1]).tokenizer_json)
-    with pytest.raises(ValueError, match="is not the vocabulary that the shards were written with"):
-        export.main(ExportOptions(checkpoint=stage_0.whole, vocabulary=str(other), output=tmp_path / "model"))
-    assert not (tmp_path / "model").exists()
+    refused(run, tmp_path / "model", "is not the vocabulary that the shards were written with", str(other))
 
 
-def test_a_folder_without_a_finished_checkpoint_is_refused(inputs, tmp_path):
+def test_a_run_without_its_vocabulary_asks_for_it(run, tmp_path):
+    (run / "tokenizer.json").unlink()
+    refused(run, tmp_path / "model", "no vocabulary at .*run/tokenizer.json.*: name it with --vocabulary")
+
+
+def test_a_folder_without_a_finished_checkpoint_is_refused(tmp_path):
     (tmp_path / "run/step_00000010").mkdir(parents=True)
-    options = ExportOptions(
-        checkpoint=tmp_path / "run", vocabulary=str(inputs.vocabulary), output=tmp_path / "model"
-    )
-    with pytest.raises(ValueError, match=r"run holds no finished checkpoint \(1 unfinished\)"):
-        export.main(options)
+    refused(tmp_path / "run", tmp_path / "model", r"run holds no finished checkpoint \(1 unfinished\)")
+    refused(tmp_path / "nowhere", tmp_path / "model", "is no folder")
 
 
-def test_what_is_no_exported_model_is_not_replaced(stage_0, inputs, tmp_path):
-    (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(ValueError, match="holds something that is no exported model"):
-        export.main(
-            ExportOptions(checkpoint=stage_0.whole, vocabulary=str(inputs.vocabulary), output=tmp_path)
-        )
-    assert (tmp_path / "letter.txt").read_text() == "dear"
+def test_a_checkpoint_that_lacks_a_file_does_not_count(run, tmp_path):
+    for checkpoint in run.glob("step_*"):
+        (checkpoint / "weights-00000.safetensors").unlink()
+    refused(run, tmp_path / "model", "holds no finished checkpoint")
+
+
+def test_a_checkpoint_with_a_changed_byte_is_refused(run, tmp_path):
+    path = find_checkpoint(run) / "weights-00000.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    refused(run, tmp_path / "model", "weights-00000.safetensors is damaged")
+
+
+def test_what_is_no_exported_model_is_not_replaced(run, tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/letter.txt").write_text("dear")
+    refused(run, tmp_path / "letters", "holds something that is no exported model")
+    refused(run, tmp_path / "letters/letter.txt", "is a file, not a folder")
+    refused(run, run, "run holds the --checkpoint: give another folder")

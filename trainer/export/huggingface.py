@@ -1,97 +1,77 @@
 """A Hugging Face GPT-2 directory: what `transformers.GPT2LMHeadModel.from_pretrained` reads.
 
-Weights lie in model.safetensors under OpenAI's names, each matrix as [in, out] (OpenAI's Conv1D) where
-PyTorch's Linear has [out, in]. The output layer is the token embedding and is not stored twice.
+Weights lie in safetensors files of bounded size under OpenAI's names, each matrix as [in, out] (OpenAI's
+Conv1D) where PyTorch's Linear has [out, in]. The output layer is the token embedding and is not stored twice.
 """
 
+import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from tokenizer.vocabulary import Vocabulary
-from trainer.checkpoint import State
+from tokenizer.encoder import Encoder
+from tokenizer.vocabulary import Vocabulary, load_vocabulary
 from trainer.config import ModelConfig
+from trainer.export import DType
+from trainer.export.card import model_card
+from trainer.export.layout import shapes, turned
+from trainer.export.numpy_gpt2 import Array, Parameters
+from trainer.export.pretrained import CONFIG, EPSILON, SAFETENSORS, check_tokenizer, open_tensors, read_config
+from trainer.export.source import Source
+from trainer.export.verification import MismatchError, positions, prompt
 from trainer.model import GPT2
 
-PREFIX = "transformer."  # of every name in a GPT2LMHeadModel
-TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+PREFIX: Final = "transformer."  # of every name in a GPT2LMHeadModel
+BUFFERS: Final = (".attn.bias", ".attn.masked_bias")  # causal masks, which older versions stored
+HEAD: Final = "lm_head.weight"
+LARGEST_FILE_BYTES: Final = 5 * 10**9  # as on the hub
+TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+PROBE: Final = "It’s  a probe: 12,345 naïve cafés in 東京,\n\n\tisn’t it?"
 
 
-def save(folder: Path, weights: dict[str, Tensor], state: State, *, vocabulary: Vocabulary) -> None:
-    """Write the directory.
-
-    Args:
-        weights: by the model's own parameter names, the embedding still padded.
-        vocabulary: written beside the weights.
-    """
-    config = state.model
-    tensors = {PREFIX + name: tensor for name, tensor in openai_layout(weights, config).items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    _write_json(folder / "config.json", _config(config, vocabulary.end_of_text))
-    ends = {"bos_token_id": vocabulary.end_of_text, "eos_token_id": vocabulary.end_of_text}
-    _write_json(folder / "generation_config.json", ends)
-    files = vocabulary.files()
+def save(folder: Path, source: Source, *, dtype: DType) -> None:
+    """Write the directory: weights, settings, tokenizer and model card."""
+    _write_json(folder / CONFIG, _config(source.config, source.vocabulary.end_of_text, dtype))
+    _save_weights(folder, source, getattr(torch, dtype))
+    _write_json(folder / "generation_config.json", _ends(source.vocabulary.end_of_text))
+    files = source.vocabulary.files()
     for name in TOKENIZER_FILES:
         (folder / name).write_text(files[name], encoding="utf-8")
-    (folder / "README.md").write_text(_model_card(state), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(source, dtype), encoding="utf-8")
 
 
-def load(folder: Path) -> GPT2:
-    """Read such a directory into our own model, on the CPU.
+def _save_weights(folder: Path, source: Source, dtype: torch.dtype) -> None:
+    """Write the tensors, in several files and an index of them if they are many."""
+    from huggingface_hub import split_torch_state_dict_into_shards
 
-    Raises:
-        ValueError: there is no GPT-2 in the folder, or not one like ours.
-    """
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} holds no config.json: give a folder that launch/export.py wrote")
+    names = {PREFIX + name: name for name in shapes(source.config)}
+    empty = {name: source.tensor(own).to("meta", dtype) for name, own in names.items()}
+    split = split_torch_state_dict_into_shards(empty, max_shard_size=LARGEST_FILE_BYTES)
+    for file, members in split.filename_to_tensors.items():
+        tensors = {name: turned(names[name], source.tensor(names[name])).to(dtype) for name in members}
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        _save_file(tensors, folder / file)
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        _write_json(folder / f"{SAFETENSORS}.index.json", index)
+
+
+def _save_file(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write one file, readable to whom any other is: the library lets only the owner read it."""
     try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if (content["model_type"], content["activation_function"]) != ("gpt2", "gelu_new"):
-            raise ValueError(f"{folder}/config.json is not a GPT-2 with tanh-GELU")
-        config = ModelConfig(
-            layers=content["n_layer"],
-            heads=content["n_head"],
-            width=content["n_embd"],
-            context=content["n_positions"],
-            vocabulary=content["vocab_size"],
-        )
-        tensors = load_file(folder / "model.safetensors")
-    except (KeyError, json.JSONDecodeError, SafetensorError) as error:
-        raise ValueError(f"{folder} holds no readable model: {type(error).__name__}: {error}") from error
-    weights = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-    with torch.device("meta"):
-        model = GPT2(config)
-    try:
-        model.load_state_dict(_own_layout(weights, config), assign=True)
-    except (KeyError, RuntimeError) as error:
-        raise ValueError(f"the weights in {folder} do not fit its config.json: {error}") from error
-    return model
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # its name for a full disk too
+        raise OSError(f"{path} cannot be written: {error}") from error
+    path.chmod((path.parent / CONFIG).stat().st_mode)
 
 
-def openai_layout(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Return weights as OpenAI has them: the padding of the embedding cut off, matrices as [in, out]."""
-    cropped = {**weights, "wte.weight": weights["wte.weight"][: config.vocabulary]}
-    return {name: _transposed(name, tensor.float()).contiguous() for name, tensor in cropped.items()}
-
-
-def _own_layout(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Undo `openai_layout`: the padding comes back as zeros."""
-    padding = config.padded_vocabulary - config.vocabulary
-    padded = torch.nn.functional.pad(weights["wte.weight"], (0, 0, 0, padding))
-    return {name: _transposed(name, tensor) for name, tensor in {**weights, "wte.weight": padded}.items()}
-
-
-def _transposed(name: str, tensor: Tensor) -> Tensor:
-    return tensor.T if name.endswith(TRANSPOSED) else tensor
-
-
-def _config(config: ModelConfig, end_of_text: int) -> dict[str, Any]:
+def _config(config: ModelConfig, end_of_text: int, dtype: DType) -> dict[str, Any]:
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -103,7 +83,7 @@ def _config(config: ModelConfig, end_of_text: int) -> dict[str, Any]:
         "n_layer": config.layers,
         "n_head": config.heads,
         "n_inner": None,
-        "layer_norm_epsilon": 1e-5,
+        "layer_norm_epsilon": EPSILON,
         "initializer_range": 0.02,
         "resid_pdrop": config.dropout,
         "embd_pdrop": config.dropout,
@@ -115,54 +95,121 @@ def _config(config: ModelConfig, end_of_text: int) -> dict[str, Any]:
         "use_cache": True,
         "bos_token_id": end_of_text,
         "eos_token_id": end_of_text,
-        "dtype": "float32",
+        "dtype": dtype,
     }
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def _ends(end_of_text: int) -> dict[str, Any]:
+    """Return where a text begins and ends; transformers pads with what is named, and warns if nothing is."""
+    return {"bos_token_id": end_of_text, "eos_token_id": end_of_text, "pad_token_id": end_of_text}
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _model_card(state: State) -> str:
-    """Return the README.md: what the model is, and the figures of its run."""
-    model, plan, figures = state.model, state.plan, state.figures
-    rows = [
-        ("Parameters", f"{model.parameters:,}"),
-        ("Layers, heads, width", f"{model.layers}, {model.heads}, {model.width}"),
-        ("Context", f"{model.context:,} tokens"),
-        (
-            "Vocabulary",
-            f"{model.vocabulary:,} entries, byte-level BPE (`{state.vocabulary_fingerprint[:16]}`)",
-        ),
-        ("Trained on", f"{state.tokens:,} tokens in {state.step:,} of {plan['steps']:,} steps"),
-        ("Batch", f"{state.tokens // state.step:,} tokens over {state.world_size} ranks"),
-        ("Learning rate", f"{plan['learning_rate']:g}, cosine to {plan['final_learning_rate']:g}"),
-        ("Precision", f"{plan['precision']} products, fp32 weights"),
-        ("Training time", f"{figures['training_seconds']:,.0f} s"),
-    ]
-    for name, key in (("First", "first_validation_loss"), ("Last", "last_validation_loss")):
-        if key in figures:
-            rows.append((f"{name} validation loss", f"{figures[key]:.4f} nats a token"))
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-language: en
-tags: [gpt2, outbound]
----
+def read(folder: Path, _config: ModelConfig) -> Parameters:
+    """Return the parameters as they lie in the files, each made fp32 when it is asked for."""
+    tensors = open_tensors(folder)
 
-# GPT-2 {plan["size"]}, trained by Outbound
+    def parameter(name: str) -> Array:
+        found: Array = turned(name, tensors[PREFIX + name]).float().numpy()
+        return found
 
-A GPT-2 language model trained from scratch on the text of pages that Reddit's users linked to. It
-goes on from a text; it has not been taught to follow instructions or to tell true from false.
+    return parameter
 
-| | |
-|---|---|
-{table}
 
-```python
-from transformers import pipeline
+def stored_dtype(_name: str, dtype: DType) -> DType:
+    """Return the type a parameter is stored in: all in one."""
+    return dtype
 
-print(pipeline("text-generation", model="path/to/this/folder")("The", max_new_tokens=50)[0]["generated_text"])
-```
-"""
+
+def transformers_logits(folder: Path, config: ModelConfig) -> Array | None:
+    """Return the logits [P, V] that transformers computes from the folder; None where it is not installed.
+
+    Raises:
+        MismatchError: it misses a tensor, finds one too many, or one of another shape.
+    """
+    if not importlib.util.find_spec("transformers"):
+        return None
+    from transformers import GPT2LMHeadModel
+    from transformers.utils import logging
+
+    load: Any = GPT2LMHeadModel.from_pretrained  # whose type does not know of the report
+    log: Any = logging  # which has no types
+    log.disable_progress_bar()
+    try:
+        model, report = load(folder, dtype=torch.float32, local_files_only=True, output_loading_info=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"what was written is not the model: transformers cannot load it: {error}"
+        ) from error
+    finally:
+        log.enable_progress_bar()
+    for complaint, names in report.items():
+        if names:
+            raise MismatchError(f"transformers finds {complaint.replace('_', ' ')}: {names}")
+    with torch.inference_mode():
+        tokens = torch.tensor([prompt(config)])
+        output = model.eval()(tokens, logits_to_keep=torch.tensor(positions(config)), use_cache=False)
+    logits: Array = output.logits[0].numpy()
+    return logits
+
+
+def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
+    """Check that the tokenizer in the files is the vocabulary, and that `tokenizers` reads it so.
+
+    Raises:
+        MismatchError: it is not.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = tokenizer.encode(PROBE).ids
+    same = ids == Encoder(vocabulary).encode(PROBE.encode()).tolist() and tokenizer.decode(ids) == PROBE
+    if not same or load_vocabulary(str(folder)) != vocabulary:
+        raise MismatchError("tokenizer.json reads back as another vocabulary")
+
+
+def load(folder: Path) -> GPT2:
+    """Read such a directory, ours or anybody's, into our own model, on the CPU and in fp32.
+
+    Weights that are fp32 already stay mapped to their files until they are written to.
+
+    Raises:
+        ValueError: there is no GPT-2 in the folder, not one like ours, or it is damaged.
+    """
+    config = read_config(folder)
+    check_tokenizer(folder, config)
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in open_tensors(folder).items()}
+    expected = shapes(config)
+    _check_names(folder, tensors, expected)
+    weights = dict[str, Tensor]()
+    for name, shape in expected.items():
+        tensor = turned(name, tensors[name]) if tensors[name].ndim == len(shape) else tensors[name]
+        if tuple(tensor.shape) != shape or not tensor.is_floating_point():
+            asked = list(turned(name, torch.empty(shape, device="meta")).shape)
+            raise ValueError(
+                f"{name} in {folder} is {list(tensors[name].shape)} of {tensor.dtype}, and its config.json "
+                f"asks for {asked} of floating point"
+            )
+        weights[name] = tensor.float()
+    padding = config.padded_vocabulary - config.vocabulary
+    weights["wte.weight"] = torch.nn.functional.pad(weights["wte.weight"], (0, 0, 0, padding))
+    with torch.device("meta"):
+        model = GPT2(config)
+    model.load_state_dict(weights, assign=True)
+    return model
+
+
+def _check_names(folder: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Any]) -> None:
+    """See that every parameter is there, and nothing that would be lost; a head must be the embedding."""
+    if missing := expected.keys() - tensors.keys():
+        raise ValueError(f"the weights in {folder} lack {min(missing)}")
+    more = {name for name in tensors.keys() - expected.keys() if not name.endswith(BUFFERS)}
+    if more - {HEAD}:
+        raise ValueError(f"the weights in {folder} hold {min(more - {HEAD})}, which GPT-2 has not")
+    if more and not torch.equal(tensors[HEAD], tensors["wte.weight"]):
+        raise ValueError(
+            f"the output layer ({HEAD}) in {folder} is not the token embedding, as it is in this GPT-2"
+        )

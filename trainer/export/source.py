@@ -1,0 +1,135 @@
+"""What is exported: a model's weights, as they lie on the disk, with all that a format tells of them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import xxhash
+from torch import Tensor
+
+from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from trainer.checkpoint import State, find_checkpoint, read_records, read_state, read_weights
+from trainer.config import ModelConfig
+from trainer.export.layout import shapes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A model that is ready to be written in any format.
+
+    Its weights are mapped from the files that they lie in: they cost memory while somebody looks at them.
+
+    Raises:
+        ValueError: weights, shape and vocabulary do not belong together.
+    """
+
+    weights: Mapping[str, Tensor]  # by the model's own names; the embedding may be padded
+    config: ModelConfig
+    vocabulary: Vocabulary
+    name: str  # such as "GPT-2 small"
+    folder: Path  # where it comes from
+    state: State | None = None  # of the checkpoint, if it is one
+    data_fingerprint: str | None = None  # of the token shards it was trained on, if known
+
+    def __post_init__(self) -> None:
+        if self.vocabulary.size != self.config.vocabulary:
+            raise ValueError(
+                f"the vocabulary has {self.vocabulary.size:,} entries, and the model in {self.folder} "
+                f"{self.config.vocabulary:,}"
+            )
+        expected = shapes(self.config)
+        if missing := expected.keys() - self.weights.keys():
+            raise ValueError(f"the weights in {self.folder} lack {min(missing)}")
+        for name, shape in expected.items():
+            if (found := tuple(self.tensor(name).shape)) != shape:
+                raise ValueError(f"{name} in {self.folder} is {list(found)}, not {list(shape)}")
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a parameter, without the embedding's padding."""
+        tensor = self.weights[name]
+        return tensor[: self.config.vocabulary] if name == "wte.weight" else tensor
+
+
+def open_source(path: Path, vocabulary: str | None) -> Source:
+    """Open a run's newest checkpoint, one checkpoint, or a Hugging Face directory.
+
+    Args:
+        vocabulary: address of the vocabulary; None for that which lies beside the weights.
+
+    Raises:
+        ValueError: there is nothing whole, or the vocabulary is another than the model's.
+    """
+    if (path / "config.json").is_file():
+        return _open_directory(path, vocabulary)
+    return _open_checkpoint(find_checkpoint(path), vocabulary)
+
+
+def _open_checkpoint(folder: Path, address: str | None) -> Source:
+    state = read_state(folder)
+    vocabulary = _vocabulary_of_run(folder.parent, state, address)
+    _check_contents(folder)
+    return Source(
+        weights=read_weights(folder),
+        config=state.model,
+        vocabulary=vocabulary,
+        name=f"GPT-2 {state.plan['size']}",
+        folder=folder,
+        state=state,
+        data_fingerprint=_data_fingerprint(folder.parent),
+    )
+
+
+def _check_contents(folder: Path) -> None:
+    """See that the weights are those that were saved: every file has its checksum in the checkpoint.
+
+    Raises:
+        ValueError: a file has changed since.
+    """
+    for name, record in read_records(folder).items():
+        if name.startswith("weights-") and _xxh3(folder / name) != record.xxh3:
+            raise ValueError(f"{folder / name} is damaged: it has not the checksum that it was saved with")
+
+
+def _xxh3(path: Path) -> str:
+    checksum = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while content := file.read(2**24):
+            checksum.update(content)
+    return checksum.hexdigest()
+
+
+def _vocabulary_of_run(run: Path, state: State, address: str | None) -> Vocabulary:
+    """Load the vocabulary that is given, or that of the run; refuse another than that of the shards."""
+    places = [address] if address else [f"{place}/tokenizer.json" for place in (run, state.plan["data"])]
+    present = [place for place in places if address or Path(place).is_file()]
+    if not present:
+        raise ValueError(f"no vocabulary at {' or '.join(places)}: name it with --vocabulary")
+    vocabulary = load_vocabulary(present[0])
+    if vocabulary.fingerprint != state.vocabulary_fingerprint:
+        raise ValueError(
+            f"{present[0]} is not the vocabulary that the shards were written with: its fingerprint is "
+            f"{vocabulary.fingerprint[:16]}, theirs {state.vocabulary_fingerprint[:16]}"
+        )
+    return vocabulary
+
+
+def _data_fingerprint(run: Path) -> str | None:
+    """Return what identifies the shards that a run reads, as the run has put it down."""
+    try:
+        fingerprint = json.loads((run / "options.json").read_text(encoding="utf-8"))["identity"]["data"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # the checkpoint was taken elsewhere without it
+    return str(fingerprint)
+
+
+def _open_directory(folder: Path, address: str | None) -> Source:
+    from trainer.export.huggingface import load
+
+    model = load(folder)
+    vocabulary = load_vocabulary(address or str(folder))
+    config = model.config
+    if vocabulary.size < config.vocabulary:  # rows that no token names, such as another trainer's padding
+        config = replace(config, vocabulary=vocabulary.size)
+    name = f"GPT-2 of {config.parameters:,} parameters"
+    return Source(weights=model.state_dict(), config=config, vocabulary=vocabulary, name=name, folder=folder)

@@ -1,0 +1,105 @@
+"""Whether what was written is the model: every weight as it is read back, and the logits that come of them.
+
+The text asked about fills the context, so that every position's embedding takes part. Its tokens are fixed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.config import ModelConfig
+from trainer.export import DType
+from trainer.export.layout import shapes
+from trainer.export.numpy_gpt2 import Array, Parameters
+from trainer.export.source import Source
+from trainer.model import GPT2
+
+TOLERANCES: Final[dict[DType, float]] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2, "q8_0": 1e-1}
+"""How far logits may be off, as a share of the largest one: rounding errors of the type, times about ten."""
+
+
+class MismatchError(ValueError):
+    """What was written is not the model."""
+
+    def __init__(self, difference: str) -> None:
+        super().__init__(f"what was written is not the model: {difference}")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near the logits of an export are to those of the checkpoint."""
+
+    difference: float  # the largest
+    allowed: float
+
+
+def prompt(config: ModelConfig) -> list[int]:
+    """Return the tokens of the text: as many as the context holds, spread over the whole vocabulary."""
+    return [(7919 * position + 13) % config.vocabulary for position in range(config.context)]
+
+
+def positions(config: ModelConfig) -> list[int]:
+    """Return the positions whose logits are compared: the first and the last, and some between."""
+    last = config.context - 1
+    return sorted({0, 1, last // 3, last // 2, last - 1, last} & set(range(config.context)))
+
+
+@torch.inference_mode()
+def source_logits(source: Source) -> Array:
+    """Return our own model's logits [P, V], from the weights where they lie."""
+    with torch.device("meta"):
+        model = GPT2(source.config)
+    model.load_state_dict(dict(source.weights), assign=True)
+    chosen = positions(source.config)
+    # The output layer sees these positions only: all of them would have as many logits as the embedding
+    # has weights.
+    model.ln_f.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, chosen],))
+    logits: NDArray[Any] = model.eval()(torch.tensor([prompt(source.config)]))[0].numpy()
+    return logits
+
+
+def check_weights(source: Source, read_back: Parameters, dtype_of: Callable[[str], DType]) -> None:
+    """Check that every weight in the files is the source's, rounded to the type it is stored in.
+
+    Raises:
+        MismatchError: one is not.
+    """
+    for name, shape in shapes(source.config).items():
+        found = read_back(name)
+        expected = rounded(source.tensor(name), dtype_of(name))
+        if found.shape != shape or not np.array_equal(found, expected, equal_nan=True):
+            raise MismatchError(f"{name} reads back otherwise")
+
+
+def check_logits(found: Array, expected: Array, dtype: DType) -> Agreement:
+    """Compare two models' logits [P, V].
+
+    Raises:
+        MismatchError: they differ by more than the type's rounding explains.
+        ValueError: those of the source are no numbers.
+    """
+    if not np.isfinite(expected).all():
+        raise ValueError("the model's logits are no finite numbers: it cannot have been trained to its end")
+    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
+    allowed = TOLERANCES[dtype] * float(np.abs(expected).max())
+    if not difference <= allowed:
+        raise MismatchError(f"logits differ by {difference:.2g}, and {allowed:.2g} is what {dtype} explains")
+    return Agreement(difference, allowed)
+
+
+def rounded(tensor: Tensor, dtype: DType) -> Array:
+    """Return a tensor's values as they are after storage in a type."""
+    if dtype == "q8_0":
+        import gguf
+
+        kind = gguf.GGMLQuantizationType.Q8_0
+        values: Array = gguf.dequantize(gguf.quantize(tensor.numpy(), kind), kind)
+        return values
+    kinds = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    result: Array = tensor.to(kinds[dtype]).float().numpy()
+    return result
