@@ -9,7 +9,7 @@ demo: .venv/.installed
 	$(BIN)/python launch/demo.py
 
 test: .venv/.installed lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -6,10 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # A busy machine must not fail a property for its slowness.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+class _ByFile(LoadScopeScheduling):
+    """Shares the tests out by the file; all of launch goes to one process, for its runs are costly."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "launch" if "launch/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Say how several processes share the tests (`make test` runs two)."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
