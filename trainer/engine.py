@@ -167,7 +167,7 @@ class Engine:
         loss_sum = torch.zeros((), device=self._device)
         norm = math.nan
         for inputs, targets in micro_batches:
-            loss = self._engine(self._tensor(inputs), self._tensor(targets)).mean()
+            loss = self._engine(self._tensor(inputs), self._tensor(targets), reduction="mean")
             self._engine.backward(loss)
             loss_sum += loss.detach()
             if self._plan.zero_stage == 0 and self._engine.is_gradient_accumulation_boundary():

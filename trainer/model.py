@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.config import IGNORED, ModelConfig, Recompute
+from trainer.config import ModelConfig, Recompute
+from trainer.losses import Reduction, linear_cross_entropy
 from trainer.recompute import product_after, through_block
 
 
@@ -121,9 +122,15 @@ class GPT2(nn.Module):
         self.ln_f = nn.LayerNorm(config.width, eps=1e-5)
 
     def forward(
-        self, tokens: Tensor, targets: Tensor | None = None, past: list[KeyValues] | None = None
+        self,
+        tokens: Tensor,
+        targets: Tensor | None = None,
+        past: list[KeyValues] | None = None,
+        reduction: Reduction = "none",
     ) -> Tensor:
-        """Return logits [B, T, V], or with targets [B, T] the loss of each position [B, T], in nats.
+        """Return logits [B, T, V]; with targets [B, T] the loss in nats, of each position [B, T] or the mean.
+
+        Where a target is `IGNORED` the loss is 0, and does not count towards the mean.
 
         With `past`, one cache a layer, `tokens` are those that follow what the caches hold: any number
         into empty caches, then one at a time.
@@ -135,15 +142,17 @@ class GPT2(nn.Module):
         for layer, block in enumerate(self.h):
             cache = past[layer] if past else None
             x = through_block(block, x, cache, mode=self._recompute[layer], random=self.config.dropout > 0)
-        logits = F.linear(self.ln_f(x), self.wte.weight)  # [B, T, C] -> [B, T, V padded]
-        logits = logits[..., : self.config.vocabulary].float()
-        return logits if targets is None else _losses(logits, targets)
-
-
-def _losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return -log p(target) at each position; 0 where the target is `IGNORED`."""
-    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
-    return losses.view_as(targets)  # [B T] -> [B, T]
+        x = self.ln_f(x)
+        if targets is None:
+            return F.linear(x, self.wte.weight)[..., : self.config.vocabulary].float()  # -> [B, T, V]
+        losses = linear_cross_entropy(
+            x.flatten(0, 1),
+            self.wte.weight,
+            targets.flatten(),
+            vocabulary=self.config.vocabulary,
+            reduction=reduction,
+        )
+        return losses if reduction == "mean" else losses.view_as(targets)
 
 
 def build(config: ModelConfig, *, seed: int, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:
