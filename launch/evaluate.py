@@ -1,0 +1,207 @@
+"""Ask a model what the GPT-2 paper asked of its own, from files on this machine; nothing is downloaded.
+
+python launch/evaluate.py --model out/model --wikitext2 wikitext-2 --lambada lambada.jsonl --output out/scores
+deepspeed launch/evaluate.py --model out/run --text a.txt b.jsonl --output out/scores
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from tqdm import tqdm
+
+from pipeline.command import run_command
+from pipeline.storage import fingerprint, write_text
+from trainer.loading import LoadedModel, ModelOptions, load_model
+from trainer.zeroshot.suite import SetOptions, Task, open_tasks
+from trainer.zeroshot.table import as_markdown
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from trainer.engine import Ranks
+    from trainer.zeroshot.scoring import Scorer
+    from trainer.zeroshot.tasks import Reader
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """The command line."""
+
+    source: ModelOptions
+    """Which model."""
+    sets: SetOptions
+    """What it is asked."""
+    output: Path
+    """Folder for evaluation.json, evaluation.md and options.json; the same command goes on where it was."""
+    context: int | None = None
+    """Tokens that a prediction looks back on, at most; left out, as many as the model can."""
+    stride: int | None = None
+    """Tokens from one window of a long text to the next: fewer see more before them, and take longer. Left
+    out, the context: windows do not overlap."""
+    batch: int = 4
+    """Windows that one rank takes through the model at once."""
+
+
+def main(options: EvaluateOptions) -> None:
+    """Check everything, then evaluate set after set, on every rank that a launcher has started."""
+    from trainer.engine import Ranks
+
+    ranks = Ranks.from_environment()
+    try:
+        if options.output.is_file():
+            raise ValueError(f"--output {options.output} is a file, not a folder")
+        tasks = open_tasks(options.sets)
+        loaded = _load(options.source, ranks)
+        settings = _settings(options, loaded)
+        done = {task.name: _done_before(options.output, task, settings) for task in tasks}
+    except (ValueError, OSError):
+        if ranks.local_rank > 0:  # the machine's first rank meets the same mistake, and must live to tell it:
+            sys.exit(0)  # DeepSpeed's launcher ends the others as soon as one has failed
+        raise
+    with _together(ranks, loaded):
+        from trainer.zeroshot.scoring import Scorer
+        from trainer.zeroshot.tasks import Reader
+
+        windows = {"context": settings["context"], "stride": settings["stride"], "batch": options.batch}
+        scorer = Scorer(loaded.model, ranks, **windows)
+        reader = Reader(loaded.vocabulary)
+        for task in tasks:
+            record = done[task.name] or _evaluate(task, scorer, reader, settings, shown=ranks.rank == 0)
+            if ranks.rank == 0:
+                write_text(str(options.output / "results" / f"{task.name}.json"), _json(record))
+            done[task.name] = record
+    if ranks.rank == 0:
+        _report(options, loaded, settings, done)
+
+
+def _load(options: ModelOptions, ranks: "Ranks") -> LoadedModel:
+    """Load the model, for each rank on a GPU of its own if there are as many."""
+    import torch
+
+    from trainer.engine import find_device
+
+    device = find_device(ranks)
+    if device.type == "cuda" and options.device != "cpu":
+        torch.cuda.set_device(device)
+    elif options.device == "auto":
+        options = replace(options, device="cpu")
+    return load_model(options)
+
+
+def _settings(options: EvaluateOptions, loaded: LoadedModel) -> Record:
+    """Return everything that decides the figures, but for the sets themselves.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    longest = loaded.model.config.context
+    context = longest if options.context is None else options.context
+    stride = context if options.stride is None else options.stride
+    if not 1 <= context <= longest:
+        raise ValueError(f"--context is {context}: it must be from 1 to the model's {longest}")
+    if not 1 <= stride <= context:
+        raise ValueError(f"--stride is {stride}: it must be from 1 to the context, {context}")
+    if options.batch < 1:
+        raise ValueError(f"--batch is {options.batch}: it must be at least 1")
+    return {
+        "context": context,
+        "stride": stride,
+        "dtype": options.source.dtype,
+        "detokenize": options.sets.detokenize,
+        "lambada_preprocessing": options.sets.lambada_preprocessing,
+        "vocabulary": loaded.vocabulary.fingerprint,
+        "weights": _weights_checksum(loaded),
+    }
+
+
+def _weights_checksum(loaded: LoadedModel) -> str:
+    """Return what changes when any weight does."""
+    import torch
+    from xxhash import xxh3_128
+
+    checksum = xxh3_128()
+    for _, parameter in sorted(loaded.model.named_parameters()):
+        checksum.update(parameter.detach().contiguous().cpu().view(torch.uint8).numpy().data)
+    return checksum.hexdigest()
+
+
+def _done_before(output: Path, task: Task, settings: Record) -> Record | None:
+    """Return what an earlier command found of the same set by the same settings, if one did."""
+    path = output / "results" / f"{task.name}.json"
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return record if record.get("identity") == _identity(task, settings) else None
+
+
+def _identity(task: Task, settings: Record) -> Record:
+    return {**settings, "title": task.title, "file": fingerprint(task.content.address)}
+
+
+@contextmanager
+def _together(ranks: "Ranks", loaded: LoadedModel) -> Iterator[None]:
+    """Meet the other ranks, if there are any."""
+    if ranks.size == 1:
+        yield
+        return
+    from trainer.engine import joined
+
+    with joined(ranks, next(loaded.model.parameters()).device):
+        yield
+
+
+def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, *, shown: bool) -> Record:
+    from trainer.zeroshot.tasks import evaluate
+
+    total, unit = task.work
+    with tqdm(
+        desc=task.title,
+        total=total,
+        unit=unit,
+        unit_scale=True,
+        disable=not (shown and sys.stderr.isatty()),
+        leave=False,
+    ) as bar:
+        result = evaluate(task, scorer, reader, bar.update)
+    if shown:
+        figures = ", ".join(f"{unit} {value:,.3f}" for unit, value in result.figures.items())
+        print(f"{task.title}: {figures}", flush=True)
+    return {
+        "title": task.title,
+        **result.as_record(),
+        "context": settings["context"],
+        "stride": settings["stride"],
+        "identity": _identity(task, settings),
+    }
+
+
+def _report(options: EvaluateOptions, loaded: LoadedModel, settings: Record, results: Record) -> None:
+    """Write the table for people and for machines, and print it."""
+    report = {"model": loaded.description, "settings": settings, "results": results}
+    table = as_markdown(report)
+    for name, text in (
+        ("options.json", _json(asdict(options))),
+        ("evaluation.json", _json(report)),
+        ("evaluation.md", table),
+    ):
+        write_text(str(options.output / name), text)
+    print(f"\n{table}\nwritten to {options.output}")
+
+
+def _json(content: Record) -> str:
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n"
+
+
+if __name__ == "__main__":
+    # DeepSpeed's launcher adds --local_rank=N, which the environment says as well.
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if not argument.startswith("--local_rank=")]
+    run_command(EvaluateOptions, main, "Evaluate a model on the GPT-2 paper's sets, from files given.")
