@@ -66,9 +66,15 @@ class Launcher:
         return process.returncode, process.stdout
 
     def train(
-        self, options: list[str], *, ranks: int, stop: signal.Signals | None = None, once: Path | None = None
+        self,
+        options: list[str],
+        *,
+        ranks: int,
+        stop: signal.Signals | None = None,
+        once: Path | None = None,
+        command: str = "launch/pretrain.py",
     ) -> tuple[list[int | None], str]:
-        """Run launch/pretrain.py on that many ranks; return their exit codes and what they printed.
+        """Run a command file on that many ranks; return their exit codes and what they printed.
 
         With `stop`, all ranks get that signal once the file is there.
         """
@@ -77,7 +83,7 @@ class Launcher:
         started = []
         for rank in range(ranks):
             environment = {**everywhere, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            arguments = [str(ROOT / "launch/pretrain.py"), *options]
+            arguments = [str(ROOT / command), *options]
             names = {"environment": environment, "printed": str(printed), "arguments": arguments}
             started.append(self._processes.Process(target=exec, args=(RANK, names)))
         for process in started:
