@@ -1,18 +1,30 @@
-"""Let a trained model go on from a text.
+"""Let a trained model go on from texts.
 
 python launch/generate.py --model out/model --prompt "The"
+python launch/generate.py --model out/run --prompts prompts.txt --samples 3 --jsonl > texts.jsonl
 """
 
+import json
+import os
+import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.command import run_command
-from trainer.loading import ModelOptions, load_model
+from trainer.loading import LoadedModel, ModelOptions, load_model
+from trainer.prompts import read_prompts
 from trainer.sampling import Sampling
+
+if TYPE_CHECKING:  # which imports torch
+    from trainer.writing import Continuation, Request
+
+RULE = "-" * 40  # between two texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,45 +33,132 @@ class GenerateOptions:
 
     source: ModelOptions
     """Which model."""
-    prompt: str = ""
-    """Text to go on from; without one, the model begins a document."""
-    tokens: int = 100
-    """Most tokens to write; fewer where the model ends its document."""
+    prompt: str | None = None
+    """Text to go on from; without one, or with an empty one, the model begins a document."""
+    prompts: str | None = None
+    """File of prompts, or - for standard input: one a line, or JSON Lines with a field "prompt"."""
+    prompts_format: Literal["auto", "lines", "jsonl"] = "auto"
+    """What the file holds; auto takes a name that ends in .jsonl or .json for JSON Lines."""
+    allow_special: bool = False
+    """Take <|endoftext|> in a prompt for the end of a document, not for these thirteen characters."""
+    tokens: int | None = 100
+    """Most tokens to write in each text; None: until the model ends it. When the context is full, its older
+    half is forgotten, and the text goes on."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a text: it is cut before the first of them."""
     samples: int = 1
-    """How many continuations to write."""
+    """How many continuations of each prompt to write."""
+    seed: int = 0
+    """Decides what is drawn, for each prompt and sample on its own."""
     sampling: Sampling = field(default_factory=Sampling)
     """How the next token is chosen."""
-    seed: int = 0
-    """Decides what is drawn."""
+    batch_size: int = 8
+    """Most texts to write at once."""
+    jsonl: bool = False
+    """Print a JSON object a text, when it is finished, in place of texts as they are written."""
 
 
 def main(options: GenerateOptions) -> None:
-    """Print the prompt and what the model makes of it, once for each sample."""
-    if options.tokens < 1 or options.samples < 1:
-        raise ValueError("--tokens and --samples must be at least 1")
-    options.sampling.check()
-    import torch  # takes seconds
+    """Print each prompt and what the model makes of it, as it is written."""
+    try:
+        _generate(options)
+    except KeyboardInterrupt:  # what was written stays, and there is nothing to go on from
+        print(flush=True)
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
-    from trainer.generation import generate
 
+def _generate(options: GenerateOptions) -> None:
+    _check(options)
+    prompts = (
+        read_prompts(options.prompts, options.prompts_format) if options.prompts else [options.prompt or ""]
+    )
     loaded = load_model(options.source)
-    end_of_text = loaded.vocabulary.end_of_text
-    prompt = loaded.encode(options.prompt) or [end_of_text]
-    generator = torch.Generator().manual_seed(options.seed)
-    for sample in range(options.samples):
-        if sample:
-            print("-" * 40)
-        tokens = generate(
-            loaded.model,
-            prompt,
-            count=options.tokens,
-            sampling=options.sampling,
-            generator=generator,
-            end=end_of_text,
-        )
-        written = b"".join(loaded.token_bytes[token] for token in tokens)
-        print(options.prompt + written.decode(errors="replace"))
+    from trainer.writing import Writing, in_order, write
+
+    encoded = [_encode(prompt, number, loaded, options) for number, prompt in enumerate(prompts)]
+    requests = _requests(prompts, encoded, options.samples)
+    writing = Writing(
+        sampling=options.sampling,
+        seed=options.seed,
+        most_tokens=options.tokens,
+        stops=options.stop,
+        at_once=options.batch_size,
+    )
+    pieces = in_order(write(loaded, requests, writing), requests)
+    if options.jsonl:
+        _print_records(pieces, options.seed)
+    else:
+        _print_texts(pieces)
+
+
+def _check(options: GenerateOptions) -> None:
+    for name in ("tokens", "samples", "batch_size"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be at least 1")
+    if "" in options.stop:
+        raise ValueError("--stop: an empty string would end every text before it begins")
+    if options.prompt is not None and options.prompts is not None:
+        raise ValueError("--prompt and --prompts: give one of them")
+    options.sampling.check()
+
+
+def _encode(prompt: str, number: int, loaded: LoadedModel, options: GenerateOptions) -> list[int]:
+    """Return a prompt's tokens; say so where the model will not see just them."""
+    name = "the prompt" if options.prompts is None else f"prompt {number + 1}"
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} is no text: {error.reason}") from error
+    tokens = loaded.encode(prompt, allow_special=options.allow_special)
+    context = loaded.model.config.context
+    if not tokens:
+        print(f"{name} is empty: the model begins a document", file=sys.stderr)
+    if len(tokens) > context:
+        print(f"{name} has {len(tokens):,} tokens: the model sees the last {context:,}", file=sys.stderr)
+    return tokens[-context:] or [loaded.vocabulary.end_of_text]
+
+
+def _requests(prompts: list[str], encoded: list[list[int]], samples: int) -> "list[Request]":
+    from trainer.writing import Request
+
+    return [
+        Request(prompt=prompt, tokens=tokens, number=number, sample=sample)
+        for number, (prompt, tokens) in enumerate(zip(prompts, encoded, strict=True))
+        for sample in range(samples)
+    ]
+
+
+def _print_texts(pieces: "Iterable[tuple[Continuation, str]]") -> None:
+    """Print each prompt and what follows it, with a rule between two texts."""
+    shown = None
+    for continuation, piece in pieces:
+        request = continuation.request
+        if request is not shown:
+            print((f"{RULE}\n" if shown else "") + request.prompt, end="")
+            shown = request
+        print(piece, end="\n" if continuation.finished else "", flush=True)
+
+
+def _print_records(pieces: "Iterable[tuple[Continuation, str]]", seed: int) -> None:
+    """Print each finished text as a line of JSON."""
+    for continuation, _ in pieces:
+        if continuation.finished:
+            record = {
+                "prompt": continuation.request.prompt,
+                "text": continuation.text,
+                "tokens": continuation.tokens,
+                "log_probabilities": [round(value, 5) for value in continuation.log_probabilities],
+                "finish_reason": continuation.finished,
+                "prompt_number": continuation.request.number,
+                "sample": continuation.request.sample,
+                "seed": seed,
+            }
+            print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
 if __name__ == "__main__":
-    run_command(GenerateOptions, main, "Let a trained model go on from a text.")
+    run_command(GenerateOptions, main, "Let a trained model go on from texts.")

@@ -1,74 +1,108 @@
-"""Text from a model: which tokens may come next, which one comes, and a context that never runs out."""
+"""Several token sequences that go on together, each as it would alone, and a context that never runs out."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
 
 import torch
 from torch import Tensor
 
-from trainer.model import GPT2, KeyValues
+from trainer.key_values import KeyValues
+from trainer.model import GPT2
+from trainer.next_token import choose, penalised
 from trainer.sampling import Sampling
 
 
-def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Return the probability of each token [V], given its logits [V].
+@dataclass(kw_only=True)
+class Row:
+    """One sequence: what the model still knows of it, and what decides how it goes on."""
 
-    Temperature first, then top-k, then top-p over what top-k has left (Holtzman et al. 2020).
+    tokens: list[int]  # the newest is not read yet
+    random: Random = field(default_factory=Random)
+
+
+class Batch:
+    """Sequences that go on together, a token at a time; each token is read once.
+
+    When the context is full, its older half is forgotten and the rest read afresh, since GPT-2's learned
+    positions cannot slide. A prompt longer than the context counts by its end.
     """
-    if sampling.greedy or sampling.temperature == 0:
-        chosen = torch.zeros_like(logits)
-        chosen[logits.argmax()] = 1.0
-        return chosen
-    ordered, order = torch.sort(logits.double() / sampling.temperature, descending=True, stable=True)
-    mass = torch.softmax(ordered[: sampling.top_k], dim=-1)  # [K], falling
-    if sampling.top_p is not None:
-        before = mass.cumsum(dim=-1) - mass  # of all likelier tokens; 0 for the first, which always stays
-        mass = mass * (before < sampling.top_p)
-        mass = mass / mass.sum()
-    result = torch.zeros_like(logits, dtype=torch.float64)
-    result[order[: len(mass)]] = mass
-    return result
 
+    def __init__(self, model: GPT2, rows: Sequence[Row], sampling: Sampling, *, most_tokens: int) -> None:
+        """Read prompts of at least one token each.
 
-def generate(
-    model: GPT2,
-    prompt: list[int],
-    *,
-    count: int,
-    sampling: Sampling,
-    generator: torch.Generator,
-    end: int | None = None,
-) -> Iterator[int]:
-    """Yield tokens that go on from the prompt, `count` of them or until the token `end`.
+        Args:
+            most_tokens: that any sequence will ever have; room is taken for so many, or for the context.
+        """
+        self._model, self._sampling = model, sampling
+        self._context = model.config.context
+        self._rows = list(rows)
+        weight = model.wte.weight
+        self._past = KeyValues(
+            model.config, sequences=len(rows), positions=min(most_tokens, self._context), like=weight
+        )
+        self._seen = torch.zeros(len(rows), model.config.vocabulary, dtype=torch.bool, device=weight.device)
+        with torch.inference_mode():
+            self._read(range(len(rows)))
 
-    Keys and values are computed once a token. When the context is full, its older half is forgotten and
-    the rest read afresh, since GPT-2's learned positions cannot slide. A prompt longer than the context
-    counts by its end.
+    @torch.inference_mode()
+    def replace(self, index: int, row: Row) -> None:
+        """Begin another sequence in the place of one."""
+        self._rows[index] = row
+        self._read([index])
 
-    Args:
-        prompt: at least one token.
-        generator: on the CPU; its state alone decides what is drawn.
-    """
-    assert prompt, "a model goes on from at least one token"
-    model.eval()
-    context = model.config.context
-    seen = prompt[-context:]
-    unread = seen
-    past = [KeyValues() for _ in model.h]
-    for _ in range(count):
-        if past[0].length + len(unread) > context:
-            seen = seen[-(context // 2) :]
-            unread, past = seen, [KeyValues() for _ in model.h]
-        token = _next_token(model, unread, past, sampling, generator)
-        if token == end:
-            return
-        seen, unread = [*seen, token], [token]
-        yield token
+    @torch.inference_mode()
+    def keep(self, indices: Sequence[int]) -> None:
+        """Go on with these sequences only."""
+        self._rows = [self._rows[index] for index in indices]
+        self._past.keep(indices)
+        self._seen = self._seen[indices]
 
+    @torch.inference_mode()
+    def step(self) -> tuple[list[int], list[float]]:
+        """Add a token to each sequence; return the tokens, and their log-probabilities by the model alone."""
+        self._forget()
+        newest = torch.tensor([row.tokens[-1:] for row in self._rows], device=self._seen.device)  # [B, 1]
+        logits = self._logits(self._model.features(newest, self._past)[:, 0])  # [B, V]
+        chances = [row.random.random() for row in self._rows]
+        penalty = self._sampling.repetition_penalty
+        weighed = logits if penalty == 1 else penalised(logits, self._seen, penalty)
+        chosen = choose(weighed, self._sampling, chances)  # [B]
+        told = logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)  # [B]
+        self._seen.scatter_(1, chosen[:, None], True)
+        # Together, so that a GPU is waited for once.
+        tokens, log_probabilities = torch.stack((chosen.double(), told.double())).tolist()
+        for row, token in zip(self._rows, tokens, strict=True):
+            row.tokens.append(int(token))
+        return [int(token) for token in tokens], log_probabilities
 
-@torch.inference_mode()
-def _next_token(
-    model: GPT2, unread: list[int], past: list[KeyValues], sampling: Sampling, generator: torch.Generator
-) -> int:
-    tokens = torch.tensor([unread], device=model.wte.weight.device)  # [1, T]
-    logits = model(tokens, past=past)[0, -1].cpu()  # [V]
-    return int(torch.multinomial(probabilities(logits, sampling), 1, generator=generator))
+    def _logits(self, features: Tensor) -> Tensor:
+        logits = torch.nn.functional.linear(features, self._model.wte.weight)  # [B, C] -> [B, V padded]
+        return logits[:, : self._model.config.vocabulary].float()
+
+    def _forget(self) -> None:
+        """Halve what is full."""
+        full = [index for index, row in enumerate(self._rows) if len(row.tokens) > self._context]
+        if full:
+            for index in full:
+                self._rows[index].tokens = self._rows[index].tokens[-max(1, self._context // 2) :]
+            self._read(full)
+
+    def _read(self, indices: Sequence[int]) -> None:
+        """Read sequences afresh but for their newest tokens; equal ones once."""
+        for index in indices:
+            self._rows[index].tokens = self._rows[index].tokens[-self._context :]
+            assert self._rows[index].tokens, "a model goes on from at least one token"
+            self._seen[index] = False
+            self._seen[index, self._rows[index].tokens] = True
+            self._past.lengths[index] = len(self._rows[index].tokens) - 1
+        before = [tuple(self._rows[index].tokens[:-1]) for index in indices]
+        distinct = list(dict.fromkeys(before))
+        longest = max(map(len, distinct))
+        if longest:
+            padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens in distinct]
+            fresh = KeyValues(
+                self._model.config, sequences=len(distinct), positions=longest, like=self._model.wte.weight
+            )
+            self._model.features(torch.tensor(padded, device=self._seen.device), fresh)
+            self._past.replace(indices, fresh, [distinct.index(tokens) for tokens in before])

@@ -12,29 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.config import ModelConfig, Recompute
+from trainer.key_values import KeyValues, LayerKeyValues
 from trainer.losses import Reduction, linear_cross_entropy
 from trainer.recompute import product_after, through_block
-
-
-class KeyValues:
-    """Keys and values that an attention layer has computed already, so that a token is read only once."""
-
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None  # [B, H, T, D]
-        self.values: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        """Positions held."""
-        return 0 if self.keys is None else self.keys.shape[2]
-
-    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the keys and values of new positions, and return those of all positions."""
-        if self.keys is not None and self.values is not None:
-            keys = torch.cat((self.keys, keys), dim=2)
-            values = torch.cat((self.values, values), dim=2)
-        self.keys, self.values = keys, values
-        return keys, values
 
 
 class Attention(nn.Module):
@@ -48,15 +28,16 @@ class Attention(nn.Module):
         self.c_attn = nn.Linear(config.width, 3 * config.width)
         self.c_proj = nn.Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, norm: nn.Module, past: KeyValues | None = None) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.Module, past: LayerKeyValues | None = None) -> Tensor:
         qkv = self.product_after(norm, self.c_attn, x)  # [B, T, C] -> [B, T, 3C]
         q, k, v = qkv.chunk(3, dim=-1)  # [B, T, 3C] -> 3 × [B, T, C]
         q, k, v = (self._by_head(part) for part in (q, k, v))  # 3 × [B, T, C] -> 3 × [B, H, T, D]
+        mask = None
         if past is not None:
-            k, v = past.extend(k, v)
+            k, v, mask = past.extend(k, v)
         # A single new position may see everything before it; several see each other causally.
         y = F.scaled_dot_product_attention(
-            q, k, v, is_causal=q.shape[2] > 1, dropout_p=self.dropout if self.training else 0.0
+            q, k, v, mask, is_causal=q.shape[2] > 1, dropout_p=self.dropout if self.training else 0.0
         )  # softmax(q k^T / √D) v: [B, H, T, D]
         y = y.transpose(1, 2).flatten(2)  # [B, H, T, D] -> [B, T, C]
         return F.dropout(self.c_proj(y), self.dropout, self.training)
@@ -96,7 +77,7 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.width, eps=1e-5)
         self.mlp = FeedForward(config, recompute)
 
-    def forward(self, x: Tensor, past: KeyValues | None = None) -> Tensor:
+    def forward(self, x: Tensor, past: LayerKeyValues | None = None) -> Tensor:
         x = x + self.attn(x, self.ln_1, past)  # x + attention(norm(x)): [B, T, C]
         return x + self.mlp(x, self.ln_2)  # type: ignore[no-any-return]  # a module's call is untyped
 
@@ -121,28 +102,12 @@ class GPT2(nn.Module):
         self.h = nn.ModuleList(Block(config, mode) for mode in self._recompute)
         self.ln_f = nn.LayerNorm(config.width, eps=1e-5)
 
-    def forward(
-        self,
-        tokens: Tensor,
-        targets: Tensor | None = None,
-        past: list[KeyValues] | None = None,
-        reduction: Reduction = "none",
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, targets: Tensor | None = None, reduction: Reduction = "none") -> Tensor:
         """Return logits [B, T, V]; with targets [B, T] the loss in nats, of each position [B, T] or the mean.
 
         Where a target is `IGNORED` the loss is 0, and does not count towards the mean.
-
-        With `past`, one cache a layer, `tokens` are those that follow what the caches hold: any number
-        into empty caches, then one at a time.
         """
-        start = past[0].length if past else 0
-        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)  # [T]
-        x = self.wte(tokens) + self.wpe(positions)  # [B, T] -> [B, T, C]
-        x = F.dropout(x, self.config.dropout, self.training)
-        for layer, block in enumerate(self.h):
-            cache = past[layer] if past else None
-            x = through_block(block, x, cache, mode=self._recompute[layer], random=self.config.dropout > 0)
-        x = self.ln_f(x)
+        x = self.features(tokens)  # [B, T] -> [B, T, C]
         if targets is None:
             return F.linear(x, self.wte.weight)[..., : self.config.vocabulary].float()  # -> [B, T, V]
         losses = linear_cross_entropy(
@@ -153,6 +118,22 @@ class GPT2(nn.Module):
             reduction=reduction,
         )
         return losses if reduction == "mean" else losses.view_as(targets)
+
+    def features(self, tokens: Tensor, past: KeyValues | None = None) -> Tensor:
+        """Return what the output layer is given [B, T, C].
+
+        With `past`, tokens follow those that it holds, and join them: any number at first, then one at a
+        time.
+        """
+        positions, layers = torch.arange(tokens.shape[1], device=tokens.device), None  # [T]
+        if past is not None:
+            positions, layers = past.grow(tokens.shape[1])  # [B, T]
+        x = self.wte(tokens) + self.wpe(positions)  # [B, T] -> [B, T, C]
+        x = F.dropout(x, self.config.dropout, self.training)
+        for layer, block in enumerate(self.h):
+            cache = layers[layer] if layers else None
+            x = through_block(block, x, cache, mode=self._recompute[layer], random=self.config.dropout > 0)
+        return self.ln_f(x)  # type: ignore[no-any-return]  # a module's call is untyped
 
 
 def build(config: ModelConfig, *, seed: int, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:

@@ -1,4 +1,4 @@
-"""How the next token is chosen: the options. Nothing here imports torch."""
+"""How the next token is chosen: the options. Nothing here imports torch; `next_token` does the sums."""
 
 import math
 from dataclasses import dataclass
@@ -17,6 +17,9 @@ class Sampling:
     top_p: float | None = 0.95
     """Choose among the likeliest tokens that together have this probability (the nucleus)."""
 
+    repetition_penalty: float = 1.0
+    """Above 1, tokens that the context holds already become less likely; 1 changes nothing."""
+
     def check(self) -> None:
         """Raise `ValueError` if a value is out of range."""
         if not 0 <= self.temperature < math.inf:
@@ -25,8 +28,12 @@ class Sampling:
             raise ValueError(f"--top-k is {self.top_k}: it must be at least 1")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"--top-p is {self.top_p}: it must be above 0 and at most 1")
+        if not 0 < self.repetition_penalty < math.inf:
+            raise ValueError(
+                f"--repetition-penalty is {self.repetition_penalty}: it must be above 0, and finite"
+            )
 
     @property
     def is_greedy(self) -> bool:
-        """Whether chance has no part in it."""
-        return self.greedy or self.temperature == 0
+        """Whether chance has no part in it: below a millionth, only exact ties would be left to it."""
+        return self.greedy or self.temperature < 1e-6

@@ -1,116 +1,143 @@
+"""What a batch writes, against the plainest loop and against `transformers`, on tiny models."""
+
+from random import Random
+
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from trainer.config import ModelConfig
-from trainer.generation import generate, probabilities
+from trainer.generation import Batch, Row
 from trainer.model import GPT2, build
 from trainer.sampling import Sampling
 
 CONFIG = ModelConfig(layers=2, heads=2, width=32, context=16, vocabulary=50)
-PLAIN = Sampling(temperature=1.0, top_p=None)
+LONGER = ModelConfig(layers=2, heads=2, width=32, context=64, vocabulary=50)
+GREEDY = Sampling(greedy=True)
+PROMPTS = [[7, 2, 3], [7], [7, 4, 4, 4, 9, 30, 2, 8, 11, 3, 5], [7, 49, 0, 1, 2, 3]]
 
-logit_lists = st.lists(st.floats(-20, 20), min_size=2, max_size=30)
 
-
-@pytest.fixture(scope="module")
-def model() -> GPT2:
-    """An untrained model whose every token depends much on those before it."""
-    model = build(CONFIG, seed=0)
+def telling(config: ModelConfig, seed: int) -> GPT2:
+    """Return an untrained model whose every token depends much on those before it."""
+    model = build(config, seed=seed).eval()
     with torch.no_grad():
         for parameter in (*model.h.parameters(), model.wpe.weight):
             parameter.mul_(20)
     return model
 
 
-def write(model, *, count=40, seed=0, prompt=(1, 2, 3), end=None, **sampling) -> list[int]:
-    generator = torch.Generator().manual_seed(seed)
-    options = Sampling(**{"temperature": 1.0, "top_p": None, **sampling})
-    return list(generate(model, list(prompt), count=count, sampling=options, generator=generator, end=end))
+@pytest.fixture(scope="module")
+def model() -> GPT2:
+    return telling(CONFIG, 0)
 
 
-@given(logit_lists)
-def test_without_limits_the_probabilities_are_the_softmax(values):
-    logits = torch.tensor(values)
-    torch.testing.assert_close(probabilities(logits, PLAIN), torch.softmax(logits.double(), -1))
+@pytest.fixture(scope="module")
+def theirs():
+    """The weights of `telling(LONGER, 1)` in `transformers`, which has matrices as [in, out]."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=50, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=None, eos_token_id=None
+    )
+    weights = telling(LONGER, 1).state_dict()
+    weights["wte.weight"] = weights["wte.weight"][:50]
+    turned = {name: tensor.T for name, tensor in weights.items() if ".c_" in name and tensor.ndim == 2}
+    model = GPT2LMHeadModel(config).eval()
+    model.transformer.load_state_dict(weights | turned)
+    return model
 
 
-@given(logit_lists, st.integers(1, 30))
-def test_top_k_keeps_the_k_likeliest_in_their_proportions(values, k):
-    logits = torch.tensor(values)
-    kept = probabilities(logits, Sampling(temperature=1.0, top_k=k, top_p=None))
-    assert int((kept > 0).sum()) == min(k, len(values))
-    assert float(logits[kept > 0].min()) >= float(logits[kept == 0].max()) if (kept == 0).any() else True
-    full = torch.softmax(logits.double(), -1)
-    torch.testing.assert_close(kept[kept > 0], full[kept > 0] / full[kept > 0].sum())
+def written(
+    model: GPT2, prompts: list[list[int]], count: int, sampling: Sampling = GREEDY
+) -> list[list[int]]:
+    """Return what a batch adds to prompts, which draw by their numbers."""
+    rows = [Row(tokens=list(prompt), random=Random(number)) for number, prompt in enumerate(prompts)]
+    batch = Batch(model, rows, sampling, most_tokens=max(map(len, prompts)) + count)
+    return [list(row) for row in zip(*(batch.step()[0] for _ in range(count)), strict=True)]
 
 
-@given(logit_lists, st.floats(0.01, 1.0))
-def test_top_p_keeps_the_smallest_set_of_likeliest_tokens_with_that_mass(values, p):
-    full = torch.softmax(torch.tensor(values).double(), -1)
-    kept = probabilities(torch.tensor(values), Sampling(temperature=1.0, top_p=p)) > 0
-    mass = float(full[kept].sum())
-    assert mass >= p - 1e-9
-    assert mass - float(full[kept].min()) < p + 1e-9
-    assert float(full[kept].min()) >= float(full[~kept].max()) if (~kept).any() else True
+def plainly(model: GPT2, prompt: list[int], count: int) -> list[int]:
+    """Return the greedy continuation by reading the whole window afresh for each token."""
+    window, added = prompt[-model.config.context :], []
+    for _ in range(count):
+        if len(window) > model.config.context:
+            window = window[-max(1, model.config.context // 2) :]
+        with torch.inference_mode():
+            added.append(int(model(torch.tensor([window]))[0, -1].argmax()))
+        window.append(added[-1])
+    return added
 
 
-@given(logit_lists)
-def test_top_k_of_one_zero_temperature_and_greedy_agree(values):
-    logits = torch.tensor(values)
-    greedy = probabilities(logits, Sampling(greedy=True))
-    assert torch.equal(probabilities(logits, Sampling(temperature=0.0)), greedy)
-    top_1 = probabilities(logits, Sampling(temperature=1.0, top_k=1, top_p=None))
-    assert float(logits[top_1.argmax()]) == float(logits[greedy.argmax()]) == float(logits.max())
-    assert float(top_1.sum()) == float(greedy.sum()) == 1
+def test_a_batch_follows_the_model_without_a_memory_beyond_the_context(model):
+    """Prompts of several lengths, one longer than the context: each fills it at a time of its own."""
+    prompts = [*PROMPTS, [number % 50 for number in range(40)]]
+    expected = [plainly(model, prompt, 40) for prompt in prompts]
+    assert written(model, prompts, 40) == expected
+    assert [written(model, [prompt], 40)[0] for prompt in prompts] == expected
+    assert len(set(expected[0])) > 3
 
 
-def test_temperature_divides_the_logits():
-    logits = torch.tensor([1.0, 2.0, 4.0])
-    cool = probabilities(logits, Sampling(temperature=0.5, top_p=None))
-    torch.testing.assert_close(cool, torch.softmax(logits.double() * 2, -1))
+@pytest.mark.parametrize("penalty", [1.0, 1.3, 0.8])
+def test_greedy_equals_transformers_token_for_token(theirs, penalty):
+    ours = telling(LONGER, 1)
+    sampling = Sampling(greedy=True, repetition_penalty=penalty)
+    length = max(map(len, PROMPTS))
+    padded = torch.tensor([[7] * (length - len(prompt)) + prompt for prompt in PROMPTS])
+    mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in PROMPTS])
+    options = {"max_new_tokens": 50, "do_sample": False, "repetition_penalty": penalty}
+    # 7 pads: every prompt begins with it, so that it is no news to the penalty.
+    together = theirs.generate(padded, attention_mask=mask, pad_token_id=7, **options)[:, length:].tolist()
+    found = written(ours, PROMPTS, 50, sampling)
+    assert found == together
+    for prompt, expected in zip(PROMPTS, found, strict=True):
+        ids = torch.tensor([prompt])
+        alone = theirs.generate(ids, attention_mask=torch.ones_like(ids), pad_token_id=7, **options)
+        assert alone[0, len(prompt) :].tolist() == expected
+        assert written(ours, [prompt], 50, sampling) == [expected]
+    assert len({token for tokens in found for token in tokens}) > 10
 
 
-def test_the_same_seed_writes_the_same_text_and_another_one_another(model):
-    assert write(model, seed=1) == write(model, seed=1) != write(model, seed=2)
+def test_what_is_drawn_does_not_depend_on_the_rest_of_the_batch(model):
+    sampling = Sampling(temperature=1.0, top_p=0.9)
+    rows = [Row(tokens=list(prompt), random=Random(number)) for number, prompt in enumerate(PROMPTS)]
+    together = written(model, PROMPTS, 30, sampling)
+    for number, row in enumerate(rows):
+        batch = Batch(model, [row], sampling, most_tokens=64)
+        assert [batch.step()[0][0] for _ in range(30)] == together[number]
+    assert written(model, [[7]] * 3, 30, sampling)[0] != written(model, [[7]] * 3, 30, sampling)[1]
 
 
-def test_generation_follows_the_model_without_a_cache_beyond_the_context(model):
-    """Against the plainest loop: read the whole window afresh for each token."""
-    window, expected = [1, 2, 3], []
-    for _ in range(40):
-        if len(window) > CONFIG.context:
-            window = window[-(CONFIG.context // 2) :]
-        with torch.no_grad():
-            token = int(model(torch.tensor([window]))[0, -1].argmax())
-        window.append(token)
-        expected.append(token)
-    assert write(model, greedy=True) == expected
-    assert len(set(expected)) > 3
+def test_a_sequence_in_the_place_of_another_goes_on_as_alone(model):
+    batch = Batch(model, [Row(tokens=list(prompt)) for prompt in PROMPTS], GREEDY, most_tokens=64)
+    expected = [plainly(model, prompt, 30) for prompt in PROMPTS]
+    for _ in range(5):
+        batch.step()
+    batch.replace(1, Row(tokens=list(PROMPTS[2])))
+    assert [batch.step()[0][1] for _ in range(10)] == expected[2][:10]
+    batch.keep([3, 1])
+    steps = [batch.step()[0] for _ in range(15)]
+    assert [list(row) for row in zip(*steps, strict=True)] == [expected[3][15:30], expected[2][10:25]]
 
 
-def test_a_long_prompt_counts_by_its_end(model):
-    long = [number % 50 for number in range(100)]
-    assert write(model, prompt=long) == write(model, prompt=long[-16:])
+def test_log_probabilities_are_the_models_own(model):
+    batch = Batch(model, [Row(tokens=[1, 2, 3])], Sampling(top_k=5, repetition_penalty=2.0), most_tokens=8)
+    (token,), (told,) = batch.step()
+    with torch.inference_mode():
+        expected = torch.log_softmax(model(torch.tensor([[1, 2, 3]]))[0, -1], -1)[token]
+    assert told == pytest.approx(float(expected), abs=1e-5)
 
 
-def test_generation_stops_at_the_end_token_and_does_not_yield_it(model):
-    free = write(model, seed=4)
-    end = free[10]
-    assert write(model, seed=4, end=end) == free[: free.index(end)]
+def test_a_token_forgotten_with_its_half_of_the_context_is_penalised_no_more(model):
+    """After the context has rolled on, the batch equals a new one that begins with what was kept."""
+    sampling = Sampling(greedy=True, repetition_penalty=1.5)
+    row = Row(tokens=list(range(20, 36)))
+    batch = Batch(model, [row], sampling, most_tokens=99)
+    batch.step()
+    kept = row.tokens[-8:]
+    assert [batch.step()[0] for _ in range(6)] == [
+        [token] for token in written(model, [kept], 6, sampling)[0]
+    ]
 
 
-@pytest.mark.parametrize(
-    ("sampling", "message"),
-    [
-        ({"temperature": -1.0}, "--temperature is -1.0"),
-        ({"temperature": float("nan")}, "--temperature is nan"),
-        ({"top_k": 0}, "--top-k is 0"),
-        ({"top_p": 0.0}, "--top-p is 0.0"),
-        ({"top_p": 1.5}, "--top-p is 1.5"),
-    ],
-)
-def test_a_value_out_of_range_is_a_mistake(sampling, message):
-    with pytest.raises(ValueError, match=message):
-        Sampling(**sampling).check()
+def test_a_context_of_one_token_works():
+    smallest = telling(ModelConfig(layers=1, heads=1, width=8, context=1, vocabulary=20), 0)
+    assert written(smallest, [[3], [4, 5]], 5) == [plainly(smallest, [3], 5), plainly(smallest, [5], 5)]

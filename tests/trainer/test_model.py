@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from trainer.config import IGNORED, ModelConfig
-from trainer.model import GPT2, KeyValues, build
+from trainer.key_values import KeyValues
+from trainer.model import GPT2, build
 from trainer.recipes import SIZES
 
 TINY = ModelConfig(layers=3, heads=4, width=32, context=24, vocabulary=100)
@@ -77,12 +78,31 @@ def test_no_loss_is_counted_at_ignored_targets(tokens):
     assert losses[:, :5].all()
 
 
-def test_reading_token_by_token_gives_the_logits_of_reading_at_once(tokens):
+def test_reading_token_by_token_gives_the_features_of_reading_at_once(tokens):
     model = build(TINY, seed=0)
-    past = [KeyValues() for _ in model.h]
-    parts = [model(tokens[:, :7], past=past)]
-    parts += [model(tokens[:, position : position + 1], past=past) for position in range(7, 24)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), model(tokens))
+    past = KeyValues(TINY, sequences=2, positions=24, like=model.wte.weight)
+    with torch.inference_mode():
+        parts = [model.features(tokens[:, :7], past)]
+        parts += [model.features(tokens[:, position : position + 1], past) for position in range(7, 24)]
+        torch.testing.assert_close(torch.cat(parts, dim=1), model.features(tokens))
+
+
+def test_sequences_of_several_lengths_are_read_together_as_each_alone(tokens):
+    """Lengths 4 and 9, the shorter one padded; then a token each; then the longer one alone."""
+    model = build(TINY, seed=0)
+    past = KeyValues(TINY, sequences=2, positions=24, like=model.wte.weight)
+    with torch.inference_mode():
+        model.features(tokens[:, :9], past)
+        past.lengths = [4, 9]
+        for step in range(3):
+            newest = torch.stack((tokens[0, 4 + step], tokens[1, 9 + step]))[:, None]
+            found = model.features(newest, past)
+            for row, length in enumerate((5 + step, 10 + step)):
+                expected = model.features(tokens[row : row + 1, :length])[0, -1]
+                torch.testing.assert_close(found[row, 0], expected)
+        past.keep([1])
+        found = model.features(tokens[1:, 12:13], past)
+        torch.testing.assert_close(found[0, 0], model.features(tokens[1:, :13])[0, -1])
 
 
 def test_a_model_learns_a_tiny_text_by_heart(tokens):

@@ -129,7 +129,7 @@ def _open_directory(folder: Path, address: str | None) -> Source:
     model = load(folder)
     vocabulary = load_vocabulary(address or str(folder))
     config = model.config
-    if vocabulary.size < config.vocabulary:  # rows that no token names, such as another trainer's padding
+    if 0 < config.vocabulary - vocabulary.size < 128:  # another trainer's padding, which no token names
         config = replace(config, vocabulary=vocabulary.size)
     name = f"GPT-2 of {config.parameters:,} parameters"
     return Source(weights=model.state_dict(), config=config, vocabulary=vocabulary, name=name, folder=folder)
