@@ -27,7 +27,6 @@ bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/bench_duplicates.py
 	$(BIN)/python tests/benchmarks/bench_exactness.py
 	$(BIN)/python tests/benchmarks/bench_vocabulary.py
-	$(BIN)/python tests/benchmarks/bench_export.py
 	-$(BIN)/python tests/benchmarks/bench_encode.py
 	-$(BIN)/python tests/benchmarks/bench_extract.py
 	-$(BIN)/python tests/benchmarks/bench_language.py

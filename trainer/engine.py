@@ -18,6 +18,7 @@ from torch import Tensor
 from trainer.batches import Tokens
 from trainer.checkpoint import FileRecord, read_tensors, tensor_files, write_tensors
 from trainer.config import TrainingPlan
+from trainer.memory import reduce_bucket
 from trainer.model import GPT2
 from trainer.partitions import MOMENTS, Partitions
 
@@ -278,7 +279,7 @@ def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": plan.micro_batch,
         "gradient_accumulation_steps": plan.accumulation_steps,
         "gradient_clipping": plan.gradient_clip,
-        "zero_optimization": {"stage": plan.zero_stage},
+        "zero_optimization": {"stage": plan.zero_stage, "reduce_bucket_size": reduce_bucket(plan.model)},
         "torch_autocast": {
             "enabled": plan.precision == "bf16",
             "dtype": "bfloat16",

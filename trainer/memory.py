@@ -1,22 +1,37 @@
-"""Predicted peak memory of a rank, part by part, before anything is allocated.
+"""Predicted peak memory of one rank, part by part, before anything is allocated.
 
-It counts what `engine.py` and `model.py` really keep: weights, gradients and moments in fp32, products in
-bf16 by autocast, DeepSpeed's partitions and buffers. Bytes; B sequences of T tokens, C wide, H heads.
+It counts what `model.py` keeps for the backward pass and what DeepSpeed holds for the plan that
+`engine.py` gives it: weights, gradients and moments in fp32, matrix products in bf16 by autocast. Bytes;
+N parameters (the embedding's padding among them), L layers, C wide, H heads, B sequences of T tokens.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 
-from trainer.config import ModelConfig, Precision
+from trainer.config import ModelConfig, Precision, Recompute
 
 GIB = 2**30
-FP32 = 4
-Recompute = Literal["none", "selective", "block", "offload"]
+FP32, BF16 = 4, 2
+
+# DeepSpeed's own constants (0.19): how much it sums up at once without ZeRO, the optimizer's stretch at
+# stage 3, and how far ahead, in elements, the next use of a gathered weight may lie for it to stay.
+ALL_REDUCE = 500_000_000
+SUB_GROUP = 1_000_000_000
+REUSE_DISTANCE = 1_000_000_000
+PREFETCH = 50_000_000
+
+# Allowances for what PyTorch's allocator does not tell: they are part of what must fit, but not of what
+# is compared with the measured peak.
+CUDA_CONTEXT = 1 * GIB  # the driver's context, cuBLAS and NCCL
+PROCESS = GIB // 2  # a rank on a CPU: the interpreter with PyTorch and DeepSpeed
+FRAGMENTATION = 0.05  # of all that is allocated
+
+CHUNK_LOGITS = {"cuda": 2**28, "cpu": 2**24}  # as losses.py has it, which imports PyTorch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a run lies on its ranks: what decides memory but not the numbers computed."""
+    """How a run lies on its ranks: what decides its memory and its speed, but not what it computes."""
 
     zero_stage: int
     ranks: int
@@ -27,69 +42,352 @@ class Layout:
     offload_optimizer: bool = False
     offload_parameters: bool = False
     accelerator: bool = True
-    """Whether it runs on a GPU, whose context and allocator take memory of their own."""
+
+    @property
+    def product_bytes(self) -> int:
+        """Size of a number that a matrix product returns."""
+        return BF16 if self.precision == "bf16" else FP32
+
+    def recomputes(self, layer: int) -> bool:
+        """Whether a block computes again in the backward pass what it has not kept."""
+        return self.recompute != "none" and layer % self.recompute_every == 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes by part, at the moment when they are most."""
+    """Bytes on the device by part, at one moment of a step."""
 
+    moment: str
     parameters: int
     gradients: int
     optimizer: int
+    """Two moments a parameter, and at stages 1 and 2 DeepSpeed's own copy of the weights it updates."""
+    weight_copies: int
+    """The weights in bf16, which autocast makes for the products."""
     activations: int
+    """What the forward pass has kept, and what the backward pass has in hand."""
     loss: int
+    """Logits and their gradients."""
     buffers: int
-    overhead: int
+    """DeepSpeed's: gradients on their way, weights gathered for use."""
+    overhead: int = 0
+    """An allowance for what no tensor shows: the CUDA context, the allocator's fragmentation."""
+
+    @property
+    def allocated(self) -> int:
+        """Bytes in tensors: what `torch.cuda.max_memory_allocated` counts."""
+        return self.total - self.overhead
 
     @property
     def total(self) -> int:
-        """Bytes of all parts."""
+        """Bytes of all parts, the allowance included: what must fit."""
         return sum(self.parts().values())
 
     def parts(self) -> dict[str, int]:
         """Bytes by the name of the part."""
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "moment"}
 
 
 def predict(config: ModelConfig, layout: Layout) -> Memory:
-    """Return the predicted peak of one rank."""
-    padding = (config.padded_vocabulary - config.vocabulary) * config.width
-    parameters = config.parameters + padding
-    stage, ranks = layout.zero_stage, layout.ranks
+    """Return what one rank holds at the moment of a step when it holds most."""
+    most = max(_moments(config, layout), key=lambda memory: memory.total)
+    if layout.accelerator:
+        return replace(most, overhead=CUDA_CONTEXT + int(FRAGMENTATION * most.total))
+    return replace(most, overhead=PROCESS)
+
+
+def elements(config: ModelConfig) -> int:
+    """Return how many parameters are trained: the model's, and the rows that pad its embedding."""
+    return config.parameters + (config.padded_vocabulary - config.vocabulary) * config.width
+
+
+def reduce_bucket(config: ModelConfig) -> int:
+    """Return how many gradient elements DeepSpeed should send at once.
+
+    DeepSpeed's 500 million would cost 2 GB and, while they are sent, 2 GB more. A sixteenth of the model,
+    at most 50 million elements (200 MB), is as good for the network: PyTorch's own choice is 25 MB.
+    """
+    return min(50_000_000, -(-elements(config) // 16))
+
+
+def kept_bytes(config: ModelConfig, layout: Layout) -> int:
+    """Return what the blocks keep for the backward pass, copies of their weights in bf16 included."""
     tokens = layout.micro_batch * config.context
-    return Memory(
-        parameters=FP32 * parameters // (ranks if stage == 3 else 1),
-        gradients=FP32 * parameters // (ranks if stage >= 2 else 1),
-        optimizer=2 * FP32 * parameters // (ranks if stage >= 1 else 1),
-        activations=_activations(config, layout, tokens),
-        loss=tokens * config.vocabulary * FP32 * 2,
-        buffers=0,
-        overhead=0,
+    return sum(
+        tokens * _kept_per_token(config, layout, layer) + _copies_kept(config, layout, layer)
+        for layer in range(config.layers)
     )
 
 
-def _activations(config: ModelConfig, layout: Layout, tokens: int) -> int:
-    """Bytes that the blocks keep between forward and backward.
+def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
+    """Yield what a rank holds when the loss is computed, in the backward pass, and in the optimizer step.
 
-    fp32, a token: LayerNorm's input and output C + C, twice; q, k, v 3 C; attention's output C; GELU's
-    input and output 4 C + 4 C: 16 C numbers of 4 bytes. bf16: the residual stream stays fp32, 2 C of 4
-    bytes, and the rest is 14 C of 2 bytes.
+    Gradients count from the forward pass on, as in all but the first micro-batch of a step.
     """
-    whole = (64 if layout.precision == "fp32" else 36) * config.width * tokens
-    if layout.recompute == "none":
-        return config.layers * whole
-    return config.layers * FP32 * config.width * tokens + whole
+    shares = _shares(config, layout)
+    held = {"parameters": shares.parameters, "optimizer": shares.optimizer}
+    tokens = layout.micro_batch * config.context
+    kept = [tokens * _kept_per_token(config, layout, layer) for layer in range(config.layers)]
+    copies = [_copies_kept(config, layout, layer) for layer in range(config.layers)]
+    # The last norm's input and output.
+    head = tokens * 2 * FP32 * config.width
+    yield Memory(
+        moment="loss",
+        **held,
+        gradients=shares.gradients,
+        weight_copies=_copies_made(config, layout),
+        activations=sum(kept) + head,
+        loss=_loss(config, layout, tokens),
+        buffers=shares.buffers,
+    )
+    embedding = FP32 * config.padded_vocabulary * config.width
+    rounded = layout.product_bytes * (1 if layout.precision == "bf16" else 0)
+    yield Memory(
+        moment="gradient of the loss",
+        **held,
+        gradients=shares.gradients,
+        weight_copies=sum(copies),
+        activations=sum(kept) + tokens * FP32 * config.width,
+        # The gradients of the head's input and weights, as they were kept and once more as they are scaled.
+        loss=tokens * (2 * FP32 + rounded) * config.width + 2 * embedding,
+        buffers=shares.buffers,
+    )
+    for layer in range(config.layers):  # going back; those above have let go of what they kept
+        done = 12 * config.width**2 * (config.layers - 1 - layer)  # elements of gradients
+        sends = done >= reduce_bucket(config)  # else the first bucket is not yet full
+        yield Memory(
+            moment="backward pass",
+            **held,
+            gradients=(shares.gradients_backward if sends else shares.gradients)
+            + _gradient_in_hand(config, layout),
+            weight_copies=sum(copies[: layer + 1]) + _copies_in_hand(config, layout, layer),
+            activations=sum(kept[: layer + 1]) + tokens * _in_hand_per_token(config, layout, layer),
+            loss=0,
+            buffers=shares.buffers_backward,
+        )
+    yield Memory(
+        moment="end of the backward pass",
+        **held,
+        # The head's, the embedding's, and one of them again as it is added up or sent.
+        gradients=shares.gradients_backward + 3 * embedding,
+        weight_copies=0,
+        activations=0,
+        loss=0,
+        buffers=shares.buffers_backward,
+    )
+    yield Memory(
+        moment="optimizer step",
+        **held,
+        gradients=shares.gradients_step,
+        weight_copies=0,
+        activations=0,
+        loss=0,
+        buffers=shares.buffers_step,
+    )
+
+
+def _kept_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
+    """Bytes that a block keeps for the backward pass.
+
+    The residual stream and what follows from it by addition stay fp32; p is the size of a product's number.
+
+    - none: x, and x between attention and feed-forward (4 C each); both after their norms (p C each, which
+      autocast has made of fp32; see `_normed_bytes`); q, k, v (3 p C); attention's output (p C); before and
+      after GELU (4 p C each); each norm's mean and deviation (16) and attention's sums by head (4 H).
+      fp32: 64 C + 16 + 4 H; bf16: 36 C + 16 + 4 H. With dropout a mask a byte wide after both parts (2 C).
+    - selective: what the norms and GELU are given is kept, what they return is not: x twice (4 C each),
+      q, k, v (3 p C), attention's output (p C), before GELU (4 p C), attention's sums (4 H).
+    - block: x alone; offload: nothing, for x is in the CPU's memory.
+    """
+    width, product = config.width, layout.product_bytes
+    masks = 2 * width if config.dropout else 0
+    if not layout.recomputes(layer):
+        norms = 2 * (FP32 + _normed_bytes(layout)) * width + 16
+        return norms + 12 * product * width + 4 * config.heads + masks
+    return {
+        "selective": (2 * FP32 + 8 * product) * width + 4 * config.heads + masks,
+        "block": FP32 * width,
+        "offload": 0,
+    }[layout.recompute]
+
+
+def _normed_bytes(layout: Layout) -> int:
+    """Size of a number after a norm, as the next product keeps it.
+
+    At stage 3 DeepSpeed puts a linear layer of its own in place of PyTorch's, which keeps what it was
+    given (fp32) where PyTorch's keeps what autocast has made of it.
+    """
+    return FP32 if layout.zero_stage == 3 else layout.product_bytes
+
+
+def _in_hand_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
+    """Bytes beside what is kept while the backward pass is in a block's feed-forward net, where it is most.
+
+    The gradients of the residual stream (4 C, and p C where products are bf16) and of GELU's output
+    (4 p C), while nothing of the block is let go of yet; and what had to be computed again.
+    """
+    width, product = config.width, layout.product_bytes
+    gradients = (FP32 + 4 * product + (product if product < FP32 else 0)) * width
+    if not layout.recomputes(layer):
+        return gradients
+    whole = _kept_per_token(config, replace(layout, recompute="none"), layer)
+    return (
+        gradients
+        + {
+            "selective": 4 * product * width,  # GELU's output
+            "block": whole - FP32 * width,  # x is what was kept
+            "offload": whole,
+        }[layout.recompute]
+    )
+
+
+def _copies_made(config: ModelConfig, layout: Layout) -> int:
+    """Bytes of all weights in bf16, which autocast remembers to the end of the forward pass.
+
+    12 C² numbers of a block, and the head's V C. At stage 3 DeepSpeed's linear layer makes them anew for
+    each product, the head's, the largest, among them.
+    """
+    if layout.precision == "fp32":
+        return 0
+    head = BF16 * config.padded_vocabulary * config.width
+    return head if layout.zero_stage == 3 else head + config.layers * 12 * BF16 * config.width**2
+
+
+def _copies_kept(config: ModelConfig, layout: Layout, layer: int) -> int:
+    """Bytes of a block's weights in bf16 that the backward pass was promised.
+
+    Selective keeps only those of attention's projection (C²): the other products are remade with their
+    input. At stage 3 DeepSpeed's linear layer keeps the weights themselves.
+    """
+    if layout.precision == "fp32" or layout.zero_stage == 3:
+        return 0
+    numbers = {"none": 12, "selective": 1, "block": 0, "offload": 0}
+    return numbers[layout.recompute if layout.recomputes(layer) else "none"] * BF16 * config.width**2
+
+
+def _copies_in_hand(config: ModelConfig, layout: Layout, layer: int) -> int:
+    """Bytes of weights in bf16 that the backward pass of a block makes again."""
+    if layout.precision == "fp32" or not (layout.recomputes(layer) or layout.zero_stage == 3):
+        return 0
+    whole = layout.recompute in ("block", "offload") and layout.zero_stage < 3
+    return (12 if whole else 4) * BF16 * config.width**2
+
+
+def _gradient_in_hand(config: ModelConfig, layout: Layout) -> int:
+    """Bytes of gradients before they reach the parameters.
+
+    The head's waits for the embedding's, since they are one matrix (4 V C). The largest of a block's
+    (4 C² elements) exists once as its product returns it, and in bf16 once more when it is made fp32.
+    """
+    waiting = FP32 * config.padded_vocabulary * config.width
+    largest = 4 * config.width**2 * (FP32 + (BF16 if layout.precision == "bf16" else 0))
+    return waiting + largest
+
+
+def _loss(config: ModelConfig, layout: Layout, tokens: int) -> int:
+    """Bytes that `losses.py` takes in the forward pass, where it makes the gradients too.
+
+    Of the chunk in hand, a position: the logits, their logarithms in fp32, their gradient before and after
+    it is padded (in fp32 one does for both), and the gradient of the chunk before, 12 V bytes in bf16 and
+    16 V in fp32. Of all positions the gradient p C, and in bf16 what the head is given, rounded, p C.
+    Of the head's weights the gradient (4 V C), and in bf16 what a chunk adds to it (2 V C).
+    """
+    rows, product = config.padded_vocabulary, layout.product_bytes
+    lower = layout.precision == "bf16"
+    chunks = -(-tokens // max(1, CHUNK_LOGITS["cuda" if layout.accelerator else "cpu"] // rows))
+    numbers = (12 if lower else 16) - (0 if chunks > 1 else product)
+    chunk = -(-tokens // chunks) * rows * numbers
+    positions = tokens * config.width * product * (2 if lower else 1)
+    weights = rows * config.width * (FP32 + (BF16 if lower else 0))
+    return chunk + positions + weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shares:
+    """What DeepSpeed makes a rank hold: always, and of gradients and buffers in each part of a step."""
+
+    parameters: int
+    optimizer: int
+    gradients: int
+    gradients_backward: int
+    gradients_step: int
+    buffers: int
+    buffers_backward: int
+    buffers_step: int
+
+
+def _shares(config: ModelConfig, layout: Layout) -> _Shares:
+    """Return a rank's share at each ZeRO stage, after DeepSpeed 0.19's source.
+
+    Stage 1 sends gradients when the step's last micro-batch is through, stages 2 and 3 as they come.
+    Offloading the optimizer takes its state to the CPU, and from stage 2 on the summed gradients too.
+    """
+    whole = FP32 * elements(config)
+    share = -(-whole // layout.ranks)
+    bucket = FP32 * reduce_bucket(config)
+    sent = bucket if layout.ranks > 1 else 0  # the bucket again, laid out for sending
+    embedding = FP32 * config.padded_vocabulary * config.width
+    norm = 2 * min(embedding, share)  # the largest gradient in fp64, for its norm
+    on_device = not layout.offload_optimizer
+    passing = 0 if on_device else embedding  # through which offloaded gradients pass, one by one
+    match layout.zero_stage:
+        case 0:
+            return _Shares(
+                parameters=whole,
+                optimizer=2 * whole,
+                gradients=whole,
+                gradients_backward=whole,
+                gradients_step=whole,
+                buffers=0,
+                buffers_backward=0,
+                buffers_step=min(whole, FP32 * ALL_REDUCE),
+            )
+        case 1:
+            return _Shares(
+                parameters=whole,
+                optimizer=3 * share * on_device,
+                gradients=whole,
+                gradients_backward=whole,
+                gradients_step=whole + share * on_device,  # as they come in, and once collected
+                buffers=bucket + passing,
+                buffers_backward=bucket + passing,
+                buffers_step=max(sent, embedding) + passing,
+            )
+        case 2:
+            return _Shares(
+                parameters=whole,
+                optimizer=3 * share * on_device,
+                gradients=share * on_device,
+                gradients_backward=2 * share * on_device,  # this micro-batch's, and the sum so far
+                gradients_step=2 * share * on_device,  # one by one, and in one piece
+                buffers=passing,
+                buffers_backward=bucket + sent + passing,
+                buffers_step=norm + passing,
+            )
+        case _:
+            # A weight stays gathered if the way to its next use, there and back, is short; those on their
+            # way lie in a buffer first.
+            gathered = min(whole, FP32 * (REUSE_DISTANCE // 2 + PREFETCH)) + min(whole, FP32 * PREFETCH)
+            return _Shares(
+                parameters=0 if layout.offload_parameters else share,
+                optimizer=2 * share * on_device,
+                gradients=share * on_device,
+                gradients_backward=share * on_device,
+                gradients_step=(share + min(share, FP32 * SUB_GROUP)) * on_device,
+                buffers=gathered + bucket,
+                buffers_backward=gathered + 2 * bucket,
+                buffers_step=bucket + norm,
+            )
 
 
 def peak_line(predicted: int, measured: int | None) -> str:
     """Return the line at the end of a run that holds the prediction against what was measured.
 
     Args:
-        measured: bytes that the allocator held at most, over all ranks; None where nothing measures them.
+        measured: bytes in tensors that a rank held at most; None where nothing measures them.
     """
     if measured is None:
-        return f"peak memory a rank: {predicted / GIB:.2f} GiB predicted (measured on a GPU only)"
+        return f"peak memory a rank: {predicted / GIB:.2f} GiB predicted (only a GPU's is measured)"
     return (
         f"peak memory a rank: {predicted / GIB:.2f} GiB predicted, {measured / GIB:.2f} GiB measured "
         f"({predicted / measured - 1:+.0%})"

@@ -1,0 +1,59 @@
+"""A rank that trains two steps in each of the layouts it is given, and prints what it held at most.
+
+python tests/proofs/rank_memory.py '[{"zero_stage": 1, "micro_batch": 4, "precision": "fp32", …}, …]'
+"""
+
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import torch
+from live_memory import LiveMemory
+
+from trainer.config import ModelConfig, TrainingOptions, TrainingPlan, resolve
+from trainer.engine import Engine, Ranks, joined
+from trainer.memory import Layout, predict
+from trainer.model import build
+
+# Wide enough that a block's matrices are gathered at stage 3 (DeepSpeed keeps below 100,000 elements whole).
+MODEL = ModelConfig(layers=4, heads=4, width=320, context=64, vocabulary=1000)
+CPU = torch.device("cpu")
+
+
+def plan_of(layout: Layout) -> TrainingPlan:
+    """Return a plan of two micro-batches a step."""
+    options = TrainingOptions(data="", output="", size="nano")
+    plan = resolve(options, vocabulary=MODEL.vocabulary, world_size=layout.ranks, accelerator=False)
+    same = {"zero_stage", "micro_batch", "precision", "recompute", "recompute_every"}
+    values = {name: value for name, value in dataclasses.asdict(layout).items() if name in same}
+    return dataclasses.replace(plan, model=MODEL, accumulation_steps=2, **values)
+
+
+def peak_bytes(layout: Layout, ranks: Ranks) -> int:
+    """Train two steps and return the most bytes in tensors during the second."""
+    plan = plan_of(layout)
+    model = build(MODEL, seed=0, recompute=plan.recompute, recompute_every=plan.recompute_every)
+    batch = np.zeros((plan.micro_batch, MODEL.context), np.int64)
+    with LiveMemory(counted=model.parameters()) as memory:
+        engine = Engine(model, plan, ranks, CPU)
+        for _ in range(2):
+            memory.peak = memory.now
+            engine.step([(batch, batch)] * plan.accumulation_steps, learning_rate=1e-3, stop=False)
+    return memory.peak
+
+
+def main() -> None:
+    """Print, a JSON object a layout, what is predicted and what was there."""
+    ranks = Ranks.from_environment()
+    torch.set_num_threads(1)
+    with joined(ranks, CPU):
+        for values in json.loads(sys.argv[1]):
+            layout = Layout(ranks=ranks.size, accelerator=False, **values)
+            found = peak_bytes(layout, ranks)
+            if ranks.rank == 0:
+                print(json.dumps({"predicted": predict(MODEL, layout).allocated, "found": found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
