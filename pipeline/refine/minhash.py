@@ -5,8 +5,6 @@ for value. Words, shingles and permutations are computed in NumPy, because Pytho
 no loop over words or shingles is left.
 """
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,11 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-Letters = npt.NDArray[np.uint32]  # [letters]: code points, each word followed by a zero
+from pipeline.refine.letters import Letters, code_points, fold, span_hashes, word_letters, word_spans
 
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")  # soft hyphens and the like, within words
-_BASE = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: odd, so that it has an inverse mod 2^64
-_USUAL_LETTERS = 2**16  # of a document: the powers for that many are kept, 1 MB
 _SHINGLES_AT_ONCE = 4096  # 2 MB of permuted hashes: they stay in the cache
 
 
@@ -51,20 +46,11 @@ def normalise(text: str) -> Letters:
     and punctuation tell no texts apart. A word is a run of letters, digits and underscores; a text
     without any is taken for one word.
     """
-    if not text.isascii():
-        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    text = text.casefold()
-    points = _code_points(f"{text} ")
-    inside = _word_characters()[points]
-    if not inside.any():
-        return _code_points("".join(text.split()) + "\0")
-    kept = inside.copy()
-    kept[1:] |= inside[:-1]  # and the character after a word, which becomes the zero
-    return (points * inside)[kept]
-
-
-def _code_points(text: str) -> npt.NDArray[np.uint32]:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    text = fold(text)
+    letters, ends = word_letters(code_points(f"{text} "), underscore=True)
+    if not len(ends):
+        letters = code_points("".join(text.split()) + "\0")
+    return letters.astype(np.uint32)
 
 
 def exact_key(letters: Letters) -> bytes:
@@ -75,19 +61,11 @@ def exact_key(letters: Letters) -> bytes:
 def shingle_hashes(letters: Letters, words: int) -> npt.NDArray[np.uint32]:
     """Return the 32-bit hashes of a text's word n-grams, in their order, [shingles].
 
-    A text of fewer words than one shingle has one hash, of all its words. The hash is a polynomial in the
-    shingle's letters, mod 2^64, of which the upper half counts: a difference of two prefix sums, brought
-    back to the power at which the shingle begins (Karp and Rabin, 1987).
+    A text of fewer words than one shingle has one hash, of all its words.
     """
-    ends = np.flatnonzero(letters == 0)  # [words]
-    starts = np.zeros_like(ends)
-    starts[1:] = ends[:-1] + 1
+    starts, ends = word_spans(letters)
     size = min(words, len(ends))
-    first, last = starts[: len(ends) - size + 1], ends[size - 1 :]  # [shingles] each
-    powers, inverses = _usual_powers() if len(letters) <= _USUAL_LETTERS else _powers(len(letters))
-    sums = np.cumsum(letters * powers[: len(letters)])  # [letters]; a zero adds nothing
-    before = sums[first] - letters[first] * powers[first]
-    hashes: npt.NDArray[np.uint64] = (sums[last] - before) * inverses[first]
+    hashes = span_hashes(letters, starts[: len(ends) - size + 1], ends[size - 1 :])  # [shingles]
     return (hashes >> np.uint64(32)).astype(np.uint32)
 
 
@@ -117,25 +95,3 @@ def _permutations(count: int, seed: int) -> tuple[npt.NDArray[np.uint32], npt.ND
 
     factors, summands = MinHash(num_perm=count, seed=seed, scheme="affine32").permutations
     return factors[:, None], summands[:, None]
-
-
-@cache
-def _word_characters() -> npt.NDArray[np.bool_]:
-    """For each code point, whether it can be part of a word: what `\\w` means."""
-    points = np.arange(0x110000, dtype=np.uint32)
-    words = np.strings.isalnum(points.view("U1"))
-    words[ord("_")] = True
-    return words
-
-
-@cache
-def _usual_powers() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    return _powers(_USUAL_LETTERS)
-
-
-def _powers(count: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Return the powers 1, 2, … of the polynomial's base mod 2^64, and the inverses of powers 0, 1, …"""
-    powers = np.multiply.accumulate(np.full(count, _BASE, np.uint64))
-    inverses = np.full(count, pow(_BASE, -1, 2**64), np.uint64)
-    inverses[0] = 1
-    return powers, np.multiply.accumulate(inverses)
