@@ -19,7 +19,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline import storage
-from pipeline.card import InputFile, Provenance, dataset_card, deciding
+from pipeline.card import EvaluationFile, InputFile, Provenance, dataset_card, deciding
 from pipeline.command import run_command
 from pipeline.corpus import CorpusOptions, corpus_files, validation_limit
 from pipeline.figures import figures
@@ -28,15 +28,17 @@ from pipeline.gather import steps as gather
 from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.links import LinkOptions, LinkRules
 from pipeline.gather.submissions import find_dumps
-from pipeline.refine import duplicate_steps
+from pipeline.refine import duplicate_steps, overlap_steps
 from pipeline.refine import steps as refine
 from pipeline.refine.bands import Bands
 from pipeline.refine.extract import ExtractOptions
 from pipeline.refine.minhash import DuplicateOptions
+from pipeline.refine.overlap import OverlapLimits, find_sets, names_of
 from pipeline.refine.pages import PageOptions
+from pipeline.refine.plain_texts import TextOptions
 from pipeline.refine.quality import RefineOptions
 from pipeline.report import report_html
-from pipeline.stages import Counts, Source, Stage, StageOutput, Work, run_stage
+from pipeline.stages import Counts, Source, Stage, StageOutput, Work, by_name, run_stage
 from pipeline.summary import summary_json, summary_table
 
 Inputs = Mapping[str, Sequence[Source]]
@@ -65,6 +67,11 @@ class Options:
     refine: RefineOptions = field(default_factory=RefineOptions)
     duplicates: DuplicateOptions = field(default_factory=DuplicateOptions)
     corpus: CorpusOptions = field(default_factory=CorpusOptions)
+    decontaminate: tuple[str, ...] = ()
+    """Evaluation sets that the corpus is to hold no copies of: UTF-8 text or JSON Lines (.jsonl), compressed
+    or not; files, folders, globs or fsspec addresses."""
+    overlap: OverlapLimits = field(default_factory=OverlapLimits)
+    evaluation: TextOptions = field(default_factory=TextOptions)
 
 
 class Recipe:
@@ -88,6 +95,9 @@ class Recipe:
             options.crawl.check()
         if options.partitions < 1:
             raise ValueError("--partitions must be 1 or more")
+        self.evaluation = (
+            find_sets(options.decontaminate, options.evaluation) if options.decontaminate else []
+        )
         self.outputs: list[StageOutput] = []
         self.funnel: list[Step] = []
 
@@ -95,9 +105,10 @@ class Recipe:
         """From dumps or archives to the corpus, or as far as `only` says."""
         options = self.options
         cut = gather.CutOptions(partitions=options.partitions)
+        sought = self.evaluation_filter() if options.only == "corpus" else []
         index = None
         if self.archives:
-            index = self.run("index", gather.index_archive, _by_name(self.archives), cut)
+            index = self.run("index", gather.index_archive, by_name(self.archives), cut)
         if self.dumps:
             links = self.links_of_submissions()
         else:
@@ -115,7 +126,7 @@ class Recipe:
         else:
             fetched = self.crawl(links, cut)
         if options.only == "corpus":
-            self.refine(fetched)
+            self.refine(fetched, sought)
 
     def links_of_submissions(self) -> StageOutput:
         """Bring all submissions of a link together from all dumps, then merge them."""
@@ -123,7 +134,7 @@ class Recipe:
         scatter = gather.ScatterOptions(
             links=options.links, allow_networks=options.crawl.allow_networks, partitions=options.partitions
         )
-        submissions = self.run("submissions", gather.scatter_submissions, _by_name(self.dumps), scatter)
+        submissions = self.run("submissions", gather.scatter_submissions, by_name(self.dumps), scatter)
         self.tell(submissions, "submissions of outbound links")
         links = self.run(
             "links", gather.merge_links, _gathered([submissions], options.partitions), options.karma
@@ -163,8 +174,8 @@ class Recipe:
         self.funnel.append(Step("pages", "pages", counts))
         return fetched
 
-    def refine(self, fetched: Inputs) -> None:
-        """Pages to documents, without those that are unwanted or there twice."""
+    def refine(self, fetched: Inputs, sought: Sequence[Source]) -> None:
+        """Pages to documents, without those that are unwanted, copy what is `sought`, or are there twice."""
         options = self.options
         pages = PageOptions(
             extract=options.extract,
@@ -178,6 +189,8 @@ class Recipe:
             "refined", refine.refine_documents, _files(documents, "documents.parquet"), options.refine
         )
         self.tell(refined, "documents worth keeping")
+        if sought:
+            refined = self.decontaminate(refined, sought)
         texts = _files(refined, "documents.parquet")
         duplicates = self.duplicates(texts)
         copies = {
@@ -190,6 +203,27 @@ class Recipe:
         sides = duplicate_steps.SplitOptions(validation_limit=limit)
         split = self.run("split", duplicate_steps.split_documents, _joined(texts, copies), sides)
         self.tell(split, "documents in the corpus")
+
+    def evaluation_filter(self) -> list[Source]:
+        """Read the evaluation sets, if there are any, and make a filter of them."""
+        if not self.evaluation:
+            return []
+        texts = self.options.evaluation
+        sets = self.run("evaluation", overlap_steps.collect_grams, by_name(self.evaluation), texts)
+        grams = sets.files(overlap_steps.GRAMS)
+        bloom = self.run("filter", overlap_steps.make_filter, {"all": grams})
+        return [*bloom.files(overlap_steps.FILTER), *grams]
+
+    def decontaminate(self, documents: StageOutput, sought: Sequence[Source]) -> StageOutput:
+        """Drop the documents that overlap an evaluation set too much."""
+        limits = overlap_steps.DecontaminationOptions(
+            limits=self.options.overlap, names=names_of(self.evaluation)
+        )
+        files = _files(documents, "documents.parquet")
+        inputs = {name: [*file, *sought] for name, file in files.items()}
+        kept = self.run("decontaminated", overlap_steps.decontaminate, inputs, limits)
+        self.tell(kept, "documents that copy no evaluation set")
+        return kept
 
     def duplicates(self, texts: Inputs) -> StageOutput:
         """Sign all documents, match them band by band, and name those that are copies of others."""
@@ -237,15 +271,6 @@ class Recipe:
             for partition in output.partitions
             for line in partition.notes.get("damage", [])
         ]
-
-
-def _by_name(addresses: Sequence[str]) -> Inputs:
-    """Give each file a partition named after it, so that a further file changes no other's."""
-    names = (
-        f"{address.rsplit('/', 1)[-1]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
-        for address in addresses
-    )
-    return {name: [Source.of(address)] for name, address in zip(names, addresses, strict=True)}
 
 
 def _outside(output: str, addresses: Sequence[str]) -> list[str]:
@@ -345,9 +370,15 @@ def provenance(recipe: Recipe) -> Provenance:
     """Say what a run was made from: its input files, and the options that decide."""
     stages = {output.stage: output for output in recipe.outputs}
     every, changed = deciding(recipe.options, Options(output=""))
+    if not recipe.evaluation:  # then their options decide nothing
+        idle = {option.name for kind in (OverlapLimits, TextOptions) for option in dataclasses.fields(kind)}
+        every, changed = (
+            {name: value for name, value in told.items() if name not in idle} for told in (every, changed)
+        )
     return Provenance(
         dumps=_input_files(recipe.dumps, stages.get("submissions")),
         archives=_input_files(recipe.archives, stages.get("index")),
+        evaluation=_evaluation_files(recipe),
         options=every,
         changed=changed,
     )
@@ -362,6 +393,14 @@ def _input_files(addresses: Sequence[str], read: StageOutput | None) -> list[Inp
             kept=partition.counts.kept,
         )
         for address, partition in zip(addresses, read.partitions if read else (), strict=True)
+    ]
+
+
+def _evaluation_files(recipe: Recipe) -> list[EvaluationFile]:
+    sets = next((output.partitions for output in recipe.outputs if output.stage == "evaluation"), ())
+    return [
+        EvaluationFile(name=name, texts=partition.notes["texts"], grams=partition.notes["grams"])
+        for name, partition in zip(names_of(recipe.evaluation), sets, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.figures import Figures
 from pipeline.funnel import Step, by_size
 
-NOT_DECIDING = frozenset({"output", "submissions", "warcs", "only", "workers", "contact"})
+NOT_DECIDING = frozenset({"output", "submissions", "warcs", "only", "workers", "contact", "decontaminate"})
 """Options that name places and people, or say how fast: no part of the recipe."""
 
 
@@ -28,6 +28,15 @@ class InputFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationFile:
+    """One evaluation set that the corpus was kept apart from."""
+
+    name: str
+    texts: int
+    grams: int  # 8-grams, each as often as it stands there
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Where a corpus comes from: files, and the options of its recipe."""
 
@@ -35,6 +44,7 @@ class Provenance:
     archives: Sequence[InputFile]
     options: Mapping[str, Any]  # all that decide, by name
     changed: Mapping[str, Any]  # those that are not at their defaults
+    evaluation: Sequence[EvaluationFile] = ()
 
 
 def deciding(options: Any, default: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -55,10 +65,11 @@ def _flat(options: Any) -> Iterator[tuple[str, Any]]:
 
 
 def command_line(provenance: Provenance) -> str:
-    """Return a command that makes the corpus from the same files, put into `dumps/` and `pages/`."""
+    """Return a command that makes the corpus from the same files, put into `dumps/`, `pages/`, `tests/`."""
     words = ["python pipeline/build_webtext.py"]
     words += ["--submissions dumps/"] if provenance.dumps else []
     words += ["--warcs pages/"] if provenance.archives else []
+    words += ["--decontaminate tests/"] if provenance.evaluation else []
     words += ["--output out/webtext"]
     for name, value in provenance.changed.items():
         option = name.replace("_", "-")

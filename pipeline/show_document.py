@@ -23,6 +23,8 @@ from pipeline import storage
 from pipeline.command import run_command
 from pipeline.corpus import SPLITS
 
+REFINED = ("documents", "refined", "decontaminated")  # the stages between the pages and the corpus
+
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -129,7 +131,7 @@ class Run:
     @property
     def stages(self) -> list[str]:
         """The stages that events are told of, in their order."""
-        return ["submissions", "index", "links", *self.rounds, "documents", "refined", "split", "corpus"]
+        return ["submissions", "index", "links", *self.rounds, *REFINED, "split", "corpus"]
 
     @property
     def rounds(self) -> list[str]:

@@ -76,6 +76,15 @@ class Source:
         return Source(storage.absolute(address), storage.fingerprint(address), storage.size_bytes(address))
 
 
+def by_name(addresses: Sequence[str]) -> dict[str, list[Source]]:
+    """Give each file a partition named after it, so that a further file changes no other's."""
+    names = (
+        f"{address.rsplit('/', 1)[-1]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+        for address in addresses
+    )
+    return {name: [Source.of(address)] for name, address in zip(names, addresses, strict=True)}
+
+
 @dataclass(frozen=True)
 class Partition:
     """One committed piece of a stage's output: a folder, the files in it, and what the task counted."""

@@ -108,9 +108,11 @@ def find_sets(sources: Sequence[str], options: TextOptions) -> list[str]:
 
 
 def names_of(addresses: Sequence[str]) -> list[str]:
-    """Return what to call evaluation sets: their files' names, or the whole addresses where two are alike."""
-    names = [address.rsplit("/", 1)[-1] for address in addresses]
-    return names if len(set(names)) == len(names) else list(addresses)
+    """Return what to call evaluation sets: their files' names, with as many folders as tell them apart."""
+    parts = [address.split("/") for address in addresses]
+    depths = range(1, 1 + max(map(len, parts), default=1))
+    named = (["/".join(part[-depth:]) for part in parts] for depth in depths)
+    return next(names for names in named if len(set(names)) == len(names))
 
 
 def read_set(address: str, options: TextOptions) -> EvaluationSet:

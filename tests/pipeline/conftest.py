@@ -24,14 +24,20 @@ def web_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built_in_six(ray: None, web_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The corpus folder that these files make in six partitions, on one machine, undisturbed."""
+def six_partitions(ray: None, web_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a build of these files in six partitions, on one machine, undisturbed."""
     from pipeline.build_webtext import Options, main
 
     output = tmp_path_factory.mktemp("six")
     dumps, archives = (f"{web_files}/RS_*.zst",), (f"{web_files}/pages-*.warc.gz",)
     main(Options(submissions=dumps, warcs=archives, partitions=6, output=str(output)))
-    return all_files(output / "corpus")
+    return output
+
+
+@pytest.fixture(scope="session")
+def built_in_six(six_partitions: Path) -> dict[str, bytes]:
+    """The corpus folder of that build."""
+    return all_files(six_partitions / "corpus")
 
 
 class Line(socketserver.ThreadingTCPServer):

@@ -267,4 +267,5 @@ def test_a_set_that_is_not_there_is_told() -> None:
 
 def test_sets_of_the_same_name_are_told_apart() -> None:
     assert names_of(["x/test.txt", "y/ptb.txt"]) == ["test.txt", "ptb.txt"]
-    assert names_of(["x/test.txt", "y/test.txt"]) == ["x/test.txt", "y/test.txt"]
+    assert names_of(["/a/x/test.txt", "/a/y/test.txt"]) == ["x/test.txt", "y/test.txt"]
+    assert names_of([]) == []
