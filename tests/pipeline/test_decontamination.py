@@ -77,7 +77,7 @@ def test_documents_that_copy_an_evaluation_set_go_and_the_rest_is_as_it_was(
     assert "decontaminated dropped: evaluation overlap (made.test.txt: 60 words in a row" in told.getvalue()
 
     by_one_worker = all_files(tmp_path / "out" / "corpus")
-    for stage in ("evaluation", "filter", "decontaminated", "signatures", "split", "corpus"):
+    for stage in ("evaluation", "decontaminated", "signatures", "split", "corpus"):
         shutil.rmtree(tmp_path / "out" / stage)
     main(dataclasses.replace(changed, workers=2))
     assert all_files(tmp_path / "out" / "corpus") == by_one_worker
