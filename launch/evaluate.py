@@ -163,13 +163,16 @@ def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, 
     from trainer.zeroshot.tasks import evaluate
 
     total, unit = task.work
+    rest_s = 0.2 if sys.stderr.isatty() else 60  # a log gets a line a minute, a quick set none
     with tqdm(
         desc=task.title,
         total=total,
         unit=unit,
         unit_scale=True,
-        disable=not (shown and sys.stderr.isatty()),
+        disable=not shown,
         leave=False,
+        delay=rest_s,
+        mininterval=rest_s,
     ) as bar:
         result = evaluate(task, scorer, reader, bar.update)
     if shown:

@@ -29,6 +29,8 @@ def find(address: str, names: Sequence[str], *, what: str) -> str:
         return address
     if not filesystem.isdir(path):
         raise ValueError(f"no {what} at {address}: there is no such file")
+    if not names:
+        raise ValueError(f"{address} is a folder: give the file itself, {what}")
     for name in names:
         candidate = storage.join(address, name)
         if storage.exists(candidate):

@@ -8,7 +8,17 @@ import numpy as np
 
 from pipeline import storage
 from trainer.zeroshot.detokenizers import PLAIN, STANFORD, Detokenizer
-from trainer.zeroshot.files import Row, counted, find, opening_bytes, read_column, read_lines, read_rows
+from trainer.zeroshot.files import (
+    PARQUET,
+    Row,
+    counted,
+    find,
+    is_parquet,
+    opening_bytes,
+    read_column,
+    read_lines,
+    read_rows,
+)
 
 BLANK = "XXXXX"
 EVALUATION_MAGIC, EVALUATION_VERSION = 20240522, 1  # of llm.c's evaluation files
@@ -58,6 +68,8 @@ def open_lambada(
 ) -> Passages:
     """Read LAMBADA: OpenAI's `lambada_test.jsonl` (running text), or the original plain text (tokenized).
 
+    Rows of JSON Lines or Parquet are taken for tokenized where they have "n't" or "``" as tokens.
+
     Args:
         preprocessing: of running text. With "openai" curly quotation marks become straight, and each passage
             follows an end of line, as OpenAI says it did (openai/gpt-2, issue 131).
@@ -68,20 +80,17 @@ def open_lambada(
     what = "LAMBADA (OpenAI's lambada_test.jsonl, its Parquet file, or lambada_test_plain_text.txt)"
     names = ("lambada_test.jsonl", "lambada_test_plain_text.txt")
     address = find(address, names, what=what)
-    start = opening_bytes(address, what=what)
-    if start.lstrip()[:1] == b"{" or start.startswith(b"PAR1"):
-        texts = read_column(address, "text", what=what)
-        openai = preprocessing == "openai"
-        examples = counted(address, (_openai(t) if openai else t for t in texts), _passage, what=what)
-        name = "OpenAI's (straight quotation marks: not invertible)" if openai else PLAIN.name
-        return Passages(address=address, examples=examples, split="test, running text", detokenizer=name)
-    detokenizer = STANFORD if detokenize else PLAIN
-    lines = (line for line in read_lines(address, what=what) if line.strip())
-    passages = (_joined(line.split(), detokenizer) for line in lines)
-    examples = counted(address, passages, _passage, what=what)
-    return Passages(
-        address=address, examples=examples, split="test, tokenized lower case", detokenizer=detokenizer.name
-    )
+    texts, is_tokenized = _lambada_texts(address, what=what)
+    manner, name = "running text", PLAIN.name
+    if is_tokenized:
+        detokenizer = STANFORD if detokenize else PLAIN
+        texts = [_joined(text.split(), detokenizer) for text in texts]
+        manner, name = "tokenized lower case", detokenizer.name
+    elif preprocessing == "openai":
+        texts = ["\n" + text.replace("“", '"').replace("”", '"').strip() for text in texts]
+        name = "OpenAI's (straight quotation marks: not invertible)"
+    examples = counted(address, iter(texts), _passage, what=what)
+    return Passages(address=address, examples=examples, split=f"test, {manner}", detokenizer=name)
 
 
 def open_childrens_book_test(address: str, kind: Literal["CN", "NE"], *, detokenize: bool = True) -> Choices:
@@ -95,7 +104,7 @@ def open_childrens_book_test(address: str, kind: Literal["CN", "NE"], *, detoken
     name = f"cbtest_{kind}_valid_2000ex.txt"
     what = f"the Children's Book Test ({name}: 21 numbered sentences a question, or Hugging Face's Parquet)"
     address = find(address, (name, f"data/{name}", f"CBTest/data/{name}"), what=what)
-    if opening_bytes(address, what=what).startswith(b"PAR1"):
+    if is_parquet(address, what=what):
         questions = read_rows(address, ("sentences", "question", "answer", "options"), what=what)
     else:
         questions = _cloze_questions(address, what=what)
@@ -170,8 +179,13 @@ def _evaluation_example(stream: list[int]) -> Choice | None:
     return Choice(text=texts[0], endings=tuple(texts[1:]), answer=stream[3])
 
 
-def _openai(text: str) -> str:
-    return "\n" + text.replace("“", '"').replace("”", '"').strip()
+def _lambada_texts(address: str, *, what: str) -> tuple[list[str], bool]:
+    """Return the passages, and whether they are tokenized: what was published as lines of plain text is."""
+    start = opening_bytes(address, what=what)
+    if start.lstrip()[:1] != b"{" and not start.startswith(PARQUET):
+        return [line for line in read_lines(address, what=what) if line.strip()], True
+    texts = list(read_column(address, "text", what=what))
+    return texts, any(not {"n't", "``"}.isdisjoint(text.split(" ")) for text in texts)
 
 
 def _joined(tokens: list[str], detokenizer: Detokenizer) -> str:

@@ -18,7 +18,9 @@ def as_markdown(report: Record) -> str:
         f"# Zero-shot evaluation of {report['model']}",
         _aligned([FIGURES, *(row for task, record in results.items() for row in _figures(task, record))]),
         "The sizes are OpenAI's, with the figures of the GPT-2 paper's table 3 (HellaSwag: llm.c's).\n"
-        "Accuracies are in per cent; everything else is the better the lower it is.",
+        "Accuracies are in per cent; everything else is the better the lower it is. Texts begin after\n"
+        "`<|endoftext|>`, each of their tokens is predicted once, and where line ends are told below, they\n"
+        "count as words.",
         _aligned([MANNERS, *(_manner(record) for record in results.values())]),
         *([remarks] if (remarks := _remarks(results)) else []),
     ]

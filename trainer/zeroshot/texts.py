@@ -62,7 +62,7 @@ def open_wikitext(address: str, *, detokenize: bool = True) -> Text:
     lines = _lines(address, "text", what=what)
     if not any(line.startswith(" = ") and line.endswith(" = ") for line in lines()):
         raise ValueError(f"{address} has no heading such as ' = Title = ': expected {what}")
-    kind = "<unk> for rare words" if any("<unk>" in line for line in lines()) else "raw: no <unk>"
+    kind = "rare words as `<unk>`" if any("<unk>" in line for line in lines()) else "raw"
     return _of_words(address, lines, WIKITEXT if detokenize else PLAIN, split=f"test ({kind})")
 
 

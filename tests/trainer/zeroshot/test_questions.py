@@ -154,3 +154,11 @@ def test_another_layout_of_the_childrens_book_test_is_told(tmp_path, content, me
     (tmp_path / "set").write_text(content)
     with pytest.raises(ValueError, match=message):
         open_childrens_book_test(str(tmp_path / "set"), "CN")
+
+
+def test_tokenized_lambada_in_parquet_is_not_taken_for_running_text(tmp_path):
+    table = pa.table({"text": ["i do n't know the captain"], "domain": ["mystery"]})
+    pq.write_table(table, tmp_path / "test-00000-of-00001.parquet")
+    found = open_lambada(str(tmp_path / "test-00000-of-00001.parquet"))
+    assert found.examples == [Passage(text="i don't know the", word="captain")]
+    assert found.detokenizer == "Stanford"

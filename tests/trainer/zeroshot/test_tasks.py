@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tokenizer.vocabulary import Vocabulary
 from trainer.config import ModelConfig
 from trainer.engine import Ranks
 from trainer.zeroshot.questions import Choice, Choices, Passage, Passages
-from trainer.zeroshot.scoring import Scorer
+from trainer.zeroshot.scoring import Scorer, windows
 from trainer.zeroshot.suite import SetOptions, Task, open_tasks
 from trainer.zeroshot.tasks import Reader, evaluate
 from trainer.zeroshot.texts import open_text
@@ -176,3 +177,14 @@ def test_nothing_to_evaluate_is_a_mistake():
 
 def test_arrays_of_ids_are_as_wide_as_the_encoder_s(letters):
     assert Reader(letters).encode([1, 2]).dtype == np.uint32 == Reader(letters).encode("ab").dtype
+
+
+def test_memory_stays_flat_over_a_long_text(letters):
+    piece = b"it is what it is, but for the x \n" * 2000
+    tracemalloc.start()
+    sequence = Reader(letters).document(piece for _ in range(300))  # 20 MB
+    predicted = sum(window.predicted for window in windows(sequence, context=1024, stride=512))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert predicted > 10_000_000
+    assert peak < 32 * 2**20  # the ids alone would be 50 MB as an array, and ten times that as a list
