@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from trainer.config import IGNORED
 from trainer.engine import Ranks
@@ -154,10 +155,11 @@ class Scorer:
         for batch in self._share(map(self._only_window, sequences), self._batch):
             inputs, targets = self._tensors(batch)
             with torch.inference_mode():
-                logits = self._model(inputs)  # [B, T] -> [B, T, V]
-                for row in range(len(batch)):
-                    is_word = targets[row] != IGNORED
-                    mine.add(_guess(logits[row, is_word], targets[row, is_word], stopped))
+                features = self._model.features(inputs)  # [B, T] -> [B, T, C]
+                for row, wanted in zip(features, targets, strict=True):
+                    is_word = wanted != IGNORED
+                    logits = F.linear(row[is_word], self._model.wte.weight)  # [n, C] -> [n, V padded]
+                    mine.add(_guess(logits[:, : len(stopped)].float(), wanted[is_word], stopped))
         total = Words()
         for part in self._gather(mine):
             total.add(part)
@@ -221,7 +223,7 @@ def _guess(logits: Tensor, targets: Tensor, stopped: Tensor) -> Words:
 
 
 def _loss(logits: Tensor, targets: Tensor) -> float:
-    losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")  # [n, V] -> [n]
+    losses = F.cross_entropy(logits, targets, reduction="none")  # [n, V] -> [n]
     return float(losses.double().sum())
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from tokenizer.vocabulary import Vocabulary
-from trainer.config import ModelConfig
+from trainer.config import IGNORED, ModelConfig
 from trainer.engine import Ranks
 from trainer.zeroshot.questions import Choice, Choices, Passage, Passages
 from trainer.zeroshot.scoring import Scorer, windows
@@ -36,12 +36,16 @@ class Bigrams(torch.nn.Module):
             for token, probability in likely.items():
                 table[number[before], number[token]] = probability
         self.logits = torch.nn.Parameter(table.log(), requires_grad=False)
+        self.wte = torch.nn.Linear(vocabulary.size, vocabulary.size, bias=False)
+        torch.nn.init.eye_(self.wte.weight)
 
-    def forward(self, tokens, targets=None):
-        logits = self.logits[tokens]
-        if targets is None:
-            return logits
-        return F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=-1, reduction="none")
+    def features(self, tokens):
+        return self.logits[tokens]
+
+    def forward(self, tokens, targets):
+        return F.cross_entropy(
+            self.logits[tokens].transpose(1, 2), targets, ignore_index=-1, reduction="none"
+        )
 
 
 @pytest.fixture(scope="module")
