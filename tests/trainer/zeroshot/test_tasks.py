@@ -44,7 +44,7 @@ class Bigrams(torch.nn.Module):
 
     def forward(self, tokens, targets):
         return F.cross_entropy(
-            self.logits[tokens].transpose(1, 2), targets, ignore_index=-1, reduction="none"
+            self.logits[tokens].transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
         )
 
 
