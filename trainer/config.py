@@ -80,6 +80,10 @@ class TrainingOptions:
     """Matrix products in bf16 or fp32 (weights and optimizer stay fp32); auto is bf16 on a GPU."""
     zero_stage: Literal[0, 1, 2, 3] = 1
     """What the ranks share out: 1 optimizer states, 2 also gradients, 3 also weights, 0 nothing."""
+    offload_optimizer: bool = False
+    """Keep AdamW's states and do its work in the machine's memory, which needs ZeRO stage 1, 2 or 3."""
+    offload_parameters: bool = False
+    """Keep the weights in the machine's memory too, and only what is in use on the GPU; needs stage 3."""
     activation_checkpointing: Literal["auto", "none", "selective", "block", "offload"] = "auto"
     """What to compute again in the backward pass in place of keeping it: none; selective, all but matrix
     products and attention; block, everything but each block's input; offload, the same with the inputs in
@@ -93,7 +97,9 @@ class TrainingOptions:
     checkpoint_every: int | None = None
     """Steps between two checkpoints (the last step has one in any case)."""
     keep_checkpoints: int = 2
-    """How many checkpoints to keep."""
+    """How many checkpoints to keep, the newest."""
+    keep_every: int = 0
+    """Keep besides, for good, those after every so many steps; 0: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +122,15 @@ class TrainingPlan:
     seed: int
     precision: Precision
     zero_stage: int
+    offload_optimizer: bool
+    offload_parameters: bool
     recompute: Recompute
     recompute_every: int  # blocks; in the others nothing is computed again
     evaluate_every: int
     evaluation_tokens: int
     checkpoint_every: int
     keep_checkpoints: int
+    keep_every: int
 
     @property
     def sequences_per_step(self) -> int:
@@ -163,6 +172,7 @@ def resolve(options: TrainingOptions, *, vocabulary: int, world_size: int, accel
     if options.size not in SIZES:
         raise ValueError(f"unknown size {options.size!r}: choose one of {', '.join(SIZES)}")
     _check_ranges(options)
+    _check_offload(options)
     size = SIZES[options.size]
     steps = _given(options.steps, size.steps)
     warmup_steps = _given(options.warmup_steps, min(size.warmup_steps, steps // 10))
@@ -193,12 +203,15 @@ def resolve(options: TrainingOptions, *, vocabulary: int, world_size: int, accel
         seed=options.seed,
         precision=_precision(options, accelerator),
         zero_stage=options.zero_stage,
+        offload_optimizer=options.offload_optimizer,
+        offload_parameters=options.offload_parameters,
         recompute=_recompute(options),
         recompute_every=options.activation_checkpointing_interval,
         evaluate_every=_given(options.evaluate_every, max(1, min(250, steps // 4))),
         evaluation_tokens=_given(options.evaluation_tokens, size.evaluation_tokens),
         checkpoint_every=_given(options.checkpoint_every, max(1, min(1000, steps // 2))),
         keep_checkpoints=options.keep_checkpoints,
+        keep_every=options.keep_every,
     )
 
 
@@ -233,6 +246,7 @@ def _check_ranges(options: TrainingOptions) -> None:
         "evaluation_tokens": 1,
         "checkpoint_every": 1,
         "keep_checkpoints": 1,
+        "keep_every": 0,
         "activation_checkpointing_interval": 1,
     }
     for name, least in smallest.items():
@@ -241,6 +255,14 @@ def _check_ranges(options: TrainingOptions) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
     if options.dropout >= 1:
         raise ValueError(f"--dropout is {options.dropout}: it must be less than 1")
+
+
+def _check_offload(options: TrainingOptions) -> None:
+    """Refuse an offload that ZeRO's stage does not allow."""
+    if options.offload_optimizer and options.zero_stage == 0:
+        raise ValueError("--offload-optimizer needs --zero-stage 1, 2 or 3: at stage 0 nothing is shared out")
+    if options.offload_parameters and options.zero_stage < 3:
+        raise ValueError(f"--offload-parameters needs --zero-stage 3, and it is {options.zero_stage}")
 
 
 def _divide_batch(options: TrainingOptions, size: Size, world_size: int) -> tuple[int, int]:

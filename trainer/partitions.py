@@ -11,6 +11,7 @@ stage 3:       one flat fp32 partition a sub-group, of which a parameter is a sl
                order of the ranks, the last of them padded.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -48,6 +49,12 @@ class Partitions:
             moment: Tensor = self._adamw.state[parameter][kind]
             return moment
         return _summed_fragments(parameter, kind)
+
+    def replicated(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the weights that every rank holds whole: all of them, at stage 3 the small ones that stay."""
+        for name, parameter in self._parameters.items():
+            if self._zero_stage < 3 or parameter.numel() == parameter.ds_numel:  # type: ignore[attr-defined]
+                yield name, parameter
 
     def write_moment(self, kind: str, name: str, value: Tensor) -> None:
         """Set this rank's part of a moment from its whole value."""
