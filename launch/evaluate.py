@@ -24,7 +24,7 @@ from trainer.zeroshot.suite import SetOptions, Task, open_tasks
 from trainer.zeroshot.table import as_markdown
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from trainer.engine import Ranks
+    from trainer.ranks import Ranks
     from trainer.zeroshot.scoring import Scorer
     from trainer.zeroshot.tasks import Reader
 
@@ -52,7 +52,7 @@ class EvaluateOptions:
 
 def main(options: EvaluateOptions) -> None:
     """Check everything, then evaluate set after set, on every rank that a launcher has started."""
-    from trainer.engine import Ranks
+    from trainer.ranks import Ranks
 
     ranks = Ranks.from_environment()
     try:
@@ -86,7 +86,7 @@ def _load(options: ModelOptions, ranks: "Ranks") -> LoadedModel:
     """Load the model, for each rank on a GPU of its own if there are as many."""
     import torch
 
-    from trainer.engine import find_device
+    from trainer.ranks import find_device
 
     device = find_device(ranks)
     if device.type == "cuda" and options.device != "cpu":
@@ -153,7 +153,7 @@ def _together(ranks: "Ranks", loaded: LoadedModel) -> Iterator[None]:
     if ranks.size == 1:
         yield
         return
-    from trainer.engine import joined
+    from trainer.ranks import joined
 
     with joined(ranks, next(loaded.model.parameters()).device):
         yield

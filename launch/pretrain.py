@@ -16,9 +16,9 @@ from trainer.config import TrainingOptions
 
 def main(options: TrainingOptions) -> None:
     """Check the options, then train. A mistake in them is told once on each machine."""
-    from trainer.engine import Ranks  # torch takes seconds to import, and --help needs none
     from trainer.loop import train
     from trainer.prepare import prepare
+    from trainer.ranks import Ranks  # torch takes seconds to import, and --help needs none
 
     ranks = Ranks.from_environment()
     try:

@@ -8,15 +8,15 @@
 <run>/step_00000100/state.json             step, position in the data, plan, vocabulary
 <run>/step_00000100/complete               every file with size and checksum; written last, and only with it
                                            the folder counts
-<run>/latest                               name of the newest complete folder
 
 Nothing in a checkpoint depends on the number of ranks or the ZeRO stage, so a run goes on with any.
 """
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,9 +72,7 @@ def tensor_files(shapes: Mapping[str, Sequence[int]]) -> list[TensorFile]:
     parts: list[list[str]] = [[]]
     filled = 0
     for name, shape in shapes.items():
-        size = 4
-        for length in shape:
-            size *= length
+        size = 4 * math.prod(shape)
         if parts[-1] and filled + size > FILE_BYTES:
             parts.append([])
             filled = 0
@@ -123,6 +121,11 @@ def folder_of_step(run: Path, step: int) -> Path:
     return run / f"step_{step:08d}"
 
 
+def step_of(folder: Path) -> int:
+    """Return after how many steps a checkpoint's folder was saved."""
+    return int(folder.name.removeprefix("step_"))
+
+
 def finished_checkpoints(run: Path) -> list[Path]:
     """Return the folders of the complete checkpoints, oldest first."""
     return [folder for folder in sorted(run.glob("step_*")) if is_finished(folder)]
@@ -160,11 +163,24 @@ def find_checkpoint(path: Path) -> Path:
     return finished[-1]
 
 
-def begin(folder: Path) -> None:
-    """Make room for a checkpoint: what an interrupted attempt at it left behind goes, its marker first."""
+def begin(folder: Path, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Make room for a checkpoint: what an interrupted attempt at it left behind goes, its marker first.
+
+    Raises:
+        OSError: tensors of these shapes find no room on the disk.
+    """
+    discard(folder)
+    folder.mkdir(parents=True)
+    needed = len(KINDS) * sum(4 * math.prod(shape) for shape in shapes.values())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(f"no room for {folder}: it takes {needed:,} bytes, and {free:,} are free")
+
+
+def discard(folder: Path) -> None:
+    """Remove a checkpoint, its marker first."""
     (folder / MARKER).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
 
 
 def commit(folder: Path, state: State, tensors: Mapping[str, FileRecord]) -> None:
@@ -185,16 +201,44 @@ def commit(folder: Path, state: State, tensors: Mapping[str, FileRecord]) -> Non
     }
     files = {name: asdict(record) for name, record in sorted(records.items())}
     write_text(str(folder / MARKER), json.dumps({"files": files}, indent=2))
-    write_text(str(folder.parent / "latest"), folder.name)
 
 
-def keep_newest(run: Path, count: int) -> None:
-    """Keep the newest `count` complete checkpoints; what is older goes, complete or not, its marker first."""
-    oldest_kept = finished_checkpoints(run)[-count:][0]
+def prune(run: Path, *, keep_newest: int, keep_every: int) -> None:
+    """Keep the newest complete checkpoints, and for good those after every `keep_every` steps (0: none).
+
+    What else is older than the newest goes, complete or not.
+    """
+    finished = finished_checkpoints(run)
+    kept = {
+        folder
+        for folder in finished
+        if folder in finished[-keep_newest:] or (keep_every and step_of(folder) % keep_every == 0)
+    }
     for folder in sorted(run.glob("step_*")):
-        if folder < oldest_kept:
-            (folder / MARKER).unlink(missing_ok=True)
-            shutil.rmtree(folder)
+        if folder < finished[-1] and folder not in kept:
+            discard(folder)
+
+
+def damaged_files(folder: Path, names: Iterable[str]) -> list[str]:
+    """Return which of these files of a complete checkpoint no longer have the content that was written."""
+    records = read_records(folder)
+    return [name for name in names if not _is_whole(folder / name, records[name])]
+
+
+def _is_whole(path: Path, record: FileRecord) -> bool:
+    digest = xxhash.xxh3_128()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+    except OSError:  # the disk cannot read it
+        return False
+    return digest.hexdigest() == record.xxh3
+
+
+def set_aside(folder: Path) -> None:
+    """Let a damaged checkpoint no longer count."""
+    (folder / MARKER).replace(folder / "damaged")
 
 
 def read_state(folder: Path) -> State:

@@ -7,20 +7,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from pipeline.storage import write_text
 from trainer import checkpoint
+from trainer.agreement import check_agreement, option_facts, tensor_facts
 from trainer.batches import Tokens
 from trainer.checkpoint import State
 from trainer.config import as_record
-from trainer.engine import Engine, joined
+from trainer.engine import Engine
 from trainer.evaluation import validation_loss
 from trainer.metrics import MetricsFile, Progress, Record, settings_table
-from trainer.model import build
+from trainer.model import GPT2, build
 from trainer.prepare import Run
+from trainer.ranks import joined
+from trainer.saving import find_sound, save, sole_writer
 from trainer.schedule import learning_rate
 
 
@@ -28,23 +32,37 @@ def train(run: Run) -> None:
     """Train to the plan's last step, or until asked to stop (SIGTERM, SIGINT), and save.
 
     Raises:
-        ValueError: the loss is no longer a number.
+        ValueError: the loss is no longer a number, the ranks disagree, or no checkpoint is sound.
+        OSError: a checkpoint could not be written, or another rank is gone.
     """
-    if run.resume and checkpoint.read_state(run.resume).step == run.plan.steps:
-        if run.ranks.rank == 0:
-            print(f"nothing to do: {run.resume} is already the last step")
-        return
-    with _stop_requests() as stop_requested, joined(run.ranks, run.device):
-        model = build(
-            run.plan.model,
-            seed=run.plan.seed,
-            recompute=run.plan.recompute,
-            recompute_every=run.plan.recompute_every,
-        )
-        if run.resume:
-            model.load_state_dict(checkpoint.read_weights(run.resume))
+    with _stop_requests() as stop_requested, joined(run.ranks, run.device), sole_writer(run.output):
+        check_agreement(run.facts)
+        resume = find_sound(run.output)
+        state = checkpoint.read_state(resume) if resume else None
+        if state and state.step == run.plan.steps:
+            if run.ranks.rank == 0:
+                print(f"nothing to do: {resume} is already the last step")
+            return
+        model = _starting_model(run, resume)
+        check_agreement(tensor_facts(model.named_parameters()))
         engine = Engine(model, run.plan, run.ranks, run.device)
-        _Training(run, engine).go(stop_requested)
+        if resume and state:
+            engine.load_moments(resume, updates=state.updates)
+        _Training(run, engine).go(state, stop_requested)
+
+
+def _starting_model(run: Run, resume: Path | None) -> GPT2:
+    """Return the model on the CPU, with the weights of the checkpoint to go on from or its first ones."""
+    plan = run.plan
+    model = build(plan.model, seed=plan.seed, recompute=plan.recompute, recompute_every=plan.recompute_every)
+    if resume:
+        model.load_state_dict(checkpoint.read_weights(resume))
+    return model
+
+
+def _always(loss: float, gradient_norm: float) -> bool:
+    """Accept any update."""
+    return True
 
 
 @contextmanager
@@ -71,9 +89,9 @@ class _Training:
         self._step = 0
         self._seconds = 0.0  # spent on training steps, earlier parts of the run included
 
-    def go(self, stop_requested: list[int]) -> None:
-        """Train until the last step or a request to stop."""
-        self._begin()
+    def go(self, state: State | None, stop_requested: list[int]) -> None:
+        """Train from the state on until the last step or a request to stop."""
+        self._begin(state)
         progress = Progress(first=self._step, steps=self._plan.steps, shown=self._leads)
         if self._step == 0:
             self._evaluate(progress)
@@ -89,11 +107,9 @@ class _Training:
         if self._leads:
             print(self._summary(), flush=True)
 
-    def _begin(self) -> None:
-        """Restore the checkpoint if there is one, and put down and print what the run is."""
-        if self._run.resume:
-            state = checkpoint.read_state(self._run.resume)
-            self._engine.load_moments(self._run.resume, updates=state.updates)
+    def _begin(self, state: State | None) -> None:
+        """Take up where the checkpoint left off, and put down and print what the run is."""
+        if state:
             self._step, self._seconds = state.step, state.figures["training_seconds"]
         if not self._leads:
             return
@@ -115,7 +131,7 @@ class _Training:
         )
         # Dropout, too, depends on nothing but the step, so there is no generator to save.
         torch.manual_seed((plan.seed << 40 | self._step * plan.world_size + self._engine.rank) % 2**63)
-        result = self._engine.step(self._micro_batches(), learning_rate=rate, stop=stop)
+        result = self._engine.step(self._micro_batches(), learning_rate=rate, stop=stop, accept=_always)
         self._step += 1
         if not math.isfinite(result.loss):
             self._give_up(result.loss)
@@ -164,16 +180,17 @@ class _Training:
         progress.line(f"step {self._step:>6,} of {self._plan.steps:,}: validation loss {loss:.4f}")
 
     def _save(self) -> None:
-        """Save a checkpoint; it counts once every rank is done, and only then may an older one go."""
-        folder = checkpoint.folder_of_step(self._run.output, self._step)
-        if self._leads:
-            checkpoint.begin(folder)
-        self._engine.wait_for_all()
-        files = self._engine.save(folder)
-        if self._leads:
-            checkpoint.commit(folder, self._state(), files)
-            checkpoint.keep_newest(self._run.output, self._plan.keep_checkpoints)
-        self._engine.wait_for_all()
+        """Save a checkpoint, if the ranks still agree on where they are and on the weights they share."""
+        state, plan = self._state(), self._plan
+        position = option_facts({"step": state.step, "sequences": state.sequences, "updates": state.updates})
+        check_agreement({**position, **tensor_facts(self._engine.replicated_weights())})
+        save(
+            self._engine,
+            self._run.output,
+            state,
+            keep_newest=plan.keep_checkpoints,
+            keep_every=plan.keep_every,
+        )
 
     def _state(self) -> State:
         plan = self._plan

@@ -9,9 +9,10 @@ import torch
 from pipeline.storage import local_path
 from tokenizer.shards import Shards, open_shards
 from trainer import checkpoint
+from trainer.agreement import code_facts, option_facts
 from trainer.batches import TrainingData, ValidationData
-from trainer.config import TrainingOptions, TrainingPlan, resolve
-from trainer.engine import Ranks, find_device
+from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
+from trainer.ranks import Ranks, find_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,6 @@ class Run:
     vocabulary_fingerprint: str
     training: TrainingData
     validation: ValidationData
-    resume: Path | None  # the checkpoint to go on from
 
     @property
     def inputs_table(self) -> list[tuple[str, str]]:
@@ -38,6 +38,11 @@ class Run:
             ("validation", f"{self.validation.tokens:,} tokens"),
             ("device", _device_name(self.device)),
         ]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What every rank must hold to be the same before they begin."""
+        return {**option_facts(as_record(self.plan)), **option_facts(self.identity), **code_facts()}
 
     @property
     def evaluates(self) -> bool:
@@ -65,7 +70,6 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     identity = {**plan.mathematics(), "data": shards.fingerprint[:16]}
     checkpoint.check_same_run(output, identity)
     training, validation = _open_data(shards, plan)
-    finished = checkpoint.finished_checkpoints(output)
     return Run(
         plan=plan,
         ranks=ranks,
@@ -75,7 +79,6 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         vocabulary_fingerprint=shards.index.vocabulary.fingerprint,
         training=training,
         validation=validation,
-        resume=finished[-1] if finished else None,
     )
 
 

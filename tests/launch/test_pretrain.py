@@ -9,8 +9,8 @@ import torch
 
 from trainer.checkpoint import finished_checkpoints, read_weights
 from trainer.config import TrainingOptions
-from trainer.engine import Ranks
 from trainer.prepare import prepare
+from trainer.ranks import Ranks
 
 # The first test waits for runs that later ones share.
 pytestmark = pytest.mark.timeout(300)

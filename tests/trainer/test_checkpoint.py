@@ -11,14 +11,16 @@ from trainer.checkpoint import (
     begin,
     check_same_run,
     commit,
+    damaged_files,
     find_checkpoint,
     finished_checkpoints,
     folder_of_step,
     is_finished,
-    keep_newest,
+    prune,
     read_records,
     read_state,
     read_weights,
+    set_aside,
     tensor_files,
     write_tensors,
 )
@@ -42,7 +44,7 @@ STATE = State(
 def save(run, step):
     """A finished checkpoint with one file in it."""
     folder = folder_of_step(run, step)
-    begin(folder)
+    begin(folder, {})
     record = write_tensors(folder / WEIGHTS, {"a": torch.tensor([float(step)])})
     commit(folder, dataclasses.replace(STATE, step=step), {WEIGHTS: record})
     return folder
@@ -54,7 +56,7 @@ def test_state_comes_back_as_it_was_saved(tmp_path):
 
 def test_tensors_come_back_by_their_names_and_bit_for_bit(tmp_path):
     folder = folder_of_step(tmp_path, 1)
-    begin(folder)
+    begin(folder, {})
     tensors = {"a": torch.tensor([-0.0, torch.nan, 1e-45]), "b.c": torch.randn(3, 5)}
     record = write_tensors(folder / WEIGHTS, tensors)
     commit(folder, STATE, {WEIGHTS: record})
@@ -66,7 +68,7 @@ def test_tensors_come_back_by_their_names_and_bit_for_bit(tmp_path):
 
 
 def test_a_file_that_the_first_rank_does_not_see_is_not_committed(tmp_path):
-    begin(folder_of_step(tmp_path, 1))
+    begin(folder_of_step(tmp_path, 1), {})
     with pytest.raises(OSError, match="all machines must share --output"):
         commit(folder_of_step(tmp_path, 1), STATE, {WEIGHTS: FileRecord(size_bytes=1, xxh3="")})
     assert not finished_checkpoints(tmp_path)
@@ -86,7 +88,7 @@ def test_files_of_bounded_size_hold_every_tensor_once_and_in_order(sizes):
 
 def test_only_committed_checkpoints_count_and_the_newest_is_found(tmp_path):
     folders = [save(tmp_path, step) for step in (5, 100, 20)]
-    begin(folder_of_step(tmp_path, 200))
+    begin(folder_of_step(tmp_path, 200), {})
     assert finished_checkpoints(tmp_path) == [folders[0], folders[2], folders[1]]
     assert find_checkpoint(tmp_path) == folders[1]
     assert find_checkpoint(folders[0]) == folders[0]
@@ -102,29 +104,49 @@ def test_a_checkpoint_that_lost_bytes_does_not_count(tmp_path):
         find_checkpoint(tmp_path)
 
 
-def test_latest_names_the_last_commit(tmp_path):
-    save(tmp_path, 1)
-    save(tmp_path, 2)
-    assert (tmp_path / "latest").read_text() == "step_00000002"
+def test_a_flipped_bit_is_found_by_its_checksum_though_the_size_is_right(tmp_path):
+    folder = save(tmp_path, 1)
+    names = [WEIGHTS, "state.json"]
+    assert damaged_files(folder, names) == []
+    content = bytearray((folder / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(content)
+    assert is_finished(folder)
+    assert damaged_files(folder, names) == [WEIGHTS]
+    set_aside(folder)
+    assert not finished_checkpoints(tmp_path)
 
 
 def test_beginning_again_removes_what_an_interrupted_attempt_left(tmp_path):
     folder = folder_of_step(tmp_path, 3)
-    begin(folder)
+    begin(folder, {})
     (folder / "half").write_text("x")
-    begin(folder)
+    begin(folder, {})
     assert not list(folder.iterdir())
 
 
 def test_the_newest_are_kept_and_what_is_older_goes_finished_or_not(tmp_path):
     folders = [save(tmp_path, step) for step in (10, 20, 30)]
     for step in (5, 40):
-        begin(folder_of_step(tmp_path, step))
-    keep_newest(tmp_path, 2)
+        begin(folder_of_step(tmp_path, step), {})
+    prune(tmp_path, keep_newest=2, keep_every=0)
     left = sorted(path for path in tmp_path.iterdir() if path.is_dir())
     assert left == [*folders[1:], folder_of_step(tmp_path, 40)]
-    keep_newest(tmp_path, 5)
+    prune(tmp_path, keep_newest=5, keep_every=0)
     assert finished_checkpoints(tmp_path) == folders[1:]
+
+
+def test_those_after_every_so_many_steps_are_kept_for_good_and_the_last_one_always(tmp_path):
+    folders = [save(tmp_path, step) for step in (10, 15, 20, 25, 30)]
+    prune(tmp_path, keep_newest=1, keep_every=20)
+    assert finished_checkpoints(tmp_path) == [folders[2], folders[4]]
+    prune(tmp_path, keep_newest=1, keep_every=0)
+    assert finished_checkpoints(tmp_path) == [folders[4]]
+
+
+def test_a_checkpoint_for_which_there_is_no_room_is_not_begun(tmp_path):
+    with pytest.raises(OSError, match=r"no room for .*step_00000001: it takes 12,000,000,000,000,000 bytes"):
+        begin(folder_of_step(tmp_path, 1), {"a": (10**12, 1000)})
 
 
 @pytest.mark.parametrize("path", ["", "nowhere"])

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainer.config import IGNORED
-from trainer.engine import Ranks
 from trainer.model import GPT2
+from trainer.ranks import Ranks
 
 Ids = NDArray[np.uint32]
 Item = TypeVar("Item")

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from trainer.engine import Ranks
+from trainer.ranks import Ranks
 from trainer.zeroshot.questions import open_lambada
 from trainer.zeroshot.scoring import Scorer
 from trainer.zeroshot.suite import Task

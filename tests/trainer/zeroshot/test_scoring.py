@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.engine import Ranks
+from trainer.ranks import Ranks
 from trainer.zeroshot.scoring import Scorer, Sequence, windows
 
 ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1)

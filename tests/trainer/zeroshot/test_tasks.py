@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tokenizer.vocabulary import Vocabulary
 from trainer.config import IGNORED, ModelConfig
-from trainer.engine import Ranks
+from trainer.ranks import Ranks
 from trainer.zeroshot.questions import Choice, Choices, Passage, Passages
 from trainer.zeroshot.scoring import Scorer, windows
 from trainer.zeroshot.suite import SetOptions, Task, open_tasks
