@@ -26,6 +26,7 @@ bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/bench_memory.py
 	$(BIN)/python tests/benchmarks/bench_duplicates.py
 	$(BIN)/python tests/benchmarks/bench_exactness.py
+	$(BIN)/python tests/benchmarks/bench_overlap.py
 	$(BIN)/python tests/benchmarks/bench_vocabulary.py
 	-$(BIN)/python tests/benchmarks/bench_encode.py
 	-$(BIN)/python tests/benchmarks/bench_extract.py

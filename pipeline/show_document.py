@@ -23,8 +23,6 @@ from pipeline import storage
 from pipeline.command import run_command
 from pipeline.corpus import SPLITS
 
-REFINED = ("documents", "refined", "decontaminated")  # the stages between the pages and the corpus
-
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -89,7 +87,9 @@ class Run:
         if not storage.exists(told):
             raise ValueError(f"no run at {output}: give the --output of pipeline/build_webtext.py")
         self.output = output
-        self.partitions = int(json.loads(storage.read_text(told))["partitions"])
+        options = json.loads(storage.read_text(told))
+        self.partitions = int(options["partitions"])
+        self._is_decontaminated = bool(options.get("decontaminate"))  # else the stage is an earlier run's
         self._filesystem, self._path = storage.locate(output)
 
     def links_of(self, page: str) -> list[str]:
@@ -131,7 +131,9 @@ class Run:
     @property
     def stages(self) -> list[str]:
         """The stages that events are told of, in their order."""
-        return ["submissions", "index", "links", *self.rounds, *REFINED, "split", "corpus"]
+        decontaminated = ["decontaminated"] if self._is_decontaminated else []
+        gathered = ["submissions", "index", "links", *self.rounds]
+        return [*gathered, "documents", "refined", *decontaminated, "split", "corpus"]
 
     @property
     def rounds(self) -> list[str]:

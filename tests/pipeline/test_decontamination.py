@@ -41,6 +41,12 @@ def refined(output: Path) -> list[dict[str, Any]]:
     return [row for file in files for row in pq.read_table(file).to_pylist()]
 
 
+def life(output: Path, page: str) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        show(ShowOptions(page=page, output=str(output)))
+    return told.getvalue()
+
+
 def test_documents_that_copy_an_evaluation_set_go_and_the_rest_is_as_it_was(
     six_partitions: Path, web_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,9 +78,8 @@ def test_documents_that_copy_an_evaluation_set_go_and_the_rest_is_as_it_was(
     assert "| made.test.txt | 1 | 113 |" in card
     assert "--decontaminate tests/" in card
     assert str(tmp_path) not in card + (tmp_path / "out" / "corpus" / "report.html").read_text()
-    with contextlib.redirect_stdout(io.StringIO()) as told:
-        show(ShowOptions(page=gone[0]["url"], output=str(tmp_path / "out")))
-    assert "decontaminated dropped: evaluation overlap (made.test.txt: 60 words in a row" in told.getvalue()
+    told = life(tmp_path / "out", gone[0]["url"])
+    assert "decontaminated dropped: evaluation overlap (made.test.txt: 60 words in a row" in told
 
     by_one_worker = all_files(tmp_path / "out" / "corpus")
     for stage in ("evaluation", "decontaminated", "signatures", "split", "corpus"):
@@ -97,6 +102,7 @@ def test_documents_that_copy_an_evaluation_set_go_and_the_rest_is_as_it_was(
     assert "evaluation overlap" not in str(read_funnel(str(tmp_path / "out" / "corpus"))["steps"])
     main(options(web_files, tmp_path / "out"))
     assert all_files(tmp_path / "out" / "corpus") == before
+    assert "evaluation overlap" not in life(tmp_path / "out", gone[0]["url"])
 
 
 def test_a_wrong_evaluation_set_is_told_before_anything_is_done(web_files: Path, tmp_path: Path) -> None:
