@@ -4,6 +4,8 @@ Nothing here imports torch, so that `--help` and a mistake in the options are an
 """
 
 import dataclasses
+import os
+import shutil
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +27,7 @@ class ModelConfig:
     context: int
     vocabulary: int
     dropout: float = 0.0
+    document_separator: int | None = None  # begins each document; attention stays within one if it is given
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -90,6 +93,11 @@ class TrainingOptions:
     the CPU's memory. From left to right less memory and more time."""
     activation_checkpointing_interval: int = 1
     """Do so in every n-th block only."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Let torch.compile make kernels of the blocks and of the loss, at the first step: auto does so on a GPU
+    where there is a C compiler and the weights are not sharded (--zero-stage 3)."""
+    document_attention: bool = False
+    """Let tokens attend to their own document only. Slower, and takes context² bytes a sequence."""
     evaluate_every: int | None = None
     """Steps between two validation losses (the first and last step have one in any case); 0: none at all."""
     evaluation_tokens: int | None = None
@@ -126,6 +134,7 @@ class TrainingPlan:
     offload_parameters: bool
     recompute: Recompute
     recompute_every: int  # blocks; in the others nothing is computed again
+    compile: bool
     evaluate_every: int
     evaluation_tokens: int
     checkpoint_every: int
@@ -158,12 +167,20 @@ class TrainingPlan:
             "weight_decay": self.weight_decay,
             "gradient_clip": self.gradient_clip,
             "dropout": self.model.dropout,
+            "document_attention": self.model.document_separator is not None,
             "seed": self.seed,
             "precision": self.precision,
         }
 
 
-def resolve(options: TrainingOptions, *, vocabulary: int, world_size: int, accelerator: bool) -> TrainingPlan:
+def resolve(
+    options: TrainingOptions,
+    *,
+    vocabulary: int,
+    world_size: int,
+    accelerator: bool,
+    end_of_text: int | None = None,
+) -> TrainingPlan:
     """Fill in from the size's recipe what the options leave out, and check that the numbers go together.
 
     Raises:
@@ -190,6 +207,7 @@ def resolve(options: TrainingOptions, *, vocabulary: int, world_size: int, accel
             context=size.context,
             vocabulary=vocabulary,
             dropout=options.dropout,
+            document_separator=end_of_text if options.document_attention else None,
         ),
         steps=steps,
         micro_batch=micro_batch,
@@ -207,6 +225,7 @@ def resolve(options: TrainingOptions, *, vocabulary: int, world_size: int, accel
         offload_parameters=options.offload_parameters,
         recompute=_recompute(options),
         recompute_every=options.activation_checkpointing_interval,
+        compile=_compile(options, accelerator),
         evaluate_every=_given(options.evaluate_every, max(1, min(250, steps // 4))),
         evaluation_tokens=_given(options.evaluation_tokens, size.evaluation_tokens),
         checkpoint_every=_given(options.checkpoint_every, max(1, min(1000, steps // 2))),
@@ -223,6 +242,22 @@ def _precision(options: TrainingOptions, accelerator: bool) -> Precision:
     if options.precision == "auto":
         return "bf16" if accelerator else "fp32"
     return options.precision
+
+
+def _compile(options: TrainingOptions, accelerator: bool) -> bool:
+    if options.compile == "on" and options.zero_stage == 3:
+        raise ValueError(
+            "--compile on does not go with --zero-stage 3, which gathers weights as the blocks are called: "
+            "use --compile off, or --zero-stage 2"
+        )
+    if options.compile != "auto":
+        return options.compile == "on"
+    return accelerator and options.zero_stage < 3 and has_compiler()
+
+
+def has_compiler() -> bool:
+    """Whether there is the C compiler that torch.compile needs."""
+    return any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
 
 
 def _recompute(options: TrainingOptions) -> Recompute:

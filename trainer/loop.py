@@ -45,6 +45,8 @@ def train(run: Run) -> None:
             return
         model = _starting_model(run, resume)
         check_agreement(tensor_facts(model.named_parameters()))
+        if run.plan.compile:
+            model.compile_parts()
         engine = Engine(model, run.plan, run.ranks, run.device)
         if resume and state:
             engine.load_moments(resume, updates=state.updates)

@@ -40,6 +40,8 @@ def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed
         ("precision", f"{plan.precision} products, fp32 weights"),
         ("ZeRO stage", str(plan.zero_stage)),
         ("recomputation", _recomputation(plan)),
+        ("compilation", _compilation(plan)),
+        *([("attention", "within documents only")] if model.document_separator is not None else []),
         ("seed", str(plan.seed)),
         ("evaluation", f"every {plan.evaluate_every:,} steps" if plan.evaluate_every else "none"),
         ("checkpoint", f"every {plan.checkpoint_every:,} steps, the last {plan.keep_checkpoints} kept"),
@@ -47,6 +49,12 @@ def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+
+
+def _compilation(plan: TrainingPlan) -> str:
+    if plan.compile:
+        return "the blocks and the loss, during the first step"
+    return "none (ZeRO-3 gathers weights as blocks are called)" if plan.zero_stage == 3 else "none"
 
 
 def _recomputation(plan: TrainingPlan) -> str:

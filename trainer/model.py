@@ -4,6 +4,7 @@ Parameters bear the names of OpenAI's code. Shapes: B sequences, T positions, C 
 H heads of D = C / H channels, V entries of the vocabulary.
 """
 
+import logging
 import math
 from functools import partial
 
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from trainer.config import ModelConfig, Recompute
 from trainer.key_values import KeyValues, LayerKeyValues
-from trainer.losses import Reduction, linear_cross_entropy
+from trainer.losses import Reduction, Softmax, linear_cross_entropy, losses_and_gradient
 from trainer.recompute import product_after, through_block
 
 
@@ -28,16 +29,18 @@ class Attention(nn.Module):
         self.c_attn = nn.Linear(config.width, 3 * config.width)
         self.c_proj = nn.Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, norm: nn.Module, past: LayerKeyValues | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, norm: nn.Module, past: LayerKeyValues | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         qkv = self.product_after(norm, self.c_attn, x)  # [B, T, C] -> [B, T, 3C]
         q, k, v = qkv.chunk(3, dim=-1)  # [B, T, 3C] -> 3 × [B, T, C]
         q, k, v = (self._by_head(part) for part in (q, k, v))  # 3 × [B, T, C] -> 3 × [B, H, T, D]
-        mask = None
         if past is not None:
             k, v, mask = past.extend(k, v)
         # A single new position may see everything before it; several see each other causally.
+        causal = mask is None and q.shape[2] > 1
         y = F.scaled_dot_product_attention(
-            q, k, v, mask, is_causal=q.shape[2] > 1, dropout_p=self.dropout if self.training else 0.0
+            q, k, v, mask, is_causal=causal, dropout_p=self.dropout if self.training else 0.0
         )  # softmax(q k^T / √D) v: [B, H, T, D]
         y = y.transpose(1, 2).flatten(2)  # [B, H, T, D] -> [B, T, C]
         return F.dropout(self.c_proj(y), self.dropout, self.training)
@@ -77,8 +80,8 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.width, eps=1e-5)
         self.mlp = FeedForward(config, recompute)
 
-    def forward(self, x: Tensor, past: LayerKeyValues | None = None) -> Tensor:
-        x = x + self.attn(x, self.ln_1, past)  # x + attention(norm(x)): [B, T, C]
+    def forward(self, x: Tensor, past: LayerKeyValues | None = None, mask: Tensor | None = None) -> Tensor:
+        x = x + self.attn(x, self.ln_1, past, mask)  # x + attention(norm(x)): [B, T, C]
         return x + self.mlp(x, self.ln_2)  # type: ignore[no-any-return]  # a module's call is untyped
 
 
@@ -101,6 +104,19 @@ class GPT2(nn.Module):
         ]
         self.h = nn.ModuleList(Block(config, mode) for mode in self._recompute)
         self.ln_f = nn.LayerNorm(config.width, eps=1e-5)
+        self._softmax: Softmax = losses_and_gradient
+
+    def compile_parts(self, backend: str = "inductor") -> None:
+        """Have `torch.compile` make kernels of the block (one compilation serves all) and of the loss.
+
+        Not of the whole model: that would take minutes for xl, and the products between need no compiling.
+        ZeRO-3 is no partner for it: its hooks gather weights where a compiled block would not call them.
+        """
+        # It asks for nothing to work in place where recomputation is selective, and nothing does.
+        logging.getLogger("torch._higher_order_ops.wrap").setLevel(logging.ERROR)
+        for block in self.h:
+            block.compile(backend=backend, dynamic=False, fullgraph=True)
+        self._softmax = torch.compile(losses_and_gradient, backend=backend, dynamic=False, fullgraph=True)
 
     def forward(self, tokens: Tensor, targets: Tensor | None = None, reduction: Reduction = "none") -> Tensor:
         """Return logits [B, T, V]; with targets [B, T] the loss in nats, of each position [B, T] or the mean.
@@ -116,6 +132,7 @@ class GPT2(nn.Module):
             targets.flatten(),
             vocabulary=self.config.vocabulary,
             reduction=reduction,
+            softmax=self._softmax,
         )
         return losses if reduction == "mean" else losses.view_as(targets)
 
@@ -123,17 +140,31 @@ class GPT2(nn.Module):
         """Return what the output layer is given [B, T, C].
 
         With `past`, tokens follow those that it holds, and join them: any number at first, then one at a
-        time.
+        time. All that it holds is taken for one document.
         """
         positions, layers = torch.arange(tokens.shape[1], device=tokens.device), None  # [T]
         if past is not None:
             positions, layers = past.grow(tokens.shape[1])  # [B, T]
+        separator, mask = self.config.document_separator, None
+        if separator is not None and past is None:
+            mask = within_documents(tokens, separator)  # [B, 1, T, T]
         x = self.wte(tokens) + self.wpe(positions)  # [B, T] -> [B, T, C]
         x = F.dropout(x, self.config.dropout, self.training)
         for layer, block in enumerate(self.h):
-            cache = layers[layer] if layers else None
-            x = through_block(block, x, cache, mode=self._recompute[layer], random=self.config.dropout > 0)
+            cache, mode = layers[layer] if layers else None, self._recompute[layer]
+            x = through_block(block, x, cache, mask, mode=mode, random=self.config.dropout > 0)
         return self.ln_f(x)  # type: ignore[no-any-return]  # a module's call is untyped
+
+
+def within_documents(tokens: Tensor, separator: int) -> Tensor:
+    """Return what each position may attend to [B, 1, T, T]: itself and what came before in its document.
+
+    Each document begins with the separator; what stands before the first one is the end of another. The
+    mask costs T² bytes a sequence, and PyTorch's fastest attention kernels, which know no such mask.
+    """
+    documents = (tokens == separator).cumsum(dim=1)  # [B, T]: to which each token belongs
+    same = documents[:, :, None] == documents[:, None, :]  # [B, T, T]
+    return same.tril()[:, None]  # -> [B, 1, T, T]
 
 
 def build(config: ModelConfig, *, seed: int, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:

@@ -64,6 +64,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     plan = resolve(
         options,
         vocabulary=shards.index.vocabulary.size,
+        end_of_text=shards.index.vocabulary.end_of_text,
         world_size=ranks.size,
         accelerator=device.type == "cuda",
     )

@@ -6,11 +6,13 @@ operations, with the same dropout.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd.graph import save_on_cpu
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from trainer.config import Recompute
 
@@ -30,7 +32,9 @@ def through_block(
         save_on_cpu(pin_memory=x.is_cuda) if mode == "offload" else nullcontext()
     )
     with place:
-        result: Tensor = checkpoint(block, x, *arguments, use_reentrant=False, preserve_rng_state=random)
+        result: Tensor = checkpoint(
+            lambda x: block(x, *arguments), x, use_reentrant=False, preserve_rng_state=random
+        )
     return result
 
 
@@ -47,5 +51,9 @@ def product_after(
     """
     if mode != "selective":
         return product(cheap(x))
-    result: Tensor = checkpoint(lambda x: product(cheap(x)), x, use_reentrant=False, preserve_rng_state=False)
+    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+    if torch.compiler.is_compiling():  # a compiled graph never stops half-way, and must be told
+        products = [torch.ops.aten.mm.default, torch.ops.aten.addmm.default]
+        options["context_fn"] = partial(create_selective_checkpoint_contexts, products)
+    result: Tensor = checkpoint(lambda x: product(cheap(x)), x, **options)
     return result

@@ -10,6 +10,7 @@ def plan(*, world_size: int = 2, accelerator: bool = False, **options) -> Traini
     return resolve(
         TrainingOptions(data="shards", output="run", **options),
         vocabulary=50_257,
+        end_of_text=50_256,
         world_size=world_size,
         accelerator=accelerator,
     )
@@ -88,3 +89,23 @@ def test_only_options_that_change_the_numbers_belong_to_the_identity_of_a_run():
 
 def test_a_plan_leaves_nothing_open():
     assert None not in dataclasses.asdict(plan()).values()
+
+
+def test_only_a_gpu_is_compiled_for_unless_told_and_no_sharded_weights(monkeypatch):
+    monkeypatch.setattr("trainer.config.has_compiler", lambda: True)
+    assert plan(accelerator=True).compile
+    assert not plan(accelerator=True, zero_stage=3).compile
+    assert not plan(accelerator=True, compile="off").compile
+    assert not plan(accelerator=False).compile
+    assert plan(accelerator=False, compile="on").compile
+    with pytest.raises(ValueError, match="--compile on does not go with --zero-stage 3"):
+        plan(compile="on", zero_stage=3)
+    monkeypatch.setattr("trainer.config.has_compiler", lambda: False)
+    assert not plan(accelerator=True).compile
+
+
+def test_attention_within_documents_is_of_the_identity_of_a_run():
+    assert plan().model.document_separator is None
+    within = plan(document_attention=True)
+    assert within.model.document_separator == 50_256
+    assert within.mathematics()["document_attention"] is True

@@ -1,5 +1,6 @@
 """What is exported: a model's weights, as they lie on the disk, with all that a format tells of them."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -71,7 +72,8 @@ def _open_checkpoint(folder: Path, address: str | None) -> Source:
     _check_contents(folder)
     return Source(
         weights=read_weights(folder),
-        config=state.model,
+        # No other format can say that attention stays within documents, and one text is one document.
+        config=dataclasses.replace(state.model, document_separator=None),
         vocabulary=vocabulary,
         name=f"GPT-2 {state.plan['size']}",
         folder=folder,
