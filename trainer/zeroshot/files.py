@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**16
 LONGEST_LINE_BYTES = 64 * 2**20
 PACKED = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "Zstandard"}
 PARQUET = b"PAR1"

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainer.config import IGNORED
+from trainer.losses import linear_cross_entropy
 from trainer.model import GPT2
 from trainer.ranks import Ranks
 
@@ -131,9 +132,18 @@ class Scorer:
         )
         for batch in self._share(all_windows, self._batch):
             inputs, targets = self._tensors(batch)
+            predicted = targets != IGNORED  # [B, T]; of N positions
             with torch.inference_mode():
-                losses = self._model(inputs, targets).double().sum(dim=1).cpu()  # [B, T] -> [B]
-            for window, loss in zip(batch, losses.tolist(), strict=True):
+                losses = linear_cross_entropy(
+                    self._model.features(inputs)[predicted],  # [B, T] -> [B, T, C] -> [N, C]
+                    self._model.wte.weight,
+                    targets[predicted],
+                    vocabulary=self._model.config.vocabulary,
+                    reduction="none",
+                )  # -> [N], window after window
+            remaining = iter(losses.tolist())
+            for window in batch:
+                loss = math.fsum(islice(remaining, window.predicted))
                 mine.setdefault(window.key, Total()).add(_exact(loss), window.predicted)
         totals: dict[int, Total] = {}
         for part in self._gather(mine):

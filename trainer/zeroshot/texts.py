@@ -170,7 +170,7 @@ def open_text(address: str) -> Text:
 
 
 def at_word_ends(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in pieces of about a megabyte that can be encoded one by one.
+    """Yield the same bytes in pieces of 64 KiB or more that can be encoded one by one.
 
     GPT-2 splits text into words before it merges, and no word reaches from something visible into a space
     or a line's end: so ids are those of the whole, if pieces end where a word does.

@@ -4,10 +4,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from tokenizer.vocabulary import Vocabulary
-from trainer.config import IGNORED, ModelConfig
+from trainer.config import ModelConfig
 from trainer.ranks import Ranks
 from trainer.zeroshot.questions import Choice, Choices, Passage, Passages
 from trainer.zeroshot.scoring import Scorer, windows
@@ -37,15 +36,11 @@ class Bigrams(torch.nn.Module):
                 table[number[before], number[token]] = probability
         self.logits = torch.nn.Parameter(table.log(), requires_grad=False)
         self.wte = torch.nn.Linear(vocabulary.size, vocabulary.size, bias=False)
+        self.wte.weight.requires_grad_(False)
         torch.nn.init.eye_(self.wte.weight)
 
     def features(self, tokens):
         return self.logits[tokens]
-
-    def forward(self, tokens, targets):
-        return F.cross_entropy(
-            self.logits[tokens].transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
-        )
 
 
 @pytest.fixture(scope="module")
