@@ -73,6 +73,9 @@ def main(options: EvaluateOptions) -> None:
         windows = {"context": settings["context"], "stride": settings["stride"], "batch": options.batch}
         scorer = Scorer(loaded.model, ranks, **windows)
         reader = Reader(loaded.vocabulary)
+        done = scorer.gather(done)[
+            0
+        ]  # the first rank's disk counts: another machine's may not have the folder
         for task in tasks:
             record = done[task.name] or _evaluate(task, scorer, reader, settings, shown=ranks.rank == 0)
             if ranks.rank == 0:

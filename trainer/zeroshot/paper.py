@@ -29,6 +29,7 @@ REMARKS: dict[str, tuple[str, ...]] = {
         "The test splits of WikiText-2 and -103 are the same text. The paper's 29.41 is met per token of the "
         "BPE (29.94), its 37.50 for WikiText-103 per word (37.37): huggingface/transformers issue 13761.",
         "Hugging Face's page on perplexity has 19.44 a token for 762M at a stride of 1024, 16.44 at 512.",
+        "What is told of OpenAI's stride and text contradicts itself: karpathy/llm.c pull request 276.",
     ),
     "wikitext103": ("The same text as WikiText-2's test split: see there.",),
     "one_billion_words": (

@@ -146,7 +146,7 @@ class Scorer:
                 loss = math.fsum(islice(remaining, window.predicted))
                 mine.setdefault(window.key, Total()).add(_exact(loss), window.predicted)
         totals: dict[int, Total] = {}
-        for part in self._gather(mine):
+        for part in self.gather(mine):
             for key, total in part.items():
                 totals.setdefault(key, Total()).add(total.loss, total.tokens)
         return totals
@@ -171,7 +171,7 @@ class Scorer:
                     logits = F.linear(row[is_word], self._model.wte.weight)  # [n, C] -> [n, V padded]
                     mine.add(_guess(logits[:, : len(stopped)].float(), wanted[is_word], stopped))
         total = Words()
-        for part in self._gather(mine):
+        for part in self.gather(mine):
             total.add(part)
         return total
 
@@ -204,8 +204,8 @@ class Scorer:
             targets[row, last - window.predicted : last] = tokens[len(tokens) - window.predicted :]
         return inputs.to(self._device), targets.to(self._device)
 
-    def _gather(self, mine: Item) -> list[Item]:
-        """Return what every rank has."""
+    def gather(self, mine: Item) -> list[Item]:
+        """Return what every rank has, by rank."""
         if self._ranks.size == 1:
             return [mine]
         everyone: list[Item | None] = [None] * self._ranks.size

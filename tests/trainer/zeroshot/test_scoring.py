@@ -116,7 +116,7 @@ def test_ranks_share_batches_and_their_sums_are_those_of_one(loaded, monkeypatch
         for rank in range(size):
             ranks = Ranks(rank=rank, size=size, local_rank=rank, local_size=size)
             one = Scorer(loaded.model, ranks, context=32, stride=32, batch=3)
-            monkeypatch.setattr(one, "_gather", lambda mine: [mine])
+            monkeypatch.setattr(one, "gather", lambda mine: [mine])
             parts.append(one.losses(sequences()))
         for key, total in alone.items():
             assert sum(part[key].tokens for part in parts if key in part) == total.tokens
