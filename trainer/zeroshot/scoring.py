@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from trainer.config import IGNORED
 from trainer.losses import linear_cross_entropy
 from trainer.model import GPT2
-from trainer.ranks import Ranks
+from trainer.ranks import Ranks, gather
 
 Ids = NDArray[np.uint32]
 Item = TypeVar("Item")
@@ -206,11 +206,7 @@ class Scorer:
 
     def gather(self, mine: Item) -> list[Item]:
         """Return what every rank has, by rank."""
-        if self._ranks.size == 1:
-            return [mine]
-        everyone: list[Item | None] = [None] * self._ranks.size
-        torch.distributed.all_gather_object(everyone, mine)
-        return [item for item in everyone if item is not None]
+        return gather(mine) if self._ranks.size > 1 else [mine]
 
 
 def _guess(logits: Tensor, targets: Tensor, stopped: Tensor) -> Words:
