@@ -34,6 +34,7 @@ def model_card(source: Source, dtype: str) -> str:
         vocabulary_fingerprint=source.vocabulary.fingerprint,
         state=source.state,
         data_fingerprint=source.data_fingerprint,
+        began_with=Path(source.state.plan.get("init_from") or "").name if source.state else "",
         figures=list(_figures(source.state.figures)) if source.state else [],
         options=list(_options(source.state.plan)) if source.state else [],
     )
@@ -44,12 +45,16 @@ def _figures(figures: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     for which in ("first", "last"):
         if (loss := figures.get(f"{which}_validation_loss")) is not None:
             yield f"{which.title()} validation loss", f"{loss:.4f} nats a token"
+        if (loss := figures.get(f"{which}_validation_bits_per_byte")) is not None:
+            yield f"{which.title()} validation loss, whatever the vocabulary", f"{loss:.4f} bits a byte"
     if (seconds := figures.get("training_seconds")) is not None:
         yield "Training time", f"{seconds:,.0f} s"
 
 
 def _options(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the options of the run by name; the model's shape stands above."""
+    """Yield the options of the run by name, those in groups too; the model's shape stands above."""
     for name, value in plan.items():
-        if name not in PLACES and not isinstance(value, Mapping):
+        if isinstance(value, Mapping) and name != "model":
+            yield from _options(value)
+        elif name not in PLACES and name != "model":
             yield name, f"{value}"

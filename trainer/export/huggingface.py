@@ -182,6 +182,8 @@ def load(folder: Path) -> GPT2:
     config = read_config(folder)
     check_tokenizer(folder, config)
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in open_tensors(folder).items()}
+    if config.layers > len(tensors):  # by far: a number that would fill the memory with names
+        raise ValueError(f"{folder}/config.json has {config.layers:,} layers, and {len(tensors):,} tensors")
     expected = shapes(config)
     _check_names(folder, tensors, expected)
     weights = dict[str, Tensor]()

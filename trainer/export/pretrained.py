@@ -72,7 +72,7 @@ def check_tokenizer(folder: Path, config: ModelConfig) -> None:
     content = _json_object(path)
     try:
         added = (token["id"] for token in content.get("added_tokens") or [])
-        highest = max(*content["model"]["vocab"].values(), *added)
+        highest = max([*content["model"]["vocab"].values(), *added])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no tokenizer of GPT-2's kind: it has no vocabulary of ids") from error
     if highest >= config.vocabulary:
