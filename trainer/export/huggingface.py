@@ -6,13 +6,11 @@ Conv1D) where PyTorch's Linear has [out, in]. The output layer is the token embe
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tokenizer.encoder import Encoder
@@ -32,6 +30,7 @@ BUFFERS: Final = (".attn.bias", ".attn.masked_bias")  # causal masks, which olde
 HEAD: Final = "lm_head.weight"
 LARGEST_FILE_BYTES: Final = 5 * 10**9  # as on the hub
 TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+_KINDS: Final = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 PROBE: Final = "It’s  a probe: 12,345 naïve cafés in 東京,\n\n\tisn’t it?"
 
 
@@ -50,25 +49,41 @@ def _save_weights(folder: Path, source: Source, dtype: torch.dtype) -> None:
     """Write the tensors, in several files and an index of them if they are many."""
     from huggingface_hub import split_torch_state_dict_into_shards
 
-    names = {PREFIX + name: name for name in shapes(source.config)}
-    empty = {name: source.tensor(own).to("meta", dtype) for name, own in names.items()}
+    def tensor(name: str) -> Tensor:
+        own = name.removeprefix(PREFIX)
+        return turned(own, source.tensor(own))
+
+    empty = {PREFIX + name: tensor(PREFIX + name).to("meta", dtype) for name in shapes(source.config)}
     split = split_torch_state_dict_into_shards(empty, max_shard_size=LARGEST_FILE_BYTES)
     for file, members in split.filename_to_tensors.items():
-        tensors = {name: turned(names[name], source.tensor(names[name])).to(dtype) for name in members}
-        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        _save_file(tensors, folder / file)
+        _write_file(folder / file, {name: empty[name] for name in members}, tensor)
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         _write_json(folder / f"{SAFETENSORS}.index.json", index)
 
 
-def _save_file(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write one file, readable to whom any other is: the library lets only the owner read it."""
-    try:
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:  # its name for a full disk too
-        raise OSError(f"{path} cannot be written: {error}") from error
-    path.chmod((path.parent / CONFIG).stat().st_mode)
+def _write_file(path: Path, empty: Mapping[str, Tensor], tensor: Callable[[str], Tensor]) -> None:
+    """Write tensors in the format of safetensors, one after the other.
+
+    The library's own writer wants all of them at once, turned and rounded: a second copy of the model.
+    https://github.com/huggingface/safetensors#format
+
+    Args:
+        empty: type and shape of each by name, without values.
+        tensor: returns the values.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in empty.items():
+        start, end = end, end + shape.nbytes
+        kind = _KINDS[shape.dtype]
+        header[name] = {"dtype": kind, "shape": list(shape.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # what follows is aligned
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in empty.items():
+            file.write(tensor(name).to(shape.dtype).contiguous().view(torch.uint8).numpy().data)
 
 
 def _config(config: ModelConfig, end_of_text: int, dtype: DType) -> dict[str, Any]:

@@ -34,21 +34,25 @@ HEADER_BYTES: Final = 256 * 4
 
 
 def save(folder: Path, source: Source, *, dtype: DType) -> None:
-    """Write both files; a vocabulary with a token of more than 255 bytes has no place in the second."""
+    """Write both files.
+
+    Raises:
+        ValueError: the vocabulary has a token of more than 255 bytes, for which the second has no place.
+    """
     config = source.config
+    tokens = _tokens(source.vocabulary)
+    if (longest := max(map(len, tokens))) > 255:
+        raise ValueError(f"llm.c knows no tokens of more than 255 bytes, and the longest here has {longest}")
     shape = (config.context, config.vocabulary, config.layers, config.heads, config.width)
     with (folder / MODEL).open("wb") as file:
         file.write(_header(MODEL_MAGIC, VERSIONS[dtype], *shape, config.padded_vocabulary))
         for name in _names(config.layers):
-            tensor = source.tensor(name)
+            tensor = source.tensor(name).contiguous()
+            values = tensor if dtype == "float32" else tensor.bfloat16().view(torch.int16)
+            file.write(values.numpy().data)
             if name == "wte.weight":
                 padding = config.padded_vocabulary - config.vocabulary
-                tensor = torch.nn.functional.pad(tensor, (0, 0, 0, padding))
-            values = tensor.contiguous() if dtype == "float32" else tensor.bfloat16().view(torch.int16)
-            file.write(values.numpy().data)
-    tokens = _tokens(source.vocabulary)
-    if max(map(len, tokens)) > 255:
-        return
+                file.write(bytes(padding * config.width * values.element_size()))
     with (folder / TOKENIZER).open("wb") as file:
         end_of_text = source.vocabulary.end_of_text
         file.write(_header(TOKENIZER_MAGIC, TOKENIZER_VERSION, len(tokens), end_of_text))
@@ -95,8 +99,6 @@ def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
     Raises:
         MismatchError: they are not.
     """
-    if not (folder / TOKENIZER).exists():
-        return
     content = (folder / TOKENIZER).read_bytes()
     header = np.frombuffer(content, "<i4", 256)
     tokens, place = list[bytes](), HEADER_BYTES
@@ -132,7 +134,8 @@ def _stored_shapes(config: ModelConfig, *, padded: int) -> Iterator[tuple[str, t
 def _fp32(values: NDArray[Any]) -> Array:
     if values.dtype == np.float32:
         return values
-    bits = values.view(np.uint16).astype(np.uint32) << 16  # bf16 is the upper half of fp32
+    bits = values.view(np.uint16).astype(np.uint32)
+    bits <<= 16  # bf16 is the upper half of fp32
     return bits.view(np.float32)
 
 

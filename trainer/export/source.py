@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import xxhash
 from torch import Tensor
 
 from tokenizer.vocabulary import Vocabulary, load_vocabulary
-from trainer.checkpoint import State, find_checkpoint, read_records, read_state, read_weights
+from trainer.checkpoint import (
+    State,
+    damaged_files,
+    find_checkpoint,
+    read_records,
+    read_state,
+    read_weights,
+)
 from trainer.config import ModelConfig
 from trainer.export.layout import shapes
 
@@ -83,22 +89,14 @@ def _open_checkpoint(folder: Path, address: str | None) -> Source:
 
 
 def _check_contents(folder: Path) -> None:
-    """See that the weights are those that were saved: every file has its checksum in the checkpoint.
+    """See that the weights are those that were saved.
 
     Raises:
         ValueError: a file has changed since.
     """
-    for name, record in read_records(folder).items():
-        if name.startswith("weights-") and _xxh3(folder / name) != record.xxh3:
-            raise ValueError(f"{folder / name} is damaged: it has not the checksum that it was saved with")
-
-
-def _xxh3(path: Path) -> str:
-    checksum = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while content := file.read(2**24):
-            checksum.update(content)
-    return checksum.hexdigest()
+    weights = [name for name in read_records(folder) if name.startswith("weights-")]
+    if damaged := damaged_files(folder, weights):
+        raise ValueError(f"{folder / damaged[0]} is damaged: it has not the checksum that it was saved with")
 
 
 def _vocabulary_of_run(run: Path, state: State, address: str | None) -> Vocabulary:

@@ -1,5 +1,6 @@
 """Every format, as a reader of its own finds it: transformers, picoGPT's arrays, llm.c's order of them."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tokenizer.vocabulary import load_vocabulary
+from tokenizer.vocabulary import Vocabulary, load_vocabulary
 from trainer.export import huggingface, picogpt
 from trainer.export.formats import export
 from trainer.export.layout import shapes
@@ -359,3 +360,13 @@ def test_llm_c_prints_with_the_same_tokens(written, source):
         tokens.append(content[place + 1 : place + 1 + content[place]])
         place += 1 + content[place]
     assert tokens == [*source.vocabulary.tokens, b"<|endoftext|>"]
+
+
+def test_a_token_that_llm_c_has_no_place_for_is_refused(source, expected, tmp_path):
+    doubled = [(b"a" * 2**power, b"a" * 2**power) for power in range(8)]
+    vocabulary = Vocabulary(doubled)
+    config = dataclasses.replace(source.config, vocabulary=vocabulary.size)
+    longer = {**source.weights, "wte.weight": torch.zeros(config.padded_vocabulary, 64)}
+    long = dataclasses.replace(source, vocabulary=vocabulary, config=config, weights=longer)
+    with pytest.raises(ValueError, match="no tokens of more than 255 bytes, and the longest here has 256"):
+        export("llm.c", tmp_path, long, dtype="float32", expected=expected)

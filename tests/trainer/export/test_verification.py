@@ -70,11 +70,15 @@ def test_a_setting_that_makes_transformers_compute_otherwise_is_found(command, t
 
 
 def test_a_tensor_that_transformers_has_no_place_for_is_found(source, command, tmp_path, monkeypatch):
-    written = huggingface._save_file
+    written = huggingface._write_file
     monkeypatch.setattr(
         huggingface,
-        "_save_file",
-        lambda tensors, path: written({**tensors, "transformer.h.9.more": torch.ones(1)}, path),
+        "_write_file",
+        lambda path, empty, tensor: written(
+            path,
+            {**empty, "h.9.more": torch.empty(1, device="meta")},
+            lambda name: torch.ones(1) if name == "h.9.more" else tensor(name),
+        ),
     )
     with pytest.raises(ValueError, match="transformers finds unexpected keys"):
         command("huggingface")
