@@ -82,6 +82,10 @@ def open_lambada(
     address = find(address, names, what=what)
     texts, is_tokenized = _lambada_texts(address, what=what)
     manner, name = "running text", PLAIN.name
+    if is_tokenized and preprocessing != "none":
+        raise ValueError(
+            f"{address} is tokenized, and OpenAI's preprocessing is of running text: leave it out"
+        )
     if is_tokenized:
         detokenizer = STANFORD if detokenize else PLAIN
         texts = [_joined(text.split(), detokenizer) for text in texts]

@@ -25,6 +25,8 @@ from trainer.ranks import Ranks, gather
 Ids = NDArray[np.uint32]
 Item = TypeVar("Item")
 
+BATCHES_BETWEEN_MEETINGS = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sequence:
@@ -184,13 +186,18 @@ class Scorer:
         return found[0]
 
     def _share(self, items: Iterable[Window], size: int) -> Iterator[list[Window]]:
-        """Yield those batches of windows that this rank takes."""
+        """Yield those batches of windows that this rank takes.
+
+        The ranks meet every few batches, so that over hours none is ahead for longer than another waits.
+        """
         iterator = iter(items)
         number = 0
         while batch := list(islice(iterator, size)):
             if number % self._ranks.size == self._ranks.rank:
                 yield batch
             number += 1
+            if number % (BATCHES_BETWEEN_MEETINGS * self._ranks.size) == 0:
+                self.gather(None)
 
     def _tensors(self, batch: list[Window]) -> tuple[Tensor, Tensor]:
         """Return inputs and targets [B, T]; what is not predicted, or lies beyond a window, is ignored."""

@@ -45,6 +45,12 @@ def test_the_original_lambada_is_joined_before_its_last_word(tmp_path):
     assert as_published == [Passage(text="`` i do n't know , '' he said to the", word="captain")]
 
 
+def test_preprocessing_of_running_text_is_refused_for_tokenized_text(tmp_path):
+    (tmp_path / "lambada_test_plain_text.txt").write_text("he did n't speak\n")
+    with pytest.raises(ValueError, match=r"is tokenized, and OpenAI's preprocessing is of running text"):
+        open_lambada(str(tmp_path), preprocessing="openai")
+
+
 def test_each_candidate_of_the_childrens_book_test_ends_the_same_text(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/cbtest_NE_valid_2000ex.txt").write_text(cloze_lines() * 2)

@@ -123,6 +123,19 @@ def test_ranks_share_batches_and_their_sums_are_those_of_one(loaded, monkeypatch
             assert sum(part[key].loss for part in parts if key in part) == total.loss  # exactly
 
 
+def test_all_ranks_meet_as_often_on_their_way(loaded, monkeypatch):
+    monkeypatch.setattr("trainer.zeroshot.scoring.BATCHES_BETWEEN_MEETINGS", 2)
+    meetings = []
+    for rank in range(3):
+        ranks = Ranks(rank=rank, size=3, local_rank=rank, local_size=3)
+        one = Scorer(loaded.model, ranks, context=8, stride=8, batch=1)
+        seen = []
+        monkeypatch.setattr(one, "gather", lambda mine, seen=seen: seen.append(mine) or [mine])
+        one.losses([Sequence(tokens=[ids([1] * (8 * 20 + 1))], given=1)])  # 20 batches of a window
+        meetings.append([mine is None for mine in seen])
+    assert meetings == [[True, True, True, False]] * 3  # after 6, 12 and 18 batches, and for the sums
+
+
 def test_losses_that_are_no_numbers_are_an_error(loaded):
     model = loaded.model
     weight = model.ln_f.weight.detach().clone()
