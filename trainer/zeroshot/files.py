@@ -28,14 +28,14 @@ def find(address: str, names: Sequence[str], *, what: str) -> str:
     if filesystem.isfile(path):
         return address
     if not filesystem.isdir(path):
-        raise ValueError(f"no {what} at {address}: there is no such file")
+        raise ValueError(f"{address} is not there: expected {what}")
     if not names:
         raise ValueError(f"{address} is a folder: give the file itself, {what}")
     for name in names:
         candidate = storage.join(address, name)
         if storage.exists(candidate):
             return candidate
-    raise ValueError(f"no {what} in the folder {address}: it has none of {', '.join(names)}")
+    raise ValueError(f"the folder {address} has none of {', '.join(names)}: expected {what}")
 
 
 def opening_bytes(address: str, *, what: str) -> bytes:

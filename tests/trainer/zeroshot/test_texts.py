@@ -153,9 +153,9 @@ def test_bad_json_lines_are_told_by_their_number(tmp_path, line, message):
 
 
 def test_a_missing_file_and_a_folder_without_the_set_are_mistakes(tmp_path):
-    with pytest.raises(ValueError, match="there is no such file"):
+    with pytest.raises(ValueError, match="is not there: expected WikiText"):
         open_wikitext(str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match=r"it has none of ptb\.test\.txt"):
+    with pytest.raises(ValueError, match=r"has none of ptb\.test\.txt"):
         open_penn_treebank(str(tmp_path))
 
 
