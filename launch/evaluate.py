@@ -21,7 +21,7 @@ from pipeline.command import run_command
 from pipeline.storage import fingerprint, write_text
 from trainer.loading import LoadedModel, ModelOptions, load_model
 from trainer.zeroshot.suite import SetOptions, Task, open_tasks
-from trainer.zeroshot.table import as_markdown
+from trainer.zeroshot.table import as_markdown, shown
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from trainer.ranks import Ranks
@@ -77,7 +77,7 @@ def main(options: EvaluateOptions) -> None:
             0
         ]  # the first rank's disk counts: another machine's may not have the folder
         for task in tasks:
-            record = done[task.name] or _evaluate(task, scorer, reader, settings, shown=ranks.rank == 0)
+            record = done[task.name] or _evaluate(task, scorer, reader, settings, visible=ranks.rank == 0)
             if ranks.rank == 0:
                 write_text(str(options.output / "results" / f"{task.name}.json"), _json(record))
             done[task.name] = record
@@ -164,7 +164,7 @@ def _together(ranks: "Ranks", loaded: LoadedModel) -> Iterator[None]:
         yield
 
 
-def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, *, shown: bool) -> Record:
+def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, *, visible: bool) -> Record:
     from trainer.zeroshot.tasks import evaluate
 
     total, unit = task.work
@@ -174,14 +174,14 @@ def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, 
         total=total,
         unit=unit,
         unit_scale=True,
-        disable=not shown,
+        disable=not visible,
         leave=False,
         delay=rest_s,
         mininterval=rest_s,
     ) as bar:
         result = evaluate(task, scorer, reader, bar.update)
-    if shown:
-        figures = ", ".join(f"{unit} {value:,.3f}" for unit, value in result.figures.items())
+    if visible:
+        figures = ", ".join(f"{unit} {shown(unit, value)}" for unit, value in result.figures.items())
         print(f"{task.title}: {figures}", flush=True)
     return {
         "title": task.title,

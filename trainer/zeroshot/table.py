@@ -31,7 +31,7 @@ def _figures(task: str, record: Record) -> list[tuple[str, ...]]:
     rows = []
     for unit, value in record["figures"].items():
         theirs = PUBLISHED.get((task, unit), (None,) * len(SIZES))
-        rows.append((record["title"], unit, *(_figure(unit, figure) for figure in (value, *theirs))))
+        rows.append((record["title"], unit, *(shown(unit, figure) for figure in (value, *theirs))))
     return rows
 
 
@@ -51,7 +51,8 @@ def _remarks(results: Record) -> str:
     return "\n".join(lines)
 
 
-def _figure(unit: str, value: float | None) -> str:
+def shown(unit: str, value: float | None) -> str:
+    """Return a figure with as many digits as it deserves."""
     if value is None:
         return ""
     if value >= 1e6:
