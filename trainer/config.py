@@ -98,6 +98,8 @@ class TrainingOptions:
     where there is a C compiler and the weights are not sharded (--zero-stage 3)."""
     document_attention: bool = False
     """Let tokens attend to their own document only. Slower, and takes context² bytes a sequence."""
+    ignore_memory: bool = False
+    """Start even if by the prediction the memory will not do."""
     evaluate_every: int | None = None
     """Steps between two validation losses (the first and last step have one in any case); 0: none at all."""
     evaluation_tokens: int | None = None

@@ -22,8 +22,9 @@ from trainer.engine import Engine
 from trainer.evaluation import validation_loss
 from trainer.metrics import MetricsFile, Progress, Record, settings_table
 from trainer.model import GPT2, build
-from trainer.prepare import Run
+from trainer.prepare import Run, lay_out
 from trainer.ranks import joined
+from trainer.room import peak_line
 from trainer.saving import find_sound, save, sole_writer
 from trainer.schedule import learning_rate
 
@@ -36,6 +37,7 @@ def train(run: Run) -> None:
         OSError: a checkpoint could not be written, or another rank is gone.
     """
     with _stop_requests() as stop_requested, joined(run.ranks, run.device), sole_writer(run.output):
+        run = lay_out(run)
         check_agreement(run.facts)
         resume = find_sound(run.output)
         state = checkpoint.read_state(resume) if resume else None
@@ -218,6 +220,8 @@ class _Training:
         plan = self._plan
         done = f"{self._step * plan.tokens_per_step:,} tokens in {self._seconds:,.0f} s of training"
         lines = [f"step {self._step:,} of {plan.steps:,}: {done}"]
+        if self._run.fitted:
+            lines.append(peak_line(self._run.fitted.memory, self._run.device))
         if self._evaluations:
             first, last = self._evaluations[0], self._evaluations[-1]
             lines.append(

@@ -24,7 +24,7 @@ PREFETCH = 50_000_000
 # is compared with the measured peak.
 CUDA_CONTEXT = 1 * GIB  # the driver's context, cuBLAS and NCCL
 PROCESS = GIB // 2  # a rank on a CPU: the interpreter with PyTorch and DeepSpeed
-FRAGMENTATION = 0.05  # of all that is allocated
+FRAGMENTATION = 0.08  # of all that is allocated; and for what the prediction misses
 
 CHUNK_LOGITS = {"cuda": 2**28, "cpu": 2**24}  # as losses.py has it, which imports PyTorch
 
@@ -378,17 +378,3 @@ def _shares(config: ModelConfig, layout: Layout) -> _Shares:
                 buffers_backward=gathered + 2 * bucket,
                 buffers_step=bucket + norm,
             )
-
-
-def peak_line(predicted: int, measured: int | None) -> str:
-    """Return the line at the end of a run that holds the prediction against what was measured.
-
-    Args:
-        measured: bytes in tensors that a rank held at most; None where nothing measures them.
-    """
-    if measured is None:
-        return f"peak memory a rank: {predicted / GIB:.2f} GiB predicted (only a GPU's is measured)"
-    return (
-        f"peak memory a rank: {predicted / GIB:.2f} GiB predicted, {measured / GIB:.2f} GiB measured "
-        f"({predicted / measured - 1:+.0%})"
-    )

@@ -1,6 +1,7 @@
 """What is checked before the ranks meet: options, shards and output folder go together, and make a run."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from trainer import checkpoint
 from trainer.agreement import code_facts, option_facts
 from trainer.batches import TrainingData, ValidationData
 from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
+from trainer.planning import Fitted, fit
 from trainer.ranks import Ranks, find_device
+from trainer.room import find_room, smallest_room
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A run that has passed every check and may begin, or go on."""
 
+    options: TrainingOptions
     plan: TrainingPlan
     ranks: Ranks
     device: torch.device
@@ -27,6 +31,7 @@ class Run:
     vocabulary_fingerprint: str
     training: TrainingData
     validation: ValidationData
+    fitted: Fitted | None = None  # how it was laid out, once the ranks have met
 
     @property
     def inputs_table(self) -> list[tuple[str, str]]:
@@ -37,6 +42,7 @@ class Run:
             ("training data", f"{tokens:,} tokens from {self.plan.data}, for {epochs:.2f} epochs"),
             ("validation", f"{self.validation.tokens:,} tokens"),
             ("device", _device_name(self.device)),
+            *([("layout", self.fitted.reason)] if self.fitted else []),
         ]
 
     @property
@@ -72,6 +78,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     checkpoint.check_same_run(output, identity)
     training, validation = _open_data(shards, plan)
     return Run(
+        options=options,
         plan=plan,
         ranks=ranks,
         device=device,
@@ -81,6 +88,24 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         training=training,
         validation=validation,
     )
+
+
+def lay_out(run: Run) -> Run:
+    """Choose the layout that fits the rank with the least memory; all ranks must call it, and get the same.
+
+    Raises:
+        ValueError: too little memory; on the first rank of each machine, which is to tell it.
+    """
+    finished = checkpoint.finished_checkpoints(run.output)
+    earlier = checkpoint.read_state(finished[-1]).plan if finished else None
+    room = find_room(run.device, local_ranks=run.ranks.local_size)
+    try:
+        fitted = fit(run.plan, run.options, smallest_room(room, run.device), earlier)
+    except ValueError:
+        if run.ranks.local_rank > 0:
+            sys.exit(0)
+        raise
+    return replace(run, plan=fitted.plan, fitted=fitted)
 
 
 def _open_data(shards: Shards, plan: TrainingPlan) -> tuple[TrainingData, ValidationData]:

@@ -1,0 +1,62 @@
+"""How much memory there is for a rank: of a GPU what others leave, on a CPU its share of the machine."""
+
+import resource
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+from trainer.memory import CUDA_CONTEXT, GIB, Memory
+from trainer.planning import Room
+
+CPU_SHARE = 0.9  # the rest is the machine's own
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def find_room(device: torch.device, *, local_ranks: int) -> Room:
+    """Return the memory that this rank may take of its device.
+
+    On a GPU it counts the context of this process, which by now is there, as its own.
+    """
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return Room(available=min(total, free + CUDA_CONTEXT), total=total, accelerator=True)
+    memory = psutil.virtual_memory()
+    available = min(memory.available, _left_to_the_container())
+    return Room(
+        available=int(CPU_SHARE * available) // local_ranks,
+        total=memory.total // local_ranks,
+        accelerator=False,
+    )
+
+
+def smallest_room(room: Room, device: torch.device) -> Room:
+    """Return the room of the rank that has least, on every rank: they must lay the run out alike."""
+    available = torch.tensor([room.available], dtype=torch.int64, device=device)
+    torch.distributed.all_reduce(available, op=torch.distributed.ReduceOp.MIN)
+    return Room(available=int(available), total=room.total, accelerator=room.accelerator)
+
+
+def peak_line(predicted: Memory, device: torch.device) -> str:
+    """Hold the prediction against what this rank had at most, for the end of a run.
+
+    On a GPU both are bytes in tensors. A CPU's tensors are not counted; what the process had resident
+    holds the libraries and what was read from files too.
+    """
+    said = f"peak memory of a rank: {predicted.allocated / GIB:.2f} GiB in tensors predicted"
+    if device.type == "cuda":
+        measured = torch.cuda.max_memory_allocated(device)
+        return f"{said}, {measured / GIB:.2f} GiB measured ({predicted.allocated / measured - 1:+.0%})"
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f"{said}; on a CPU not measured, the whole process had {resident / GIB:.2f} GiB resident"
+
+
+def _left_to_the_container() -> float:
+    """Return how many bytes a container's limit (cgroup v2) leaves; infinite without one."""
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+        used = int((CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):
+        return float("inf")
+    return float("inf") if limit == "max" else max(0, int(limit) - used)
