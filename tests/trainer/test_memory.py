@@ -16,8 +16,17 @@ XL = ModelConfig(layers=48, heads=25, width=1600, context=1024, vocabulary=50_25
 MODES = [("none", 1), ("selective", 1), ("selective", 2), ("block", 1), ("block", 3), ("offload", 1)]
 
 
-def shape(*, layers: int, width: int, context: int, vocabulary: int) -> ModelConfig:
-    return ModelConfig(layers=layers, heads=4, width=width, context=context, vocabulary=vocabulary)
+def shape(
+    *, layers: int, width: int, context: int, vocabulary: int, separator: int | None = None
+) -> ModelConfig:
+    return ModelConfig(
+        layers=layers,
+        heads=4,
+        width=width,
+        context=context,
+        vocabulary=vocabulary,
+        document_separator=separator,
+    )
 
 
 def alone(micro_batch: int, precision: str, mode: str, every: int) -> Layout:
@@ -55,12 +64,12 @@ def live_bytes(config: ModelConfig, layout: Layout) -> tuple[int, int]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("mode", "every"), [mode for mode in MODES if mode[0] != "offload"])
-@pytest.mark.parametrize("width", [64, 96])
-def test_blocks_keep_for_the_backward_pass_what_is_predicted(width, mode, every, precision):
+@pytest.mark.parametrize(("width", "separator"), [(64, None), (96, None), (64, 0)])
+def test_blocks_keep_for_the_backward_pass_what_is_predicted(width, separator, mode, every, precision):
     layout = alone(2, precision, mode, every)
     found, predicted = [], []
     for layers in (2, 8):
-        config = shape(layers=layers, width=width, context=64, vocabulary=128)
+        config = shape(layers=layers, width=width, context=64, vocabulary=128, separator=separator)
         found.append(live_bytes(config, layout)[0])
         predicted.append(memory.kept_bytes(config, layout))
     assert predicted[1] - predicted[0] == pytest.approx(found[1] - found[0], rel=0.01)
