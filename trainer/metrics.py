@@ -70,8 +70,11 @@ class MetricsFile:
         self._path = run / "metrics.jsonl"
 
     def resume_after(self, step: int) -> None:
-        """Drop what was written after `step`, so that a resumed run reads as if it had never stopped."""
-        kept = [record for record in self.read() if record["step"] <= step]
+        """Drop what was written after `step`, so that a resumed run reads as if it had never stopped.
+
+        With 0 the run begins anew, and its first evaluation goes as well.
+        """
+        kept = [record for record in self.read() if 0 < step >= record["step"]]
         write_text(str(self._path), "".join(json.dumps(record) + "\n" for record in kept))
 
     def append(self, record: Record) -> None:

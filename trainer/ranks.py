@@ -76,9 +76,26 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
         )
         try:
             import_deepspeed().init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
-            yield
+            with _told_plainly():
+                yield
         finally:
             torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Say in one line that another rank has gone, which comes as some library's own error.
+
+    Where NCCL notices it, after `PATIENCE`, it ends the process by itself.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            raise ConnectionError(
+                "another rank has gone or does not answer: the same command goes on from the last checkpoint"
+            ) from error
+        raise
 
 
 @contextmanager

@@ -31,6 +31,7 @@ class Job:
     steps: int = 4  # and the step after the last one
     resume: str | None = None  # folder of a checkpoint
     save: str | None = None  # folder for one after the last step
+    altered: int | None = None  # a rank whose weights change by themselves after the last step
     poison: tuple[int, int, float] | None = None  # rank, step, and what its gradients are multiplied by
     refused: tuple[int, ...] = ()  # steps whose update is not accepted
 
@@ -45,6 +46,7 @@ class Report:
     asked: list[tuple[float, float]]  # what `accept` was asked about
     digests: list[str]  # of weights and moments, before the first step and after each
     updates: int
+    disagreement: str | None = None  # what the ranks' agreement said after the last step
 
 
 def train_on_ranks(jobs: list[Job], *, ranks: int = 2) -> list[list[Report]]:
@@ -116,7 +118,24 @@ def _do(job: Job, ranks: Any) -> Report:
     if job.save:
         Path(job.save).mkdir(exist_ok=True)
         engine.save(Path(job.save))
-    return dataclasses.replace(report, updates=engine.updates)
+    return dataclasses.replace(
+        report, updates=engine.updates, disagreement=_disagreement(engine, alter=job.altered == ranks.rank)
+    )
+
+
+def _disagreement(engine: Any, *, alter: bool) -> str | None:
+    from trainer.agreement import check_agreement, tensor_facts
+
+    weights = dict(engine.replicated_weights())
+    if alter:
+        weights["ln_f.bias"].data[0] += 1e-6
+    try:
+        check_agreement(tensor_facts(weights.items()))
+    except ValueError as error:
+        return str(error)
+    except SystemExit as error:
+        return f"exit {error.code}"
+    return None
 
 
 def _plan(job: Job, size: int) -> Any:

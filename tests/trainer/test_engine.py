@@ -1,4 +1,5 @@
 import math
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from trainer.model import build
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for what the others share
 
-# Every ZeRO stage, and every stage with what it can leave in the machine's memory.
+# Every ZeRO stage, and every stage with what it can leave in the machine's memory; every way to recompute.
 LAYOUTS = {
-    "0": {"zero_stage": 0},
-    "1": {"zero_stage": 1},
-    "2": {"zero_stage": 2},
+    "0": {"zero_stage": 0, "recompute": "selective"},
+    "1": {"zero_stage": 1, "recompute": "block"},
+    "2": {"zero_stage": 2, "recompute": "offload"},
     "3": {"zero_stage": 3},
     "1 offload": {"zero_stage": 1, "offload_optimizer": True},
     "2 offload": {"zero_stage": 2, "offload_optimizer": True},
@@ -44,7 +45,7 @@ def reports(folder) -> dict[str, dict[str, tuple[Report, ...]]]:
         jobs += [
             Job(**common, steps=STEPS, save=f"{place} whole"),
             Job(**common, steps=STOP, save=place),
-            Job(**common, first=STOP, updates=STOP - 1, steps=STEPS, resume=place),
+            Job(**common, first=STOP, updates=STOP - 1, steps=STEPS, resume=place, altered=1),
         ]
         names += [(name, "whole"), (name, "begun"), (name, "resumed")]
     done = train_on_ranks(jobs, ranks=2)
@@ -120,6 +121,16 @@ def test_stopped_and_resumed_is_the_run_in_one_go_bit_for_bit(layout):
         assert begun.digests == whole.digests[: STOP + 1]
         assert resumed.digests == whole.digests[STOP:]
         assert resumed.updates == whole.updates
+
+
+def test_a_rank_whose_weights_have_changed_by_themselves_is_found_and_named_once(layout):
+    for report in layout["whole"]:
+        assert report.disagreement is None
+    first, second = layout["resumed"]
+    assert re.fullmatch(
+        "the ranks disagree: ln_f.bias is [0-9a-f]{16} on rank 0, [0-9a-f]{16} on rank 1", first.disagreement
+    )
+    assert second.disagreement == "exit 0"
 
 
 def test_the_first_weights_are_the_same_bits_at_every_stage(reports):

@@ -15,3 +15,10 @@ def test_resuming_drops_what_came_after_the_checkpoint_and_a_line_cut_in_the_mid
         {"step": 2, "loss": 0.5},
         {"step": 3, "loss": 0.5},
     ]
+
+
+def test_a_run_that_begins_anew_keeps_nothing_of_an_attempt_that_saved_no_checkpoint(tmp_path):
+    metrics = MetricsFile(tmp_path)
+    metrics.append({"step": 0, "validation_loss": 6.0})
+    metrics.resume_after(0)
+    assert metrics.read() == []
