@@ -34,7 +34,9 @@ def losses_and_gradient(logits: Tensor, targets: Tensor, vocabulary: int) -> tup
     index = targets.clamp(min=0)[:, None]
     hits = logs.gather(1, index)  # [n, 1]
     padding = logits.shape[1] - vocabulary
-    gradient = F.pad(logs.exp_().to(logits.dtype), (0, padding))  # [n, V] -> [n, P]
+    gradient = logs.exp_().to(logits.dtype)  # [n, V]
+    if padding:
+        gradient = F.pad(gradient, (0, padding))  # -> [n, P]
     gradient.scatter_(1, index, hits.expm1().to(logits.dtype))  # p - 1, without cancellation
     return -hits[:, 0] * (targets != IGNORED), gradient
 

@@ -61,12 +61,6 @@ def main() -> None:
     else:
         plan = _plan(options.size, options.vocabulary, options.sequences)
         with joined(ALONE, torch.device("cpu")):
-            for name in (
-                "RANK",
-                "LOCAL_RANK",
-                "WORLD_SIZE",
-            ):  # by which the Trainer would train as many ranks do
-                os.environ.pop(name)
             compare_speed(plan, steps=options.steps, rounds=options.rounds)
             compare_modes(plan, rounds=options.rounds)
         compare_start()
@@ -157,6 +151,8 @@ def _trainer(plan: TrainingPlan) -> Steps:
     from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, Trainer, TrainingArguments, logging
 
     logging.set_verbosity_error()
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):  # by which it would train as many ranks do
+        os.environ.pop(name)
     shape = plan.model
     config = GPT2Config(
         n_layer=shape.layers, n_head=shape.heads, n_embd=shape.width, n_positions=shape.context,
