@@ -1,9 +1,8 @@
 import pytest
 import torch
+from live_memory import LiveMemory
 from torch.autograd.graph import saved_tensors_hooks
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer import recompute
@@ -43,35 +42,13 @@ def test_every_mode_gives_the_same_gradients_to_the_bit(mode, every, dropout, pr
         assert torch.equal(found[name], gradient), name
 
 
-class Allocations(TorchDispatchMode):
-    """Remembers the memory of every tensor that an operation returns, without keeping it alive."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sizes: dict[StorageWeakRef, int] = {}
-
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):
-        result = function(*arguments, **(options or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                self._sizes[StorageWeakRef(storage)] = storage.nbytes()
-        return result
-
-    def alive_bytes_beside(self, model: GPT2) -> int:
-        own = {StorageWeakRef(parameter.untyped_storage()) for parameter in model.parameters()}
-        return sum(
-            size for storage, size in self._sizes.items() if not storage.expired() and storage not in own
-        )
-
-
 def kept_bytes(model: GPT2) -> int:
     """What the forward pass leaves in memory for the backward pass."""
-    with Allocations() as allocations:
+    with LiveMemory(ignored=model.parameters()) as memory:
         loss = loss_of(model)
-        alive = allocations.alive_bytes_beside(model)
+        kept = memory.now
     loss.backward()
-    return alive
+    return kept
 
 
 UNIT = 2 * 24 * 32 * 4  # one [B, T, C] in fp32
