@@ -177,6 +177,9 @@ def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
     bf16 is autocast: products in bf16, but weights, gradient sums and communication in fp32. So the
     accumulated gradient is as exact as one big batch's, every stage computes the same numbers, and
     checkpoints look alike in both precisions.
+
+    Gradients are sent while the backward pass goes on at stage 3 only, as is DeepSpeed's default: at stages
+    1 and 2 that asks for a second bucket, and has raced with torch.compile's streams (DeepSpeed issue 8061).
     """
     return {
         "train_batch_size": plan.sequences_per_step,
