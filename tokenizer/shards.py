@@ -124,7 +124,7 @@ class TokenStream:
     """The tokens of a split, shard after shard, as one sequence."""
 
     def __init__(self, parts: Sequence[Tokens]) -> None:
-        self._parts = parts
+        self._parts = [np.asarray(part) for part in parts]  # of a memory map, slices are slow to make
         self._ends = list(accumulate(len(part) for part in parts))
 
     def __len__(self) -> int:
@@ -142,6 +142,20 @@ class TokenStream:
             start += len(part)
             number += 1
         return np.concatenate(parts)
+
+    def read_rows(self, starts: Sequence[int], count: int) -> NDArray[np.int64]:
+        """Return `count` tokens from each of the starts [len(starts), count], zeros beyond the end."""
+        rows = np.empty((len(starts), count), np.int64)
+        for row, start in zip(rows, starts, strict=True):
+            number = bisect_right(self._ends, start)
+            stop = start + count
+            if number < len(self._parts) and stop <= self._ends[number]:  # all in one shard, as most are
+                first = self._ends[number] - len(self._parts[number])
+                row[:] = self._parts[number][start - first : stop - first]
+            else:
+                tokens = self.read(start, count)
+                row[: len(tokens)], row[len(tokens) :] = tokens, 0
+        return rows
 
 
 @dataclass(frozen=True, kw_only=True)
