@@ -1,0 +1,109 @@
+"""Losses and gradients that are no numbers, or far out of line: which updates to refuse, when to give up.
+
+All decisions follow from the global loss and gradient norm, which are the same on every rank, and from
+what came before, which is saved in the checkpoint: so every rank decides alike, and a resumed run as the
+uninterrupted one.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+WINDOW = 128  # values that a new one is compared with, as in llm.c (llmc/outlier_detector.h)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnomalyOptions:
+    """What to do about updates that look wrong. One that is no number is never applied."""
+
+    skip_spikes: bool = False
+    """Do not apply an update whose loss or gradient norm is a spike, either."""
+    spike_threshold: float = 6.0
+    """Standard deviations above the mean of the last 128 steps that make a spike (OLMo-core's skips at 6)."""
+    max_skips_in_a_row: int = 10
+    """Stop the run after so many updates in a row that were not applied."""
+
+    def check(self) -> None:
+        """Raise `ValueError` if a value is out of range."""
+        if not self.spike_threshold > 0:
+            raise ValueError(f"--spike-threshold is {self.spike_threshold}: it must be above 0")
+        if self.max_skips_in_a_row < 1:
+            raise ValueError(f"--max-skips-in-a-row is {self.max_skips_in_a_row}: it must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What was made of one step."""
+
+    applied: bool
+    reason: str  # for a person; empty where there is nothing to tell
+
+
+class Watch:
+    """Judges the steps of a run, one after another."""
+
+    def __init__(self, options: AnomalyOptions, state: dict[str, Any] | None = None) -> None:
+        """Begin, or go on from the `state` of a checkpoint."""
+        state = state or {}
+        self._options = options
+        self._losses: list[float] = list(state.get("losses", []))
+        self._norms: list[float] = list(state.get("norms", []))
+        self.skipped: int = state.get("skipped", 0)
+        self.in_a_row: int = state.get("in_a_row", 0)
+        self.spikes: int = state.get("spikes", 0)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that the next judgements depend on, as JSON keeps it exactly."""
+        return {
+            "losses": list(self._losses),
+            "norms": list(self._norms),
+            "skipped": self.skipped,
+            "in_a_row": self.in_a_row,
+            "spikes": self.spikes,
+        }
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether too many updates in a row were refused."""
+        return self.in_a_row >= self._options.max_skips_in_a_row
+
+    def judge(self, loss: float, norm: float) -> Verdict:
+        """Say whether the update with this loss and gradient norm is to be applied, and remember both.
+
+        A spike joins the window like any other value (as in llm.c): should the level have changed for
+        good, it soon is no spike any more, and a run cannot skip for ever.
+        """
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return self._verdict(applied=False, reason=f"the loss is {loss}, the gradient norm {norm}")
+        found = [
+            f"{name} {value:.4g} is {score:.1f} standard deviations above the last {WINDOW}"
+            for name, value, score in (
+                ("loss", loss, deviations(loss, self._losses)),
+                ("gradient norm", norm, deviations(norm, self._norms)),
+            )
+            if score > self._options.spike_threshold
+        ]
+        self._losses = [*self._losses, loss][-WINDOW:]
+        self._norms = [*self._norms, norm][-WINDOW:]
+        self.spikes += bool(found)
+        return self._verdict(applied=not (found and self._options.skip_spikes), reason="; ".join(found))
+
+    def _verdict(self, *, applied: bool, reason: str) -> Verdict:
+        self.in_a_row = 0 if applied else self.in_a_row + 1
+        self.skipped += not applied
+        return Verdict(applied=applied, reason=reason)
+
+
+def deviations(value: float, window: list[float]) -> float:
+    """Return how many standard deviations a value is above the mean of a full window; 0 before it is full.
+
+    If all its values are the same, any other is infinitely far.
+    """
+    if len(window) < WINDOW:
+        return 0.0
+    mean = math.fsum(window) / WINDOW
+    deviation = math.sqrt(math.fsum((other - mean) ** 2 for other in window) / WINDOW)
+    if deviation == 0:
+        return 0.0 if value == mean else math.copysign(math.inf, value - mean)
+    return (value - mean) / deviation
