@@ -27,7 +27,7 @@ def main(options: TrainingOptions) -> None:
         if ranks.local_rank > 0:  # the machine's first rank meets the same mistake, and must live to tell it:
             sys.exit(0)  # DeepSpeed's launcher ends the others as soon as one has failed
         raise
-    train(run)
+    sys.exit(train(run))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ class State:
     model: ModelConfig
     plan: dict[str, Any]
     figures: dict[str, float]  # what the model card tells: losses, seconds
+    anomalies: dict[str, Any] = field(default_factory=dict)  # what the next steps are judged by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,25 +255,35 @@ def read_state(folder: Path) -> State:
         raise ValueError(f"{folder}/state.json is broken: {error}") from error
 
 
-def check_same_run(run: Path, identity: dict[str, Any]) -> None:
-    """Check that an output folder is empty, absent, or holds a run of this very identity.
+def read_options(run: Path) -> dict[str, Any] | None:
+    """Return what the options.json of a run says; None where no run has begun.
 
     Raises:
-        ValueError: it holds something else; the message names the first option that differs.
+        ValueError: the folder holds something else.
     """
     if not run.exists():
-        return
+        return None
     if not run.is_dir():
         raise ValueError(f"--output {run} is a file, not a folder")
     options = run / "options.json"
     if not options.is_file():
         if any(entry for entry in run.iterdir() if not entry.name.startswith(".")):
             raise ValueError(f"--output {run} holds something that is no training run: give another folder")
-        return
+        return None
     try:
-        before = json.loads(options.read_text())["identity"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        content: dict[str, Any] = json.loads(options.read_text())
+        dict(content["identity"])
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{options} is broken: {error}") from error
+    return content
+
+
+def check_same_identity(run: Path, before: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Check that the run in a folder is the one that is meant.
+
+    Raises:
+        ValueError: it is another; the message names the first option that differs.
+    """
     for name, value in identity.items():
         if before.get(name) != value:
             option = name.replace("_", "-")

@@ -4,12 +4,17 @@ Nothing here imports torch, so that `--help` and a mistake in the options are an
 """
 
 import dataclasses
+import math
 import os
+import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from trainer.recipes import SIZES, Size
+from trainer.anomalies import AnomalyOptions
+from trainer.recipes import FINAL_FRACTION, FINE_TUNING_RATE, FINE_TUNING_SEQUENCES, SIZES, Size, matching
+from trainer.schedule import Schedule
+from trainer.trackers import TrackerOptions
 
 Value = TypeVar("Value")
 Precision = Literal["bf16", "fp32"]
@@ -55,12 +60,22 @@ class TrainingOptions:
 
     data: str
     """Folder of token shards, as `tokenizer/write_shards.py` writes it."""
-    output: str
-    """Folder of the run: checkpoints, metrics.jsonl, options.json. If it holds this very run, it goes on."""
-    size: str = "nano"
-    """Model size: micro, nano, small, medium, large or xl."""
+    output: str | None = None
+    """Folder of the run: checkpoints, metrics.jsonl, options.json. If it holds this very run, it goes on.
+    Left out: out/ and the size."""
+    size: str | None = None
+    """Model size: micro, nano, small, medium, large or xl. Left out: that of --init-from; else small on a
+    GPU and nano on a CPU."""
+    init_from: str | None = None
+    """Begin with the weights of another run or checkpoint, or of a Hugging Face GPT-2 directory."""
+    context: int | None = None
+    """Tokens in a sequence, at most as many as --init-from was trained with."""
     steps: int | None = None
-    """Optimizer steps of the whole run; the learning rate's cosine ends there."""
+    """Optimizer steps of the whole run, where the learning rate's decay ends."""
+    tokens: int | None = None
+    """Tokens to train on in all, in place of --steps."""
+    epochs: float | None = None
+    """How often to go through the training data, in place of --steps."""
     global_batch_tokens: int | None = None
     """Tokens in one optimizer step, over all ranks and accumulated micro-batches."""
     micro_batch: int | None = None
@@ -68,9 +83,20 @@ class TrainingOptions:
     learning_rate: float | None = None
     """Peak learning rate, reached after the warm-up."""
     final_learning_rate: float | None = None
-    """Learning rate at the last step."""
+    """Learning rate at the last step; left out, a tenth of the peak, and 0 with --schedule wsd."""
+    schedule: Schedule = "cosine"
+    """How the rate goes down: half a cosine; or wsd (warm-up, stable, decay), which stays at the peak till
+    the last --decay-steps. Until then such a run may be given more --steps."""
+    decay_steps: int | None = None
+    """Last steps of a wsd run, in which the rate falls; left out, a fifth of all steps."""
     warmup_steps: int | None = None
     """Steps of linear warm-up; left out, the size's own but at most a tenth of all steps."""
+    beta1: float = 0.9
+    """AdamW's decay of the first moment, as GPT-3 and llm.c."""
+    beta2: float = 0.95
+    """AdamW's decay of the second moment, as GPT-3 and llm.c."""
+    epsilon: float = 1e-8
+    """AdamW's epsilon, as GPT-3 and llm.c."""
     weight_decay: float = 0.1
     """AdamW's decoupled weight decay, on matrices only."""
     gradient_clip: float = 1.0
@@ -110,6 +136,14 @@ class TrainingOptions:
     """How many checkpoints to keep, the newest."""
     keep_every: int = 0
     """Keep besides, for good, those after every so many steps; 0: none."""
+    log_every: int | None = None
+    """Steps between two lines on the console (metrics.jsonl has every step)."""
+    profile_steps: str | None = None
+    """Profile some steps, such as 10:13 (10, 11 and 12): a trace and a table, in the run's folder profile."""
+    anomalies: AnomalyOptions = field(default_factory=AnomalyOptions)
+    """What to do about updates that look wrong."""
+    trackers: TrackerOptions = field(default_factory=TrackerOptions)
+    """Where else figures go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +153,21 @@ class TrainingPlan:
     data: str
     output: str
     size: str
+    init_from: str  # empty: from scratch
     model: ModelConfig
     steps: int
+    sequences_per_step: int  # over all ranks
     micro_batch: int
     accumulation_steps: int
     world_size: int
     learning_rate: float
     final_learning_rate: float
+    schedule: Schedule
     warmup_steps: int
+    decay_steps: int
+    beta1: float
+    beta2: float
+    epsilon: float
     weight_decay: float
     gradient_clip: float
     seed: int
@@ -142,11 +183,10 @@ class TrainingPlan:
     checkpoint_every: int
     keep_checkpoints: int
     keep_every: int
-
-    @property
-    def sequences_per_step(self) -> int:
-        """Sequences in one optimizer step, over all ranks."""
-        return self.world_size * self.micro_batch * self.accumulation_steps
+    log_every: int
+    profile_steps: tuple[int, int]  # the first, and the one after the last
+    anomalies: AnomalyOptions
+    trackers: TrackerOptions
 
     @property
     def tokens_per_step(self) -> int:
@@ -161,17 +201,26 @@ class TrainingPlan:
         """
         return {
             "size": self.size,
+            "init_from": self.init_from,
+            "context": self.model.context,
             "steps": self.steps,
             "global_batch_tokens": self.tokens_per_step,
             "learning_rate": self.learning_rate,
             "final_learning_rate": self.final_learning_rate,
+            "schedule": self.schedule,
             "warmup_steps": self.warmup_steps,
+            "decay_steps": self.decay_steps,
+            "beta1": self.beta1,
+            "beta2": self.beta2,
+            "epsilon": self.epsilon,
             "weight_decay": self.weight_decay,
             "gradient_clip": self.gradient_clip,
             "dropout": self.model.dropout,
             "document_attention": self.model.document_separator is not None,
             "seed": self.seed,
             "precision": self.precision,
+            "skip_spikes": self.anomalies.skip_spikes,
+            "spike_threshold": self.anomalies.spike_threshold,
         }
 
 
@@ -182,42 +231,50 @@ def resolve(
     world_size: int,
     accelerator: bool,
     end_of_text: int | None = None,
+    start: ModelConfig | None = None,
+    epoch_tokens: int | None = None,
 ) -> TrainingPlan:
     """Fill in from the size's recipe what the options leave out, and check that the numbers go together.
 
+    Args:
+        end_of_text: the token that begins a document.
+        start: the model whose weights the run begins with, if it does not begin from scratch.
+        epoch_tokens: how many tokens the training data has.
+
     Raises:
-        ValueError: an unknown size, a value out of range, or a batch that does not divide among the ranks.
+        ValueError: an unknown size, a value out of range, or a batch that is none.
     """
-    if options.size not in SIZES:
-        raise ValueError(f"unknown size {options.size!r}: choose one of {', '.join(SIZES)}")
     _check_ranges(options)
     _check_offload(options)
-    size = SIZES[options.size]
-    steps = _given(options.steps, size.steps)
-    warmup_steps = _given(options.warmup_steps, min(size.warmup_steps, steps // 10))
-    if warmup_steps > steps:
-        raise ValueError(f"--warmup-steps is {warmup_steps}, but there are only {steps} steps")
-    micro_batch, accumulation_steps = _divide_batch(options, size, world_size)
+    name = _size_name(options, start, accelerator=accelerator)
+    size = SIZES[name] if start is None else _fine_tuning(name, start, epoch_tokens)
+    model = _model(options, size, vocabulary, end_of_text)
+    sequences = _sequences(options, size, model.context, world_size)
+    micro_batch, accumulation_steps = _share_out(options, size, -(-sequences // world_size))
+    steps = _steps(options, size, sequences * model.context, epoch_tokens)
+    warmup_steps = min(size.warmup_tokens // (sequences * model.context), steps // 10)
+    warmup_steps = _given(options.warmup_steps, warmup_steps)
+    learning_rate = _given(options.learning_rate, size.learning_rate)
+    final = 0.0 if options.schedule == "wsd" else FINAL_FRACTION * learning_rate
     return TrainingPlan(
         data=options.data,
-        output=options.output,
-        size=options.size,
-        model=ModelConfig(
-            layers=size.layers,
-            heads=size.heads,
-            width=size.width,
-            context=size.context,
-            vocabulary=vocabulary,
-            dropout=options.dropout,
-            document_separator=end_of_text if options.document_attention else None,
-        ),
+        output=_given(options.output, f"out/{name}"),
+        size=name,
+        init_from=options.init_from or "",
+        model=model,
         steps=steps,
+        sequences_per_step=sequences,
         micro_batch=micro_batch,
         accumulation_steps=accumulation_steps,
         world_size=world_size,
-        learning_rate=_given(options.learning_rate, size.learning_rate),
-        final_learning_rate=_given(options.final_learning_rate, size.final_learning_rate),
+        learning_rate=learning_rate,
+        final_learning_rate=_given(options.final_learning_rate, final),
+        schedule=options.schedule,
         warmup_steps=warmup_steps,
+        decay_steps=_decay_steps(options, steps, warmup_steps),
+        beta1=options.beta1,
+        beta2=options.beta2,
+        epsilon=options.epsilon,
         weight_decay=options.weight_decay,
         gradient_clip=options.gradient_clip,
         seed=options.seed,
@@ -233,7 +290,85 @@ def resolve(
         checkpoint_every=_given(options.checkpoint_every, max(1, min(1000, steps // 2))),
         keep_checkpoints=options.keep_checkpoints,
         keep_every=options.keep_every,
+        log_every=_given(options.log_every, max(1, min(10, steps // 20))),
+        profile_steps=_profile_steps(options),
+        anomalies=options.anomalies,
+        trackers=options.trackers,
     )
+
+
+def _size_name(options: TrainingOptions, start: ModelConfig | None, *, accelerator: bool) -> str:
+    if options.size is not None and options.size not in SIZES:
+        raise ValueError(f"unknown size {options.size!r}: choose one of {', '.join(SIZES)}")
+    if start is None:
+        return _given(options.size, "small" if accelerator else "nano")
+    found = matching(layers=start.layers, heads=start.heads, width=start.width)
+    shape = f"{start.layers} layers, {start.heads} heads, {start.width} wide"
+    if options.size not in (None, found):
+        raise ValueError(f"--size {options.size} is not that of --init-from {options.init_from}: {shape}")
+    return _given(found, f"{start.layers}x{start.width}")
+
+
+def _fine_tuning(name: str, start: ModelConfig, epoch_tokens: int | None) -> Size:
+    """Return a recipe for going on with a model's weights: one epoch, small batches at a low rate."""
+    sequence = 16 if name not in SIZES else SIZES[name].micro_batch
+    return Size(
+        layers=start.layers,
+        heads=start.heads,
+        width=start.width,
+        context=start.context,
+        learning_rate=FINE_TUNING_RATE,
+        tokens=_given(epoch_tokens, 10_000_000),
+        global_batch_tokens=FINE_TUNING_SEQUENCES * start.context,
+        micro_batch=sequence,
+    )
+
+
+def _model(options: TrainingOptions, size: Size, vocabulary: int, end_of_text: int | None) -> ModelConfig:
+    context = _given(options.context, size.context)
+    if options.init_from and context > size.context:
+        raise ValueError(
+            f"--context is {context}, but --init-from {options.init_from} knows {size.context} positions"
+        )
+    return ModelConfig(
+        layers=size.layers,
+        heads=size.heads,
+        width=size.width,
+        context=context,
+        vocabulary=vocabulary,
+        dropout=options.dropout,
+        document_separator=end_of_text if options.document_attention else None,
+    )
+
+
+def _steps(options: TrainingOptions, size: Size, batch_tokens: int, epoch_tokens: int | None) -> int:
+    """Return how many steps to take: as many batches as make up the tokens of the options or the recipe."""
+    given = [name for name in ("steps", "tokens", "epochs") if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise ValueError(f"give only one of {' and '.join('--' + name for name in given)}")
+    if options.steps is not None:
+        return options.steps
+    if options.epochs is not None:
+        if epoch_tokens is None:
+            raise ValueError("--epochs needs the data: give --steps or --tokens")
+        return max(1, math.ceil(options.epochs * epoch_tokens / batch_tokens))
+    return max(1, _given(options.tokens, size.tokens) // batch_tokens)
+
+
+def _decay_steps(options: TrainingOptions, steps: int, warmup_steps: int) -> int:
+    """Return over how many steps the rate goes down."""
+    if warmup_steps > steps:
+        raise ValueError(f"--warmup-steps is {warmup_steps}, but there are only {steps} steps")
+    if options.schedule == "cosine":
+        if options.decay_steps is not None:
+            raise ValueError("--decay-steps belongs to --schedule wsd: a cosine falls all the way")
+        return steps - warmup_steps
+    decay_steps = _given(options.decay_steps, min(steps // 5, steps - warmup_steps))
+    if warmup_steps + decay_steps > steps:
+        raise ValueError(
+            f"--warmup-steps {warmup_steps} and --decay-steps {decay_steps} are more than the {steps} steps"
+        )
+    return decay_steps
 
 
 def _given(value: Value | None, otherwise: Value) -> Value:
@@ -268,14 +403,31 @@ def _recompute(options: TrainingOptions) -> Recompute:
     return options.activation_checkpointing
 
 
+def _profile_steps(options: TrainingOptions) -> tuple[int, int]:
+    if options.profile_steps is None:
+        return 0, 0
+    found = re.fullmatch(r"(\d+):(\d+)", options.profile_steps)
+    first, stop = (int(found[1]), int(found[2])) if found else (0, 0)
+    if first >= stop:
+        raise ValueError(
+            f"--profile-steps {options.profile_steps}: give the first step and the one after the last: 10:13"
+        )
+    return first, stop
+
+
 def _check_ranges(options: TrainingOptions) -> None:
     smallest = {
+        "context": 1,
         "steps": 1,
+        "tokens": 1,
         "global_batch_tokens": 1,
         "micro_batch": 1,
         "learning_rate": 0,
         "final_learning_rate": 0,
         "warmup_steps": 0,
+        "decay_steps": 0,
+        "beta1": 0,
+        "beta2": 0,
         "weight_decay": 0,
         "gradient_clip": 0,
         "dropout": 0,
@@ -285,13 +437,24 @@ def _check_ranges(options: TrainingOptions) -> None:
         "keep_checkpoints": 1,
         "keep_every": 0,
         "activation_checkpointing_interval": 1,
+        "log_every": 1,
     }
     for name, least in smallest.items():
         value = getattr(options, name)
         if value is not None and not value >= least:
             raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
-    if options.dropout >= 1:
-        raise ValueError(f"--dropout is {options.dropout}: it must be less than 1")
+    for name in ("dropout", "beta1", "beta2"):
+        if getattr(options, name) >= 1:
+            raise ValueError(f"--{name} is {getattr(options, name)}: it must be less than 1")
+    for name in ("epsilon", "epochs"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name} is {value}: it must be above 0")
+    for name, value in dataclasses.asdict(options).items():
+        if isinstance(value, float) and math.isinf(value):
+            raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be a finite number")
+    options.anomalies.check()
+    options.trackers.check()
 
 
 def _check_offload(options: TrainingOptions) -> None:
@@ -302,26 +465,30 @@ def _check_offload(options: TrainingOptions) -> None:
         raise ValueError(f"--offload-parameters needs --zero-stage 3, and it is {options.zero_stage}")
 
 
-def _divide_batch(options: TrainingOptions, size: Size, world_size: int) -> tuple[int, int]:
-    """Return micro-batch and accumulation steps that make up the global batch exactly."""
-    tokens = _given(options.global_batch_tokens, size.global_batch_tokens)
-    per_rank, rest = divmod(tokens, size.context * world_size)
-    if rest or not per_rank:
-        nearest = max(1, round(tokens / (size.context * world_size))) * size.context * world_size
+def _sequences(options: TrainingOptions, size: Size, context: int, world_size: int) -> int:
+    """Return how many sequences a batch has: any number that gives every rank one."""
+    tokens = _given(options.global_batch_tokens, max(1, size.global_batch_tokens // context) * context)
+    sequences, rest = divmod(tokens, context)
+    if rest:
         raise ValueError(
-            f"--global-batch-tokens {tokens:,} is no multiple of {world_size} ranks × {size.context} tokens: "
-            f"the nearest that fits is {nearest}"
+            f"--global-batch-tokens {tokens:,} is no multiple of {context} tokens: the nearest that fits is "
+            f"{max(world_size, round(tokens / context)) * context}"
         )
-    if options.micro_batch is None:
-        micro_batch = next(count for count in range(size.micro_batch, 0, -1) if per_rank % count == 0)
-    elif per_rank % options.micro_batch:
+    if sequences < world_size:
         raise ValueError(
-            f"--micro-batch {options.micro_batch} does not divide the {per_rank} sequences of each rank "
-            f"({tokens:,} tokens / {world_size} ranks / {size.context})"
+            f"a batch of {tokens:,} tokens has {sequences} sequences of {context}, too few for {world_size} "
+            f"ranks: the smallest --global-batch-tokens that fits is {world_size * context}"
         )
-    else:
-        micro_batch = options.micro_batch
-    return micro_batch, per_rank // micro_batch
+    return sequences
+
+
+def _share_out(options: TrainingOptions, size: Size, per_rank: int) -> tuple[int, int]:
+    """Return micro-batch and accumulation steps that hold a rank's sequences, with few rows left empty."""
+    if options.micro_batch is not None:
+        micro_batch = min(options.micro_batch, per_rank)
+        return micro_batch, -(-per_rank // micro_batch)
+    accumulation_steps = -(-per_rank // size.micro_batch)
+    return -(-per_rank // accumulation_steps), accumulation_steps
 
 
 def as_record(plan: TrainingPlan) -> dict[str, Any]:

@@ -10,17 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.batches import Tokens
 from trainer.checkpoint import FileRecord, read_tensors, tensor_files, write_tensors
-from trainer.config import TrainingPlan
+from trainer.config import IGNORED, TrainingPlan
 from trainer.gate import Gate
+from trainer.loader import Batch
 from trainer.memory import reduce_bucket
 from trainer.model import GPT2
 from trainer.partitions import MOMENTS, Partitions
 from trainer.ranks import Ranks, fail_together, gather, import_deepspeed
-
-BETAS = (0.9, 0.95)  # as GPT-3 and llm.c
-EPSILON = 1e-8
 
 Accept = Callable[[float, float], bool]  # of loss and gradient norm: whether the update is to be applied
 
@@ -40,7 +37,7 @@ class Engine:
 
     def __init__(self, model: GPT2, plan: TrainingPlan, ranks: Ranks, device: torch.device) -> None:
         self.rank, self.world_size = ranks.rank, ranks.size
-        self._device = device
+        self.device = device
         self._plan = plan
         deepspeed, config, adamw = import_deepspeed(), deepspeed_config(plan), _adamw(model, plan)
         if plan.zero_stage == 3:  # parameter by parameter, so that no device ever holds the whole model
@@ -51,8 +48,9 @@ class Engine:
 
     def step(
         self,
-        micro_batches: Iterable[tuple[Tokens, Tokens]],
+        micro_batches: Iterable[Batch],
         *,
+        targets: int,
         learning_rate: float,
         stop: bool,
         accept: Accept,
@@ -61,6 +59,8 @@ class Engine:
 
         Args:
             micro_batches: inputs and targets [B, T], as many as the plan accumulates.
+            targets: how many the whole global batch has. The loss is the mean over these, however unevenly
+                they are shared out.
             stop: whether this rank was asked to stop; the result says whether any was.
             accept: decides from the loss and the gradient's norm whether the update is applied; if not,
                 weights and moments stay as they are, to the bit. Asked once on every rank with the same
@@ -70,9 +70,12 @@ class Engine:
             group["lr"] = learning_rate
         self._engine.train()
         # Loss and request stay on the device until the step's end: nothing here waits for the GPU.
-        sums = torch.tensor([0.0, float(stop)], dtype=torch.float64, device=self._device)
-        for inputs, targets in micro_batches:
-            loss = self._engine(self._tensor(inputs), self._tensor(targets), reduction="mean")
+        sums = torch.tensor([0.0, float(stop)], dtype=torch.float64, device=self.device)
+        # DeepSpeed takes the mean over ranks and micro-batches, and here each target counts alike.
+        shares = self.world_size * self._plan.accumulation_steps / targets
+        for batch in micro_batches:
+            share = int((batch[1] != IGNORED).sum()) * shares
+            loss = self._engine(*self._tensors(batch), reduction="mean") * share
             self._engine.backward(loss)
             sums[0] += loss.detach()
             if self._engine.is_gradient_accumulation_boundary():
@@ -83,16 +86,16 @@ class Engine:
             self._engine.step()
         return StepResult(loss=mean, gradient_norm=self._gate.norm, applied=self._gate.opened, stop=stops > 0)
 
-    def evaluate(self, inputs: Tokens, targets: Tokens) -> tuple[float, int]:
-        """Return this rank's sum of losses and number of targets, over one batch [B, T]."""
+    def evaluate(self, batch: Batch) -> tuple[float, int]:
+        """Return this rank's sum of losses and number of targets, over one batch: inputs, targets [B, T]."""
         self._engine.eval()
         with torch.no_grad():
-            losses = self._engine(self._tensor(inputs), self._tensor(targets))
-        return float(losses.double().sum()), int((targets >= 0).sum())
+            losses = self._engine(*self._tensors(batch))
+        return float(losses.double().sum()), int((batch[1] != IGNORED).sum())
 
     def sum_over_ranks(self, values: list[float]) -> list[float]:
         """Add up each value over all ranks."""
-        sums = torch.tensor(values, dtype=torch.float64, device=self._device)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(sums)
         return [float(value) for value in sums]
 
@@ -149,11 +152,8 @@ class Engine:
                 self._partitions.write_moment(kind, name, value)
         self._partitions.updates = updates
 
-    def _tensor(self, tokens: Tokens) -> Tensor:
-        tensor = torch.from_numpy(tokens)
-        if self._device.type == "cuda":  # from pinned memory, so that the copy waits for nothing
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor
+    def _tensors(self, batch: Batch) -> list[Tensor]:
+        return [tensor.to(self.device, non_blocking=True) for tensor in batch]
 
 
 def _acceptable(accept: Accept, loss: float, norm: float) -> bool:
@@ -168,7 +168,8 @@ def _adamw(model: GPT2, plan: TrainingPlan) -> torch.optim.AdamW:
         {"params": matrices, "weight_decay": plan.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
+    betas = (plan.beta1, plan.beta2)
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=betas, eps=plan.epsilon, fused=True)
 
 
 def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
@@ -182,7 +183,8 @@ def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
     1 and 2 that asks for a second bucket, and has raced with torch.compile's streams (DeepSpeed issue 8061).
     """
     return {
-        "train_batch_size": plan.sequences_per_step,
+        # Rows that an uneven share leaves empty count here.
+        "train_batch_size": plan.world_size * plan.micro_batch * plan.accumulation_steps,
         "train_micro_batch_size_per_gpu": plan.micro_batch,
         "gradient_accumulation_steps": plan.accumulation_steps,
         "gradient_clipping": plan.gradient_clip if plan.zero_stage else 0.0,  # at stage 0 the gate clips

@@ -2,6 +2,7 @@
 
 from trainer.batches import ValidationData
 from trainer.engine import Engine
+from trainer.loader import as_tensors
 
 
 def validation_loss(engine: Engine, data: ValidationData, *, micro_batch: int) -> float:
@@ -12,8 +13,8 @@ def validation_loss(engine: Engine, data: ValidationData, *, micro_batch: int) -
     """
     total, tokens = 0.0, 0
     for first in range(0, data.windows, micro_batch * engine.world_size):
-        inputs, targets = data.sequences(first + engine.rank * micro_batch, micro_batch)
-        loss, count = engine.evaluate(inputs, targets)
+        batch = data.sequences(first + engine.rank * micro_batch, micro_batch)
+        loss, count = engine.evaluate(as_tensors(batch, engine.device))
         total, tokens = total + loss, tokens + count
     total, tokens_seen = engine.sum_over_ranks([total, float(tokens)])
     assert tokens_seen == data.tokens

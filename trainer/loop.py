@@ -1,42 +1,45 @@
 """A training run from its first step to its last: train, evaluate, save, go on after a stop."""
 
 import json
-import math
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
 from pipeline.storage import write_text
 from trainer import checkpoint
 from trainer.agreement import check_agreement, option_facts, tensor_facts
-from trainer.batches import Tokens
+from trainer.anomalies import Verdict, Watch
 from trainer.checkpoint import State
 from trainer.config import as_record
-from trainer.engine import Engine
+from trainer.console import duration
+from trainer.engine import Engine, StepResult
 from trainer.evaluation import validation_loss
-from trainer.metrics import MetricsFile, Progress, Record, settings_table
+from trainer.loader import Loader, StepBatches
 from trainer.model import GPT2, build
 from trainer.prepare import Run, lay_out
-from trainer.ranks import joined
+from trainer.profiling import Profiler
+from trainer.ranks import fail_together, gather, joined, on_first_rank
+from trainer.reports import Reports, advice
 from trainer.room import peak_line
 from trainer.saving import find_sound, save, sole_writer
 from trainer.schedule import learning_rate
+from trainer.stopping import STOPPED, StopRequests, stop_requests
 
 
-def train(run: Run) -> None:
+def train(run: Run) -> int:
     """Train to the plan's last step, or until asked to stop (SIGTERM, SIGINT), and save.
 
+    Returns:
+        The exit code: 0 after the last step, `STOPPED` before it.
+
     Raises:
-        ValueError: the loss is no longer a number, the ranks disagree, or no checkpoint is sound.
+        ValueError: another run writes to the folder, the ranks disagree, no checkpoint is sound, the shards
+            changed, or too many updates were refused.
         OSError: a checkpoint could not be written, or another rank is gone.
     """
-    with _stop_requests() as stop_requested, joined(run.ranks, run.device), sole_writer(run.output):
+    with stop_requests() as requests, joined(run.ranks, run.device), sole_writer(run.output):
         run = lay_out(run)
         check_agreement(run.facts)
         resume = find_sound(run.output)
@@ -44,7 +47,7 @@ def train(run: Run) -> None:
         if state and state.step == run.plan.steps:
             if run.ranks.rank == 0:
                 print(f"nothing to do: {resume} is already the last step")
-            return
+            return 0
         model = _starting_model(run, resume)
         check_agreement(tensor_facts(model.named_parameters()))
         if run.plan.compile:
@@ -52,7 +55,7 @@ def train(run: Run) -> None:
         engine = Engine(model, run.plan, run.ranks, run.device)
         if resume and state:
             engine.load_moments(resume, updates=state.updates)
-        _Training(run, engine).go(state, stop_requested)
+        return _Training(run, engine, state).go(requests)
 
 
 def _starting_model(run: Run, resume: Path | None) -> GPT2:
@@ -61,127 +64,146 @@ def _starting_model(run: Run, resume: Path | None) -> GPT2:
     model = build(plan.model, seed=plan.seed, recompute=plan.recompute, recompute_every=plan.recompute_every)
     if resume:
         model.load_state_dict(checkpoint.read_weights(resume))
+    elif run.start:
+        model.load_state_dict(run.start.cropped(plan.model.context))
     return model
 
 
-def _always(loss: float, gradient_norm: float) -> bool:
-    """Accept any update."""
-    return True
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collect the signals that ask for a stop, in place of dying of them."""
-    received: list[int] = []
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda number, _: received.append(number)) for number in signals]
-    try:
-        yield received
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
-
-
 class _Training:
-    """A run in progress: how far it is, and what it has to tell."""
+    """A run in progress: how far it is, and what happens in a step."""
 
-    def __init__(self, run: Run, engine: Engine) -> None:
+    def __init__(self, run: Run, engine: Engine, state: State | None) -> None:
         self._run, self._plan, self._engine = run, run.plan, engine
         self._leads = engine.rank == 0  # this rank speaks and commits for all
-        self._metrics = MetricsFile(run.output)
-        self._evaluations: list[Record] = []
-        self._step = 0
-        self._seconds = 0.0  # spent on training steps, earlier parts of the run included
+        self._step = state.step if state else 0
+        self._seconds = state.figures["training_seconds"] if state else 0.0  # in steps alone
+        self._watch = Watch(run.plan.anomalies, state.anomalies if state else None)
+        self._loader = Loader(
+            run.training,
+            run.plan,
+            rank=engine.rank,
+            first_step=self._step,
+            device=run.device,
+            watch=run.inputs.check_unchanged,
+        )
+        self._profiler = Profiler(range(*run.plan.profile_steps), run.output if self._leads else None)
+        self._reports = Reports(run, shown=self._leads)
 
-    def go(self, state: State | None, stop_requested: list[int]) -> None:
-        """Train from the state on until the last step or a request to stop."""
-        self._begin(state)
-        progress = Progress(first=self._step, steps=self._plan.steps, shown=self._leads)
+    def go(self, requests: StopRequests) -> int:
+        """Train until the last step or a request to stop; return the exit code."""
+        with ExitStack() as stack:
+            on_first_rank(self._begin)
+            stack.callback(self._reports.close)
+            stack.enter_context(self._loader)
+            self._loop(requests)
+            if self._leads:
+                self._summarise()
+            requests.finish()
+        return 0 if self._step == self._plan.steps else STOPPED
+
+    def _begin(self) -> None:
+        """Put down in the folder what the run is, and tell it (on the first rank)."""
+        output = self._run.output
+        options = {
+            "identity": self._run.identity,
+            "plan": as_record(self._plan),
+            "files": self._run.inputs.stamps,
+        }
+        write_text(str(output / "options.json"), json.dumps(options, indent=2))
+        if self._run.inputs.vocabulary_text is not None:
+            write_text(str(output / "tokenizer.json"), self._run.inputs.vocabulary_text)
+        self._reports.begin(resumed=self._step)
+
+    def _loop(self, requests: StopRequests) -> None:
+        plan, stopped = self._plan, False
         if self._step == 0:
-            self._evaluate(progress)
-        stopped = False
-        while self._step < self._plan.steps and not stopped:
-            stopped = self._take_step(progress, stop=bool(stop_requested))
-            ended = self._step == self._plan.steps
-            if ended or (self._plan.evaluate_every and self._step % self._plan.evaluate_every == 0):
-                self._evaluate(progress)
-            if ended or stopped or self._step % self._plan.checkpoint_every == 0:
+            self._evaluate()
+        while self._step < plan.steps and not stopped:
+            stopped = self._take_step(stop=bool(requests))
+            ended = self._step == plan.steps
+            if ended or (plan.evaluate_every and self._step % plan.evaluate_every == 0):
+                self._evaluate()
+            if ended or stopped or self._step % plan.checkpoint_every == 0:
                 self._save()
-        progress.close()
-        if self._leads:
-            print(self._summary(), flush=True)
 
-    def _begin(self, state: State | None) -> None:
-        """Take up where the checkpoint left off, and put down and print what the run is."""
-        if state:
-            self._step, self._seconds = state.step, state.figures["training_seconds"]
-        if not self._leads:
-            return
-        options = {"identity": self._run.identity, "plan": as_record(self._plan)}
-        write_text(str(self._run.output / "options.json"), json.dumps(options, indent=2))
-        self._metrics.resume_after(self._step)
-        self._evaluations = [record for record in self._metrics.read() if "validation_loss" in record]
-        print(settings_table(self._plan, inputs=self._run.inputs_table, resumed=self._step), flush=True)
-
-    def _take_step(self, progress: Progress, *, stop: bool) -> bool:
-        """Take one optimizer step and record it; return whether any rank was asked to stop."""
+    def _take_step(self, *, stop: bool) -> bool:
+        """Take one optimizer step and tell of it; return whether any rank was asked to stop."""
         plan, started = self._plan, time.perf_counter()
         rate = learning_rate(
             self._step,
+            schedule=plan.schedule,
             peak=plan.learning_rate,
             final=plan.final_learning_rate,
             warmup_steps=plan.warmup_steps,
+            decay_steps=plan.decay_steps,
             steps=plan.steps,
         )
         # Dropout, too, depends on nothing but the step, so there is no generator to save.
         torch.manual_seed((plan.seed << 40 | self._step * plan.world_size + self._engine.rank) % 2**63)
-        result = self._engine.step(self._micro_batches(), learning_rate=rate, stop=stop, accept=_always)
-        self._step += 1
-        if not math.isfinite(result.loss):
-            self._give_up(result.loss)
+        self._profiler.before(self._step)
+        batches = self._loader.step()
+        stop = stop or self._loader.error is not None
+        result, verdict = self._judged_step(batches, learning_rate=rate, stop=stop)
+        if result.stop:
+            self._fail_if_any(self._loader.error)
         seconds = time.perf_counter() - started
+        trace = self._profiler.after(self._step)
+        self._step += 1
         self._seconds += seconds
-        record = {
-            "step": self._step,
-            "tokens": self._step * plan.tokens_per_step,
-            "loss": result.loss,
-            "learning_rate": rate,
-            "gradient_norm": result.gradient_norm,
-            "seconds": round(seconds, 4),
-            "tokens_per_second": round(plan.tokens_per_step / seconds, 1),
-        }
-        if self._leads:
-            self._metrics.append(record)
-        progress.step(record)
+        self._reports.step(
+            {
+                "step": self._step,
+                "tokens": self._step * plan.tokens_per_step,
+                "loss": result.loss,
+                "learning_rate": rate,
+                "gradient_norm": result.gradient_norm,
+                "applied": result.applied,
+                "skipped": self._watch.skipped,
+                "spikes": self._watch.spikes,
+                "seconds": round(seconds, 4),
+                "tokens_per_second": round(plan.tokens_per_step / seconds, 1),
+            }
+        )
+        self._tell(verdict, trace)
         return result.stop
 
-    def _give_up(self, loss: float) -> NoReturn:
-        """End the run. Every rank comes here with the same loss, and one voice is enough."""
-        if not self._leads:
-            sys.exit(0)
-        raise ValueError(
-            f"the loss of step {self._step} is {loss}: try a smaller --learning-rate; finished checkpoints "
-            f"stay in {self._run.output}"
+    def _judged_step(
+        self, step: StepBatches, *, learning_rate: float, stop: bool
+    ) -> tuple[StepResult, Verdict]:
+        """Take one step, whose update is applied only if there is nothing against it."""
+        verdicts: list[Verdict] = []
+
+        def accept(loss: float, norm: float) -> bool:
+            verdicts.append(self._watch.judge(loss, norm))
+            return verdicts[-1].applied
+
+        result = self._engine.step(
+            step.batches, targets=step.targets, learning_rate=learning_rate, stop=stop, accept=accept
         )
+        if not verdicts:  # where one is no number, the engine does not ask
+            accept(result.loss, result.gradient_norm)
+        return result, verdicts[-1]
 
-    def _micro_batches(self) -> Iterator[tuple[Tokens, Tokens]]:
-        """Yield this rank's share of the step's sequences: of each round over the ranks, its own part."""
-        plan = self._plan
-        first = self._step * plan.sequences_per_step + self._engine.rank * plan.micro_batch
-        for turn in range(plan.accumulation_steps):
-            position = first + turn * plan.world_size * plan.micro_batch
-            yield self._run.training.sequences(position, plan.micro_batch)
+    def _fail_if_any(self, error: str | None) -> None:
+        """End the run if a rank had to feed the last step with nothing; no checkpoint has it."""
+        errors = [error for error in gather(error) if error]
+        if errors:
+            fail_together(ValueError(f"{errors[0]}; the checkpoints in {self._run.output} stay"))
 
-    def _evaluate(self, progress: Progress) -> None:
-        if not self._run.evaluates:
-            return
-        data = self._run.validation
-        loss = validation_loss(self._engine, data, micro_batch=self._plan.micro_batch)
-        record = {"step": self._step, "validation_loss": loss, "validation_tokens": data.tokens}
-        self._evaluations.append(record)
-        if self._leads:
-            self._metrics.append(record)
-        progress.line(f"step {self._step:>6,} of {self._plan.steps:,}: validation loss {loss:.4f}")
+    def _tell(self, verdict: Verdict, trace: str | None) -> None:
+        """Print what is out of the ordinary; end the run where that has become the rule."""
+        if verdict.reason:
+            done = "reported only" if verdict.applied else "the update is not applied"
+            self._reports.line(f"step {self._step:,}: {verdict.reason}: {done}")
+        if trace:
+            self._reports.line(f"profile: {trace}")
+        if self._watch.exhausted:
+            fail_together(ValueError(advice(self._run, self._step, self._watch.in_a_row, verdict.reason)))
+
+    def _evaluate(self) -> None:
+        if self._run.evaluates:
+            loss = validation_loss(self._engine, self._run.validation, micro_batch=self._plan.micro_batch)
+            self._reports.evaluation(step=self._step, loss=loss)
 
     def _save(self) -> None:
         """Save a checkpoint, if the ranks still agree on where they are and on the weights they share."""
@@ -198,10 +220,6 @@ class _Training:
 
     def _state(self) -> State:
         plan = self._plan
-        figures = {"training_seconds": round(self._seconds, 3)}
-        if self._evaluations:
-            figures["first_validation_loss"] = self._evaluations[0]["validation_loss"]
-            figures["last_validation_loss"] = self._evaluations[-1]["validation_loss"]
         return State(
             step=self._step,
             updates=self._engine.updates,
@@ -209,26 +227,24 @@ class _Training:
             tokens=self._step * plan.tokens_per_step,
             world_size=plan.world_size,
             zero_stage=plan.zero_stage,
-            vocabulary_fingerprint=self._run.vocabulary_fingerprint,
+            vocabulary_fingerprint=self._run.inputs.shards.index.vocabulary.fingerprint,
             model=plan.model,
             plan=as_record(plan),
-            figures=figures,
+            figures={"training_seconds": round(self._seconds, 3), **self._reports.figures()},
+            anomalies=self._watch.state,
         )
 
-    def _summary(self) -> str:
+    def _summarise(self) -> None:
         """Say how far the run came, and what it is worth."""
-        plan = self._plan
-        done = f"{self._step * plan.tokens_per_step:,} tokens in {self._seconds:,.0f} s of training"
-        lines = [f"step {self._step:,} of {plan.steps:,}: {done}"]
+        plan, line = self._plan, self._reports.line
+        line(
+            f"step {self._step:,} of {plan.steps:,}: {self._step * plan.tokens_per_step:,} tokens in "
+            f"{duration(self._seconds)} of training, {self._watch.skipped:,} updates not applied, "
+            f"{self._watch.spikes:,} spikes"
+        )
         if self._run.fitted:
-            lines.append(peak_line(self._run.fitted.memory, self._run.device))
-        if self._evaluations:
-            first, last = self._evaluations[0], self._evaluations[-1]
-            lines.append(
-                f"validation loss {first['validation_loss']:.4f} at step {first['step']:,}, "
-                f"{last['validation_loss']:.4f} at step {last['step']:,}"
-            )
-        lines.append(f"checkpoint {checkpoint.folder_of_step(self._run.output, self._step)}")
+            line(peak_line(self._run.fitted.memory, self._run.device))
+        self._reports.summarise()
+        line(f"checkpoint {checkpoint.folder_of_step(self._run.output, self._step)}")
         if self._step < plan.steps:
-            lines.append("stopped on request: the same command goes on from here")
-        return "\n".join(lines)
+            line(f"stopped on request (exit code {STOPPED}): the same command goes on from here")

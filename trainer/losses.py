@@ -50,7 +50,7 @@ def linear_cross_entropy(
     reduction: Reduction,
     softmax: Softmax = losses_and_gradient,
 ) -> Tensor:
-    """Return the cross-entropy of softmax(hidden weightᵀ) in nats: the mean over targets, or each [N].
+    """Return the cross-entropy of softmax(hidden weightᵀ) in nats: the mean (of none: 0), or each [N].
 
     As `F.cross_entropy(F.linear(hidden, weight)[:, :vocabulary], targets, ignore_index=IGNORED)`, under
     autocast too. The mean's gradients are made in the forward pass, while each chunk's logits are there;
@@ -67,7 +67,7 @@ def linear_cross_entropy(
         result: Tensor = head.apply(hidden, weight, targets, vocabulary, softmax)  # type: ignore[no-untyped-call]
         return result
     losses = _losses(*_lower(hidden, weight), targets, vocabulary)
-    return losses if reduction == "none" else losses.sum() / (targets != IGNORED).sum()
+    return losses if reduction == "none" else losses.sum() / (targets != IGNORED).sum().clamp(min=1)
 
 
 class _MeanLoss(torch.autograd.Function):
@@ -79,7 +79,7 @@ class _MeanLoss(torch.autograd.Function):
     ) -> Tensor:
         ctx.types = hidden.dtype, weight.dtype
         counted = targets != IGNORED
-        count = counted.sum()
+        count = counted.sum().clamp(min=1)
         losses, *gradients = _gradients(*_lower(hidden, weight), targets, vocabulary, softmax, counted)
         ctx.save_for_backward(*gradients, count)
         return losses.sum() / count

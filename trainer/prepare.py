@@ -1,5 +1,6 @@
 """What is checked before the ranks meet: options, shards and output folder go together, and make a run."""
 
+import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,14 +9,19 @@ from typing import Any
 import torch
 
 from pipeline.storage import local_path
-from tokenizer.shards import Shards, open_shards
 from trainer import checkpoint
 from trainer.agreement import code_facts, option_facts
 from trainer.batches import TrainingData, ValidationData
 from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
+from trainer.inputs import Inputs, open_inputs
 from trainer.planning import Fitted, fit
 from trainer.ranks import Ranks, find_device
+from trainer.recipes import MOST_EPOCHS
 from trainer.room import find_room, smallest_room
+from trainer.start import Start, find_start
+
+CHECKPOINT_BYTES = 3 * 4  # a parameter: weight and two moments in fp32
+GB = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +34,30 @@ class Run:
     device: torch.device
     output: Path
     identity: dict[str, Any]
-    vocabulary_fingerprint: str
+    inputs: Inputs
     training: TrainingData
     validation: ValidationData
+    validation_bytes: int | None  # that the validation tokens stand for; None: without a vocabulary
+    start: Start | None
     fitted: Fitted | None = None  # how it was laid out, once the ranks have met
+
+    @property
+    def epochs(self) -> float:
+        """How often the run goes through its data."""
+        return self.plan.steps * self.plan.sequences_per_step / self.training.windows
 
     @property
     def inputs_table(self) -> list[tuple[str, str]]:
         """What the run reads and what it runs on, as rows of the table at its start."""
-        tokens = self.training.windows * self.plan.model.context
-        epochs = self.plan.steps * self.plan.tokens_per_step / tokens
+        validation = f"{self.validation.tokens:,} tokens"
+        if self.validation_bytes is not None:
+            validation += f" that stand for {self.validation_bytes:,} bytes"
         return [
-            ("training data", f"{tokens:,} tokens from {self.plan.data}, for {epochs:.2f} epochs"),
-            ("validation", f"{self.validation.tokens:,} tokens"),
+            (
+                "training data",
+                f"{self.training.tokens:,} tokens from {self.plan.data}, for {self.epochs:.2f} epochs",
+            ),
+            ("validation", validation),
             ("device", _device_name(self.device)),
             *([("layout", self.fitted.reason)] if self.fitted else []),
         ]
@@ -49,6 +66,19 @@ class Run:
     def facts(self) -> dict[str, str]:
         """What every rank must hold to be the same before they begin."""
         return {**option_facts(as_record(self.plan)), **option_facts(self.identity), **code_facts()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What may be meant, but probably is not."""
+        found = []
+        if self.epochs > MOST_EPOCHS:
+            found.append(
+                f"each token is seen {self.epochs:.1f} times: beyond {MOST_EPOCHS} times, repeating teaches "
+                f"less and less (try --epochs {MOST_EPOCHS}, or more data)"
+            )
+        if not self.evaluates and self.plan.evaluate_every:
+            found.append("the shards have no validation split: there will be no validation loss")
+        return found
 
     @property
     def evaluates(self) -> bool:
@@ -62,21 +92,29 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     Raises:
         ValueError: the options, the shards or the output folder will not do.
     """
-    output = local_path(options.output)
-    if output is None:
-        raise ValueError(f"--output {options.output}: checkpoints are written to a local disk")
-    shards = open_shards(options.data)
     device = find_device(ranks)
+    start = find_start(options.init_from) if options.init_from else None
+    inputs = open_inputs(options.data)
+    vocabulary = inputs.shards.index.vocabulary
+    if start:
+        start.check_vocabulary(size=vocabulary.size, fingerprint=vocabulary.fingerprint)
     plan = resolve(
         options,
-        vocabulary=shards.index.vocabulary.size,
-        end_of_text=shards.index.vocabulary.end_of_text,
+        vocabulary=vocabulary.size,
+        end_of_text=vocabulary.end_of_text,
         world_size=ranks.size,
         accelerator=device.type == "cuda",
+        start=start.model if start else None,
+        epoch_tokens=max(0, len(inputs.shards.open("train")) - 1),
     )
-    identity = {**plan.mathematics(), "data": shards.fingerprint[:16]}
-    checkpoint.check_same_run(output, identity)
-    training, validation = _open_data(shards, plan)
+    output = _local(plan.output)
+    finished = checkpoint.finished_checkpoints(output)
+    resume = finished[-1] if finished else None
+    identity = {**plan.mathematics(), "data": inputs.shards.fingerprint[:16]}
+    _check_same_run(output, plan, identity, inputs, resume)
+    training, validation = _open_data(inputs, plan)
+    _check_disk(output, plan, len(finished))
+    lengths = inputs.byte_lengths
     return Run(
         options=options,
         plan=plan,
@@ -84,9 +122,11 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         device=device,
         output=output,
         identity=identity,
-        vocabulary_fingerprint=shards.index.vocabulary.fingerprint,
+        inputs=inputs,
         training=training,
         validation=validation,
+        validation_bytes=None if lengths is None else validation.bytes_of(lengths),
+        start=start,
     )
 
 
@@ -108,19 +148,69 @@ def lay_out(run: Run) -> Run:
     return replace(run, plan=fitted.plan, fitted=fitted)
 
 
-def _open_data(shards: Shards, plan: TrainingPlan) -> tuple[TrainingData, ValidationData]:
-    context, vocabulary = plan.model.context, plan.model.vocabulary
+def _local(output: str) -> Path:
+    path = local_path(output)
+    if path is None:
+        raise ValueError(f"--output {output}: checkpoints are written to a local disk")
+    return path
+
+
+def _check_same_run(
+    output: Path, plan: TrainingPlan, identity: dict[str, Any], inputs: Inputs, resume: Path | None
+) -> None:
+    """Check that the output folder holds nothing, or this very run on the same data.
+
+    Before its rate goes down, a run with a stable schedule may be given another end: the steps that it has
+    taken are the same.
+    """
+    before = checkpoint.read_options(output)
+    if before is None:
+        return
+    earlier = dict(before["identity"])
+    if (earlier.get("schedule"), plan.schedule) == ("wsd", "wsd"):
+        step = checkpoint.read_state(resume).step if resume else 0
+        decays = min(plan.steps - plan.decay_steps, earlier["steps"] - earlier["decay_steps"])
+        if step <= decays:
+            earlier |= {"steps": plan.steps, "decay_steps": plan.decay_steps}
+    if earlier.get("data") != identity["data"]:
+        raise ValueError(
+            f"--output {output} holds a run with another --data: shards.json in {plan.data} is not the one "
+            "that the run began with; give another folder"
+        )
+    checkpoint.check_same_identity(output, earlier, identity)
+    inputs.check_since(before.get("files", {}))
+
+
+def _open_data(inputs: Inputs, plan: TrainingPlan) -> tuple[TrainingData, ValidationData]:
+    context, vocabulary, shards = plan.model.context, plan.model.vocabulary, inputs.shards
     stream = shards.open("train")
     training = TrainingData(stream, context=context, vocabulary=vocabulary, seed=plan.seed)
     if training.windows < plan.sequences_per_step:
         raise ValueError(
             f"{shards.folder} has too little to train on: {len(stream):,} tokens, {training.windows:,} "
-            f"sequences of {context}, and one batch takes {plan.sequences_per_step:,}"
+            f"sequences of {context}, and one batch takes {plan.sequences_per_step:,}: the largest "
+            f"--global-batch-tokens that fits is {training.windows * context}"
         )
     validation = ValidationData(
         shards.open("validation"), context=context, vocabulary=vocabulary, most_tokens=plan.evaluation_tokens
     )
     return training, validation
+
+
+def _check_disk(output: Path, plan: TrainingPlan, finished: int) -> None:
+    """Check that the disk holds the most checkpoints that there are: those kept, and one being written."""
+    model = plan.model
+    padding = (model.padded_vocabulary - model.vocabulary) * model.width
+    each = CHECKPOINT_BYTES * (model.parameters + padding)
+    at_most = min(plan.keep_checkpoints + 1, -(-plan.steps // plan.checkpoint_every))
+    needed = each * max(1, at_most - finished)
+    folder = next(path for path in (output, *output.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ValueError(
+            f"too little disk for checkpoints: {needed / GB:,.1f} GB are needed in {folder}, and "
+            f"{free / GB:,.1f} are free; a checkpoint takes {each / GB:,.2f} GB (see --keep-checkpoints)"
+        )
 
 
 def _device_name(device: torch.device) -> str:

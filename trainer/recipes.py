@@ -1,27 +1,39 @@
-"""The sizes that `--size` names: a shape, and the recipe that it is trained by unless told otherwise."""
+"""The sizes that `--size` names: a shape, and the recipe that it is trained by unless told otherwise.
+
+Shapes are those of the GPT-2 paper (Radford et al. 2019, table 2). Learning rates and batches are those of
+their siblings in the GPT-3 paper (Brown et al. 2020, table 2.1: Small, Medium, Large, XL), and so are the
+warm-up over 375 million tokens and the cosine down to a tenth of the peak (appendix B). How many tokens
+to train on is llm.c's: its published runs reached OpenAI's GPT-2 of the same size with as many.
+"""
 
 from dataclasses import dataclass
+
+FINAL_FRACTION = 0.1  # of the peak learning rate, where the cosine ends
+# Repeating data up to four times is nearly as good as new data (Muennighoff et al. 2023, "Scaling
+# Data-Constrained Language Models"); beyond that, less and less.
+MOST_EPOCHS = 4
+# Fine-tuning, as nanoGPT's config/finetune_shakespeare.py has it.
+FINE_TUNING_RATE = 3e-5
+FINE_TUNING_SEQUENCES = 32  # in a batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What `--size` names: a shape, and the recipe that it is trained by unless told otherwise."""
+    """What `--size` names."""
 
     layers: int
     heads: int
     width: int
     context: int = 1024
     learning_rate: float
-    final_learning_rate: float
-    warmup_steps: int = 700
-    steps: int
+    tokens: int
     global_batch_tokens: int
+    warmup_tokens: int = 375_000_000
     micro_batch: int
     evaluation_tokens: int = 20 * 524_288
 
 
-# Shapes: GPT-2 paper, table 2. Recipes of the four: llm.c's published runs (124M on 10B tokens, 350M on
-# 30B, 774M on 150B, 1558M on 32B). Micro-batches fit an 80 GB GPU without activation checkpointing.
+# Micro-batches fit an 80 GB GPU without activation checkpointing.
 SIZES = {
     # For tests, in seconds.
     "micro": Size(
@@ -30,10 +42,9 @@ SIZES = {
         width=64,
         context=128,
         learning_rate=3e-3,
-        final_learning_rate=3e-4,
-        warmup_steps=10,
-        steps=100,
+        tokens=100 * 2048,
         global_batch_tokens=16 * 128,  # = 2,048
+        warmup_tokens=10 * 2048,
         micro_batch=8,
         evaluation_tokens=32 * 128,  # = 4,096
     ),
@@ -44,10 +55,9 @@ SIZES = {
         width=128,
         context=256,
         learning_rate=2e-3,
-        final_learning_rate=2e-4,
-        warmup_steps=20,
-        steps=300,
+        tokens=300 * 4096,
         global_batch_tokens=16 * 256,  # = 4,096
+        warmup_tokens=20 * 4096,
         micro_batch=8,
         evaluation_tokens=64 * 256,  # = 16,384
     ),
@@ -56,8 +66,7 @@ SIZES = {
         heads=12,
         width=768,
         learning_rate=6e-4,
-        final_learning_rate=0.0,
-        steps=18_865,
+        tokens=10_000_000_000,  # / 524,288 = 19,073 steps
         global_batch_tokens=512 * 1024,  # = 524,288
         micro_batch=32,
     ),
@@ -66,8 +75,7 @@ SIZES = {
         heads=16,
         width=1024,
         learning_rate=3e-4,
-        final_learning_rate=0.0,
-        steps=60_000,
+        tokens=30_000_000_000,  # / 524,288 = 57,220 steps
         global_batch_tokens=512 * 1024,
         micro_batch=16,
     ),
@@ -76,8 +84,7 @@ SIZES = {
         heads=20,
         width=1280,
         learning_rate=2.5e-4,
-        final_learning_rate=0.0,
-        steps=286_102,
+        tokens=150_000_000_000,  # / 524,288 = 286,102 steps
         global_batch_tokens=512 * 1024,
         micro_batch=8,
     ),
@@ -85,10 +92,17 @@ SIZES = {
         layers=48,
         heads=25,
         width=1600,
-        learning_rate=6e-4,
-        final_learning_rate=6e-5,
-        steps=32_000,
+        learning_rate=2e-4,
+        tokens=32_000_000_000,  # / 1,048,576 = 30,517 steps
         global_batch_tokens=1024 * 1024,  # = 1,048,576
         micro_batch=4,
     ),
 }
+
+
+def matching(*, layers: int, heads: int, width: int) -> str | None:
+    """Return the name of the size with this shape, if there is one."""
+    for name, size in SIZES.items():
+        if (size.layers, size.heads, size.width) == (layers, heads, width):
+            return name
+    return None

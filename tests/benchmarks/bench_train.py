@@ -35,6 +35,7 @@ from torch.nn import functional as F  # noqa: E402
 from trainer.config import TrainingOptions, TrainingPlan, resolve  # noqa: E402
 from trainer.engine import Engine  # noqa: E402
 from trainer.flops import flops_per_token, peak_flops  # noqa: E402
+from trainer.loader import as_tensors  # noqa: E402
 from trainer.model import GPT2, build  # noqa: E402
 from trainer.ranks import Ranks, joined  # noqa: E402
 
@@ -69,7 +70,10 @@ def main() -> None:
 def _plan(size: str, vocabulary: int, sequences: int) -> TrainingPlan:
     options = TrainingOptions(data="", output="", size=size, zero_stage=0, precision="fp32")
     plan = resolve(options, vocabulary=vocabulary, world_size=1, accelerator=False)
-    return dataclasses.replace(plan, micro_batch=sequences // 2, accumulation_steps=2)
+    micro_batch = sequences // 2
+    return dataclasses.replace(
+        plan, micro_batch=micro_batch, accumulation_steps=2, sequences_per_step=2 * micro_batch
+    )
 
 
 def _batches(plan: TrainingPlan) -> Iterator[Any]:
@@ -120,8 +124,11 @@ def _ours(plan: TrainingPlan, *, compiled: bool = False, device: str = "cpu") ->
     def run(steps: int) -> None:
         for _ in range(steps):
             share = itertools.islice(batches, plan.accumulation_steps)
-            pairs = ((batch[:, :-1], batch[:, 1:]) for batch in share)
-            engine.step(pairs, learning_rate=1e-4, stop=False, accept=lambda _loss, _norm: True)
+            pairs = (as_tensors((batch[:, :-1], batch[:, 1:]), engine.device) for batch in share)
+            targets = plan.tokens_per_step
+            engine.step(
+                pairs, targets=targets, learning_rate=1e-4, stop=False, accept=lambda _loss, _norm: True
+            )
 
     return run
 
@@ -238,7 +245,13 @@ def measure_gpu(size: str) -> None:
     print(f"GPT-2 {size} on {name}: floor {products / flops:,.0f} tokens/s at {products / 1e12:.0f} TFLOP/s")
     with joined(ALONE, device):
         for micro_batch, mode in itertools.product((64, 32, 16, 8, 4), ("none", "selective")):
-            tried = dataclasses.replace(plan, micro_batch=micro_batch, accumulation_steps=4, recompute=mode)  # type: ignore[arg-type]
+            tried = dataclasses.replace(
+                plan,
+                micro_batch=micro_batch,
+                accumulation_steps=4,
+                sequences_per_step=4 * micro_batch,
+                recompute=mode,  # type: ignore[arg-type]
+            )
             gc.collect()
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()

@@ -173,6 +173,7 @@ def write_shards(folder: Path, splits: dict[str, list[int]], vocabulary: Path) -
         "seed": 0,
         "splits": description,
     }
+    (folder / "tokenizer.json").write_bytes(tokenizer)
     (folder / "shards.json").write_text(json.dumps(content_json))
 
 

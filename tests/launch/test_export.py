@@ -144,9 +144,13 @@ def test_the_vocabulary_of_another_run_is_refused(run, inputs, tmp_path):
     refused(run, tmp_path / "model", "is not the vocabulary that the shards were written with", str(other))
 
 
-def test_a_run_without_its_vocabulary_asks_for_it(run, tmp_path):
+def test_a_run_without_its_vocabulary_asks_for_it(run, inputs, tmp_path):
     (run / "tokenizer.json").unlink()
-    refused(run, tmp_path / "model", "no vocabulary at .*run/tokenizer.json.*: name it with --vocabulary")
+    elsewhere = (inputs.shards / "tokenizer.json").rename(tmp_path / "elsewhere.json")
+    try:
+        refused(run, tmp_path / "model", "no vocabulary at .*run/tokenizer.json.*: name it with --vocabulary")
+    finally:
+        elsewhere.rename(inputs.shards / "tokenizer.json")
 
 
 def test_a_folder_without_a_finished_checkpoint_is_refused(tmp_path):

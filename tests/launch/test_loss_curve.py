@@ -3,7 +3,7 @@ from loss_curve import TOLERANCE, command_losses, options, plain_losses, write_s
 
 def test_sharded_losses_are_those_of_a_plain_loop(launcher, tmp_path):
     """All stages, 200 steps: `python tests/proofs/loss_curve.py`."""
-    shards = write_shards(tmp_path / "shards", vocabulary=509, count=30_000)
+    shards = write_shards(tmp_path / "shards", vocabulary=509, windows=226)
     line = options(tmp_path / "shards", tmp_path / "run", steps=30, zero_stage=3)
     codes, printed = launcher.train(line, ranks=2)
     assert codes == [0, 0], printed

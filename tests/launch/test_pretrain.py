@@ -11,11 +11,12 @@ from trainer.checkpoint import finished_checkpoints, read_weights
 from trainer.config import TrainingOptions
 from trainer.prepare import prepare
 from trainer.ranks import Ranks
+from trainer.stopping import STOPPED
 
 # The first test waits for runs that later ones share.
 pytestmark = pytest.mark.timeout(300)
 
-TIMING = ("seconds", "tokens_per_second")
+TIMING = ("seconds", "tokens_per_second", "mfu", "memory_bytes")
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:
@@ -31,8 +32,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_the_runs_were_interrupted_before_their_end(stage_0, stage_3):
     assert stage_0.interruption[0] == [-signal.SIGKILL, -signal.SIGKILL]
     codes, printed = stage_3.interruption
-    assert codes == [0, 0]
-    assert "stopped on request: the same command goes on from here" in printed
+    assert codes == [STOPPED, STOPPED]
+    assert "stopped on request (exit code 75): the same command goes on from here" in printed
     assert "step 6 of 6" not in printed
 
 
@@ -106,7 +107,9 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoints(launche
     """
     codes, printed = launcher.train(options.split(), ranks=2)
     assert codes == [1, 0]
-    assert printed.count("error: the loss of step") == 1
+    assert printed.count("error: the last 10 updates up to step") == 1
+    assert printed.count("the update is not applied") == 10
+    assert "a smaller --learning-rate than 1e+30" in printed
     assert "Traceback" not in printed
     assert finished_checkpoints(tmp_path / "run")
 
@@ -114,7 +117,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoints(launche
 def test_the_run_says_what_it_does(stage_0):
     assert "2 ranks × 1 sequences × 256 tokens × 2 accumulated = 1,024 tokens" in stage_0.printed
     assert "GPT-2 nano: 4 layers" in stage_0.printed
-    assert "validation loss" in stage_0.printed.splitlines()[-2]
+    assert "last validation loss" in stage_0.printed.splitlines()[-2]
     assert "Traceback" not in stage_0.printed
     assert "INFO" not in stage_0.printed
 

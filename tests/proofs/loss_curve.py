@@ -95,7 +95,7 @@ def _batches(tokens: NDArray[np.int64], vocabulary: int) -> Iterator[Tensor]:
     order = TrainingData(tokens, context=SIZE.context, vocabulary=vocabulary, seed=SEED)  # type: ignore[arg-type]
     first = 0
     while True:
-        starts = [order.window(position) * SIZE.context for position in range(first, first + SEQUENCES)]
+        starts = [window * SIZE.context for window in order.order(first, SEQUENCES)]
         yield torch.from_numpy(np.stack([tokens[start : start + SIZE.context + 1] for start in starts]))
         first += SEQUENCES
 
@@ -126,8 +126,9 @@ def command_losses(run: Path) -> list[float]:
     return [record["loss"] for record in records if "loss" in record]
 
 
-def write_shards(folder: Path, *, vocabulary: int, count: int) -> list[Path]:
-    """Write tokens of which a model can learn something, and return the training shard."""
+def write_shards(folder: Path, *, vocabulary: int, windows: int) -> list[Path]:
+    """Write tokens of which a model can learn something, and return the training shard of so many windows."""
+    count = 1000 + windows * SIZE.context + 1  # the first for validation
     generator = np.random.default_rng(0)
     followers = generator.integers(0, vocabulary, (vocabulary, 4))
     tokens = np.zeros(count, np.int64)
@@ -156,7 +157,7 @@ def main() -> None:
     steps, vocabulary = 200, 509
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
     with tempfile.TemporaryDirectory() as folder:
-        shards = write_shards(Path(folder, "shards"), vocabulary=vocabulary, count=300_000)
+        shards = write_shards(Path(folder, "shards"), vocabulary=vocabulary, windows=2335)
         expected = plain_losses(shards, vocabulary, steps=steps)
         print(f"plain loop: loss {expected[0]:.4f} at step 1, {expected[-1]:.4f} at step {steps}", flush=True)
         worst = 0.0

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import sys
 
-import numpy as np
 import torch
 from live_memory import LiveMemory
 
@@ -35,13 +34,16 @@ def peak_bytes(layout: Layout, ranks: Ranks) -> int:
     """Train two steps and return the most bytes in tensors during the second."""
     plan = plan_of(layout)
     model = build(MODEL, seed=0, recompute=plan.recompute, recompute_every=plan.recompute_every)
-    batch = np.zeros((plan.micro_batch, MODEL.context), np.int64)
+    batch = torch.zeros((plan.micro_batch, MODEL.context), dtype=torch.int64)
+    targets = batch.numel() * plan.accumulation_steps * ranks.size
     with LiveMemory(counted=model.parameters()) as memory:
         engine = Engine(model, plan, ranks, CPU)
         for _ in range(2):
             memory.peak = memory.now
             batches = [(batch, batch)] * plan.accumulation_steps
-            engine.step(batches, learning_rate=1e-3, stop=False, accept=lambda _loss, _norm: True)
+            engine.step(
+                batches, targets=targets, learning_rate=1e-3, stop=False, accept=lambda _loss, _norm: True
+            )
     return memory.peak
 
 

@@ -109,7 +109,7 @@ def _do(job: Job, ranks: Any) -> Report:
             return step not in job.refused
 
         batches = _batches(job, plan, ranks, step)
-        result = engine.step(batches, learning_rate=1e-2, stop=False, accept=accept)
+        result = engine.step(batches, targets=BATCH * CONTEXT, learning_rate=1e-2, stop=False, accept=accept)
         hook.remove()
         report.losses.append(result.loss)
         report.norms.append(result.gradient_norm)
@@ -158,11 +158,13 @@ def _plan(job: Job, size: int) -> Any:
 
 def _batches(job: Job, plan: Any, ranks: Any, step: int) -> Iterator[tuple[Any, Any]]:
     """This rank's share of a batch that is the same whatever the ranks."""
+    import torch
+
     tokens = np.random.default_rng(step).integers(0, VOCABULARY, (BATCH, CONTEXT + 1))
     for turn in range(plan.accumulation_steps):
         first = (turn * ranks.size + ranks.rank) * job.micro_batch
         rows = tokens[first : first + job.micro_batch]
-        yield rows[:, :-1].copy(), rows[:, 1:].copy()
+        yield torch.from_numpy(rows[:, :-1].copy()), torch.from_numpy(rows[:, 1:].copy())
 
 
 def _scaled_gradient(factor: float) -> Any:

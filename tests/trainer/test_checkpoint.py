@@ -9,7 +9,7 @@ from trainer.checkpoint import (
     FileRecord,
     State,
     begin,
-    check_same_run,
+    check_same_identity,
     commit,
     damaged_files,
     find_checkpoint,
@@ -17,6 +17,7 @@ from trainer.checkpoint import (
     folder_of_step,
     is_finished,
     prune,
+    read_options,
     read_records,
     read_state,
     read_weights,
@@ -155,22 +156,23 @@ def test_a_folder_without_checkpoints_is_a_mistake(tmp_path, path):
         find_checkpoint(tmp_path / path)
 
 
-def test_the_output_may_be_new_empty_or_the_same_run(tmp_path):
-    check_same_run(tmp_path / "new", {"seed": 1})
-    check_same_run(tmp_path, {"seed": 1})
+def test_the_output_may_be_new_or_empty_or_hold_the_same_run(tmp_path):
+    assert read_options(tmp_path / "new") is None
+    assert read_options(tmp_path) is None
     (tmp_path / "options.json").write_text('{"identity": {"seed": 1}}')
-    check_same_run(tmp_path, {"seed": 1})
+    assert read_options(tmp_path) == {"identity": {"seed": 1}}
+    check_same_identity(tmp_path, {"seed": 1}, {"seed": 1})
 
 
 def test_the_output_may_not_hold_another_run_or_something_else(tmp_path):
-    (tmp_path / "options.json").write_text('{"identity": {"learning_rate": 1}}')
     with pytest.raises(ValueError, match="another --learning-rate: 1 there, 2 here"):
-        check_same_run(tmp_path, {"learning_rate": 2})
-    (tmp_path / "options.json").write_text("{")
-    with pytest.raises(ValueError, match=r"options\.json is broken"):
-        check_same_run(tmp_path, {"learning_rate": 2})
+        check_same_identity(tmp_path, {"learning_rate": 1}, {"learning_rate": 2})
+    for broken in ("{", "[]", "{}", '{"identity": 1}'):
+        (tmp_path / "options.json").write_text(broken)
+        with pytest.raises(ValueError, match=r"options\.json is broken"):
+            read_options(tmp_path)
     (tmp_path / "options.json").rename(tmp_path / "letter.txt")
     with pytest.raises(ValueError, match="holds something that is no training run"):
-        check_same_run(tmp_path, {"learning_rate": 2})
+        read_options(tmp_path)
     with pytest.raises(ValueError, match="is a file"):
-        check_same_run(tmp_path / "letter.txt", {"learning_rate": 2})
+        read_options(tmp_path / "letter.txt")

@@ -1,18 +1,30 @@
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from trainer.anomalies import AnomalyOptions
 from trainer.config import ModelConfig, TrainingOptions, TrainingPlan, resolve
 from trainer.recipes import SIZES
 
 
-def plan(*, world_size: int = 2, accelerator: bool = False, **options) -> TrainingPlan:
+def plan(
+    *,
+    world_size: int = 2,
+    accelerator: bool = False,
+    start: ModelConfig | None = None,
+    epoch_tokens: int | None = None,
+    **options,
+) -> TrainingPlan:
     return resolve(
-        TrainingOptions(data="shards", output="run", **options),
+        TrainingOptions(data="shards", **options),
         vocabulary=50_257,
         end_of_text=50_256,
         world_size=world_size,
         accelerator=accelerator,
+        start=start,
+        epoch_tokens=epoch_tokens,
     )
 
 
@@ -45,8 +57,74 @@ def test_every_recipe_divides_among_common_numbers_of_ranks(size, world_size):
 
 def test_what_the_options_leave_out_comes_from_the_size():
     resolved = plan(size="medium", learning_rate=1e-3)
-    assert (resolved.learning_rate, resolved.steps, resolved.warmup_steps) == (1e-3, 60_000, 700)
+    assert (resolved.learning_rate, resolved.final_learning_rate) == (1e-3, 1e-4)
     assert plan(steps=100).warmup_steps == 10
+    assert plan(size="xl").output == "out/xl"
+    assert plan(accelerator=False).size == "nano"
+    assert plan(accelerator=True).size == "small"
+
+
+@pytest.mark.parametrize(
+    ("size", "rate", "batch", "warmup_steps", "steps"),
+    [
+        ("small", 6e-4, 524_288, 715, 19_073),  # GPT-3's table 2.1; 375 million tokens are 715 steps of 0.5M
+        ("medium", 3e-4, 524_288, 715, 57_220),
+        ("large", 2.5e-4, 524_288, 715, 286_102),
+        ("xl", 2e-4, 1_048_576, 357, 30_517),
+    ],
+)
+def test_the_recipes_are_gpt_3s(size, rate, batch, warmup_steps, steps):
+    resolved = plan(size=size)
+    assert (resolved.learning_rate, resolved.tokens_per_step) == (rate, batch)
+    assert (resolved.warmup_steps, resolved.steps) == (warmup_steps, steps)
+    assert (resolved.schedule, resolved.final_learning_rate) == ("cosine", pytest.approx(rate / 10))
+    assert (resolved.beta1, resolved.beta2, resolved.epsilon) == (0.9, 0.95, 1e-8)
+
+
+def test_the_length_of_a_run_may_be_given_in_steps_tokens_or_epochs():
+    batch = {"global_batch_tokens": 4096, "epoch_tokens": 10_000}
+    assert plan(tokens=100_000, **batch).steps == 100_000 // 4096
+    assert plan(epochs=2.0, **batch).steps == 5  # 20,000 / 4,096, the last one begun
+    assert plan(epochs=0.1, **batch).steps == 1
+    assert plan(tokens=1, **batch).steps == 1
+
+
+@given(st.integers(1, 300), st.integers(1, 9), st.none() | st.integers(1, 50))
+def test_any_number_of_ranks_and_any_micro_batch_hold_the_batch(sequences, ranks, micro_batch):
+    options = {"global_batch_tokens": sequences * 256, "micro_batch": micro_batch, "world_size": ranks}
+    if sequences < ranks:
+        with pytest.raises(ValueError, match="too few for"):
+            plan(**options)
+        return
+    resolved = plan(**options)
+    assert resolved.sequences_per_step == sequences
+    slots = resolved.micro_batch * resolved.accumulation_steps * ranks
+    assert sequences <= slots
+    if micro_batch is None:  # at most one row a rank and round is empty
+        assert slots - sequences < ranks * resolved.accumulation_steps + ranks
+
+
+def test_a_wsd_run_falls_in_its_last_fifth_to_zero():
+    resolved = plan(schedule="wsd", steps=100)
+    assert (resolved.decay_steps, resolved.final_learning_rate) == (20, 0)
+    assert plan(schedule="wsd", steps=100, decay_steps=7).decay_steps == 7
+
+
+GPT2_LIKE = ModelConfig(layers=3, heads=2, width=32, context=64, vocabulary=50_257)
+
+
+def test_fine_tuning_takes_the_models_shape_and_gentler_defaults():
+    resolved = plan(init_from="gpt2", start=GPT2_LIKE, epoch_tokens=100_000, world_size=1)
+    assert resolved.model == GPT2_LIKE
+    assert (resolved.learning_rate, resolved.sequences_per_step) == (3e-5, 32)
+    assert resolved.steps == 100_000 // (32 * 64)
+    assert plan(init_from="gpt2", start=GPT2_LIKE, context=16, world_size=1).model.context == 16
+    small = dataclasses.replace(GPT2_LIKE, layers=12, heads=12, width=768, context=1024)
+    assert plan(init_from="gpt2", start=small).size == "small"
+    with pytest.raises(ValueError, match="--context is 65, but --init-from gpt2 knows 64 positions"):
+        plan(init_from="gpt2", start=GPT2_LIKE, context=65)
+    with pytest.raises(ValueError, match="--size small is not that of --init-from gpt2: 3 layers"):
+        plan(init_from="gpt2", start=GPT2_LIKE, size="small")
 
 
 def test_precision_is_bf16_only_where_there_is_a_gpu_unless_told():
@@ -71,9 +149,24 @@ def test_precision_is_bf16_only_where_there_is_a_gpu_unless_told():
         ({"learning_rate": -1.0}, "--learning-rate is -1.0"),
         ({"learning_rate": float("nan")}, "--learning-rate is nan"),
         ({"dropout": 1.0}, "--dropout is 1.0: it must be less than 1"),
-        ({"global_batch_tokens": 5000}, "no multiple of 2 ranks × 256 tokens: the nearest that fits is 5120"),
+        ({"global_batch_tokens": 5000}, "no multiple of 256 tokens: the nearest that fits is 5120"),
         ({"global_batch_tokens": 1}, "the nearest that fits is 512"),
-        ({"micro_batch": 3}, "--micro-batch 3 does not divide the 8 sequences of each rank"),
+        (
+            {"global_batch_tokens": 256},
+            "too few for 2 ranks: the smallest --global-batch-tokens that fits is 512",
+        ),
+        ({"steps": 5, "epochs": 1.0}, "give only one of --steps and --epochs"),
+        ({"tokens": 0}, "--tokens is 0"),
+        ({"epochs": 0.0}, "--epochs is 0.0: it must be above 0"),
+        ({"epochs": 1.0}, "--epochs needs the data"),
+        ({"decay_steps": 3}, "--decay-steps belongs to --schedule wsd"),
+        ({"schedule": "wsd", "steps": 10, "warmup_steps": 5, "decay_steps": 6}, "are more than the 10 steps"),
+        ({"beta2": 1.0}, "--beta2 is 1.0: it must be less than 1"),
+        ({"epsilon": 0.0}, "--epsilon is 0.0: it must be above 0"),
+        ({"learning_rate": float("inf")}, "--learning-rate is inf: it must be a finite number"),
+        ({"profile_steps": "5:5"}, "--profile-steps 5:5: give the first step"),
+        ({"anomalies": AnomalyOptions(max_skips_in_a_row=0)}, "--max-skips-in-a-row is 0"),
+        ({"anomalies": AnomalyOptions(spike_threshold=0.0)}, "--spike-threshold is 0.0"),
     ],
 )
 def test_a_mistake_in_the_options_is_named(options, message):
@@ -91,7 +184,7 @@ def test_only_options_that_change_the_numbers_belong_to_the_identity_of_a_run():
 
 
 def test_a_plan_leaves_nothing_open():
-    assert None not in dataclasses.asdict(plan()).values()
+    assert None not in [getattr(plan(), field.name) for field in dataclasses.fields(TrainingPlan)]
 
 
 def test_only_a_gpu_is_compiled_for_unless_told_and_no_sharded_weights(monkeypatch):
