@@ -70,8 +70,16 @@ def main(options: DemoOptions) -> None:
         "deepspeed", "--quiet", "--num_accelerators", options.ranks, "launch/pretrain.py",
         "--size", "nano", "--data", shards, "--output", run, "--steps", options.steps,
     )  # fmt: skip
-    _run("python", "launch/export.py", "--checkpoint", run, "--vocabulary", vocabulary, "--output", model)
+    _run(
+        "python", "launch/export.py",
+        "--checkpoint", run, "--output", model, "--format", "huggingface", "gguf",
+    )  # fmt: skip
     sample = _run("python", "launch/generate.py", "--model", model, "--prompt", "The", "--tokens", 60)
+    _run(
+        "python", "launch/evaluate.py",
+        "--model", model, "--text", *sorted((corpus / "validation").glob("*.parquet")),
+        "--output", output / "evaluation",
+    )  # fmt: skip
     _tell(output, sample, time.monotonic() - started)
 
 
@@ -142,7 +150,8 @@ Where everything lies
   vocabulary    {output}/vocabulary/
   shards        {output}/shards/
   checkpoints   {output}/run/
-  model         {output}/model/                    Hugging Face GPT-2
+  model         {output}/model/                    Hugging Face GPT-2, and model.gguf for llama.cpp
+  evaluation    {output}/evaluation/               evaluation.md
 
 Done in {seconds / 60:.1f} minutes.""")
 

@@ -107,8 +107,9 @@ class TrainingOptions:
     """Decides the initial weights, the order of the data and the dropout."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Matrix products in bf16 or fp32 (weights and optimizer stay fp32); auto is bf16 on a GPU."""
-    zero_stage: Literal[0, 1, 2, 3] = 1
-    """What the ranks share out: 1 optimizer states, 2 also gradients, 3 also weights, 0 nothing."""
+    zero_stage: Literal[0, 1, 2, 3] | None = None
+    """What the ranks share out: 1 optimizer states, 2 also gradients, 3 also weights, 0 nothing. Left out: 1,
+    or 0 where there is but one rank; as much as an offload needs."""
     offload_optimizer: bool = False
     """Keep AdamW's states and do its work in the machine's memory, which needs ZeRO stage 1, 2 or 3."""
     offload_parameters: bool = False
@@ -245,7 +246,7 @@ def resolve(
         ValueError: an unknown size, a value out of range, or a batch that is none.
     """
     _check_ranges(options)
-    _check_offload(options)
+    stage = _zero_stage(options, world_size)
     name = _size_name(options, start, accelerator=accelerator)
     size = SIZES[name] if start is None else _fine_tuning(name, start, epoch_tokens)
     model = _model(options, size, vocabulary, end_of_text)
@@ -279,12 +280,12 @@ def resolve(
         gradient_clip=options.gradient_clip,
         seed=options.seed,
         precision=_precision(options, accelerator),
-        zero_stage=options.zero_stage,
+        zero_stage=stage,
         offload_optimizer=options.offload_optimizer,
         offload_parameters=options.offload_parameters,
         recompute=_recompute(options),
         recompute_every=options.activation_checkpointing_interval,
-        compile=_compile(options, accelerator),
+        compile=_compile(options, stage, accelerator=accelerator),
         evaluate_every=_given(options.evaluate_every, max(1, min(250, steps // 4))),
         evaluation_tokens=_given(options.evaluation_tokens, size.evaluation_tokens),
         checkpoint_every=_given(options.checkpoint_every, max(1, min(1000, steps // 2))),
@@ -381,15 +382,15 @@ def _precision(options: TrainingOptions, accelerator: bool) -> Precision:
     return options.precision
 
 
-def _compile(options: TrainingOptions, accelerator: bool) -> bool:
-    if options.compile == "on" and options.zero_stage == 3:
+def _compile(options: TrainingOptions, stage: int, *, accelerator: bool) -> bool:
+    if options.compile == "on" and stage == 3:
         raise ValueError(
             "--compile on does not go with --zero-stage 3, which gathers weights as the blocks are called: "
             "use --compile off, or --zero-stage 2"
         )
     if options.compile != "auto":
         return options.compile == "on"
-    return accelerator and options.zero_stage < 3 and has_compiler()
+    return accelerator and stage < 3 and has_compiler()
 
 
 def has_compiler() -> bool:
@@ -457,12 +458,16 @@ def _check_ranges(options: TrainingOptions) -> None:
     options.trackers.check()
 
 
-def _check_offload(options: TrainingOptions) -> None:
-    """Refuse an offload that ZeRO's stage does not allow."""
-    if options.offload_optimizer and options.zero_stage == 0:
+def _zero_stage(options: TrainingOptions, world_size: int) -> int:
+    """Return the ZeRO stage, and refuse an offload that it does not allow."""
+    stage = options.zero_stage
+    if stage is None:
+        stage = 3 if options.offload_parameters else int(world_size > 1 or options.offload_optimizer)
+    if options.offload_optimizer and stage == 0:
         raise ValueError("--offload-optimizer needs --zero-stage 1, 2 or 3: at stage 0 nothing is shared out")
-    if options.offload_parameters and options.zero_stage < 3:
-        raise ValueError(f"--offload-parameters needs --zero-stage 3, and it is {options.zero_stage}")
+    if options.offload_parameters and stage < 3:
+        raise ValueError(f"--offload-parameters needs --zero-stage 3, and it is {stage}")
+    return stage
 
 
 def _sequences(options: TrainingOptions, size: Size, context: int, world_size: int) -> int:

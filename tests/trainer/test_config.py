@@ -205,3 +205,11 @@ def test_attention_within_documents_is_of_the_identity_of_a_run():
     within = plan(document_attention=True)
     assert within.model.document_separator == 50_256
     assert within.mathematics()["document_attention"] is True
+
+
+def test_ranks_share_out_what_there_is_to_share_out_unless_told_otherwise():
+    stages = [plan(world_size=ranks).zero_stage for ranks in (1, 2)]
+    offloaded = [
+        plan(world_size=1, **{f"offload_{what}": True}).zero_stage for what in ("optimizer", "parameters")
+    ]
+    assert (stages, offloaded) == ([0, 1], [1, 3])
