@@ -77,7 +77,7 @@ def main(options: DemoOptions) -> None:
     sample = _run("python", "launch/generate.py", "--model", model, "--prompt", "The", "--tokens", 60)
     _run(
         "python", "launch/evaluate.py",
-        "--model", model, "--text", *sorted((corpus / "validation").glob("*.parquet")),
+        "--model", model, "--text", corpus / "validation" / "part-00000.parquet",
         "--output", output / "evaluation",
     )  # fmt: skip
     _tell(output, sample, time.monotonic() - started)

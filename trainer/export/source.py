@@ -19,6 +19,7 @@ from trainer.checkpoint import (
 )
 from trainer.config import ModelConfig
 from trainer.export.layout import shapes
+from trainer.recipes import matching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,5 +132,6 @@ def _open_directory(folder: Path, address: str | None) -> Source:
     config = model.config
     if 0 < config.vocabulary - vocabulary.size < 128:  # another trainer's padding, which no token names
         config = replace(config, vocabulary=vocabulary.size)
-    name = f"GPT-2 of {config.parameters:,} parameters"
+    size = matching(layers=config.layers, heads=config.heads, width=config.width)
+    name = f"GPT-2 {size}" if size else f"GPT-2 of {config.layers} layers"
     return Source(weights=model.state_dict(), config=config, vocabulary=vocabulary, name=name, folder=folder)
