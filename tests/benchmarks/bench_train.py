@@ -215,7 +215,7 @@ def _loss(model: GPT2, batch: torch.Tensor) -> torch.Tensor:
 def compare_start() -> None:
     """Print how long the command takes to its first step, beside what its libraries take to import."""
     with tempfile.TemporaryDirectory() as folder:
-        write_shards(Path(folder, "shards"), vocabulary=509, count=30_000)
+        write_shards(Path(folder, "shards"), vocabulary=509, windows=200)
         line = f"--data {folder}/shards --size micro --steps 1 --evaluate-every 0 --output {folder}/run"
         commands = {
             "import torch": [sys.executable, "-c", "import torch"],
