@@ -460,9 +460,8 @@ def _check_ranges(options: TrainingOptions) -> None:
 
 def _zero_stage(options: TrainingOptions, world_size: int) -> int:
     """Return the ZeRO stage, and refuse an offload that it does not allow."""
-    stage = options.zero_stage
-    if stage is None:
-        stage = 3 if options.offload_parameters else int(world_size > 1 or options.offload_optimizer)
+    least = 3 if options.offload_parameters else int(world_size > 1 or options.offload_optimizer)
+    stage = _given(options.zero_stage, least)
     if options.offload_optimizer and stage == 0:
         raise ValueError("--offload-optimizer needs --zero-stage 1, 2 or 3: at stage 0 nothing is shared out")
     if options.offload_parameters and stage < 3:
