@@ -214,12 +214,12 @@ JSONL = b"\n\n".join(map(orjson.dumps, RECORDS))
     [
         ("a.txt", TEST.encode(), TextOptions(), 1),
         ("a.txt", b"\xef\xbb\xbf" + TEST.encode(), TextOptions(), 1),
-        ("a.TXT.gz", gzip.compress(TEST.encode()), TextOptions(), 1),
+        ("a.TXT.gz", gzip.compress(TEST.encode(), mtime=0), TextOptions(), 1),
         ("a.tokens", zstandard.compress(TEST.encode()), TextOptions(), 1),
         ("a.txt", TEST.replace(" ", "\u2028 ").encode(), TextOptions(), 1),
         ("a.txt", f"{TEST}\r\n\n{TEST}".encode(), LINES, 2),
         ("a.jsonl", JSONL, TextOptions(), 2),
-        ("a.jsonl.gz", gzip.compress(JSONL), LINES, 2),
+        ("a.jsonl.gz", gzip.compress(JSONL, mtime=0), LINES, 2),
         ("a.ndjson", b'{"a": ["%s", "x"], "b": "y"}' % TEST.encode(), TWO_FIELDS, 3),
     ],
 )  # fmt: skip
@@ -241,7 +241,7 @@ def test_sets_are_read_whatever_their_form(
         ("a.txt", b"one two three four five six seven.", "no text of 8 words or more in .*a.txt"),
         ("a.txt", b"caf\xe9 is not in UTF-8", "a.txt is not UTF-8 text: byte 3 is invalid continuation byte"),
         ("a.txt", b"x " * 70_000 + b"\xff", "byte 140,000 is invalid start byte"),
-        ("a.txt.gz", gzip.compress(TEST.encode())[:-9], "a.txt.gz is damaged: ends in the middle"),
+        ("a.txt.gz", gzip.compress(TEST.encode(), mtime=0)[:-9], "a.txt.gz is damaged: ends in the middle"),
         ("a.jsonl", b"one two three four five six seven eight", "line 1 is not JSON"),
         ("a.jsonl", b"\n[1]", "line 2 is not a JSON object with the field text"),
         ("a.jsonl", b'{"ctx": "x", "label": 1}', "line 1 has no field 'text' but ctx, label: name it by"),
