@@ -14,12 +14,15 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
+OF_THEIR_OWN = ("test_loss_curve.py", "test_memory.py", "test_plan.py", "test_unkillable.py")
+
+
 class _ByFile(LoadScopeScheduling):
-    """Shares the tests out by the file; all of launch goes to one process, for its runs are costly."""
+    """Shares the tests out by the file; those of launch that share its costly runs go to one process."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "launch" if "launch/" in file else file
+        return "launch" if "launch/" in file and not file.endswith(OF_THEIR_OWN) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
