@@ -4,6 +4,7 @@ python launch/pretrain.py --data out/shards --output out/run
 deepspeed --num_accelerators 2 launch/pretrain.py --size nano --data out/shards --output out/run --steps 100
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from trainer.config import TrainingOptions
 
 def main(options: TrainingOptions) -> None:
     """Check the options, then train. A mistake in them is told once on each machine."""
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # which PyTorch reads as it is imported
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # else memory fragments
     from trainer.loop import train
     from trainer.prepare import prepare
     from trainer.ranks import Ranks  # torch takes seconds to import, and --help needs none

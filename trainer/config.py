@@ -123,6 +123,10 @@ class TrainingOptions:
     compile: Literal["auto", "on", "off"] = "auto"
     """Let torch.compile make kernels of the blocks and of the loss, at the first step: auto does so on a GPU
     where there is a C compiler and the weights are not sharded (--zero-stage 3)."""
+    deterministic: bool = False
+    """Compute the same bits each time on a GPU too, so that a resumed run equals one that never stopped to
+    the last bit. Without it a GPU's attention adds up its gradients in no fixed order. docs/performance.md
+    has its price."""
     document_attention: bool = False
     """Let tokens attend to their own document only. Slower, and takes context² bytes a sequence."""
     ignore_memory: bool = False
@@ -179,6 +183,7 @@ class TrainingPlan:
     recompute: Recompute
     recompute_every: int  # blocks; in the others nothing is computed again
     compile: bool
+    deterministic: bool
     evaluate_every: int
     evaluation_tokens: int
     checkpoint_every: int
@@ -286,6 +291,7 @@ def resolve(
         recompute=_recompute(options),
         recompute_every=options.activation_checkpointing_interval,
         compile=_compile(options, stage, accelerator=accelerator),
+        deterministic=options.deterministic,
         evaluate_every=_given(options.evaluate_every, max(1, min(250, steps // 4))),
         evaluation_tokens=_given(options.evaluation_tokens, size.evaluation_tokens),
         checkpoint_every=_given(options.checkpoint_every, max(1, min(1000, steps // 2))),

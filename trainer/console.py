@@ -31,6 +31,7 @@ def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed
         ("ZeRO stage", str(plan.zero_stage)),
         ("recomputation", _recomputation(plan)),
         ("compilation", _compilation(plan)),
+        *([("operations", "deterministic only")] if plan.deterministic else []),
         *([("attention", "within documents only")] if model.document_separator is not None else []),
         ("seed", str(plan.seed)),
         ("evaluation", f"every {plan.evaluate_every:,} steps" if plan.evaluate_every else "none"),

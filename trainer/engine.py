@@ -19,6 +19,8 @@ from trainer.model import GPT2
 from trainer.partitions import MOMENTS, Partitions
 from trainer.ranks import Ranks, fail_together, gather, import_deepspeed
 
+# PyTorch's own, before an engine at stage 3 replaces it for the whole process.
+LINEAR = torch.nn.functional.linear
 Accept = Callable[[float, float], bool]  # of loss and gradient norm: whether the update is to be applied
 
 
@@ -39,10 +41,17 @@ class Engine:
         self.rank, self.world_size = ranks.rank, ranks.size
         self.device = device
         self._plan = plan
+        if plan.compile and torch.nn.functional.linear is not LINEAR:
+            raise ValueError(
+                "an engine at ZeRO stage 3 has replaced torch.nn.functional.linear in this process, and a "
+                "compiled model would get gradients of zero: train it in a process of its own"
+            )
         deepspeed, config, adamw = import_deepspeed(), deepspeed_config(plan), _adamw(model, plan)
         if plan.zero_stage == 3:  # parameter by parameter, so that no device ever holds the whole model
             deepspeed.zero.Init(module=model, config_dict_or_path=config, dtype=torch.float32)
         self._engine, self._optimizer, *_ = deepspeed.initialize(model=model, optimizer=adamw, config=config)
+        if self.world_size == 1 and plan.zero_stage == 0:  # which would copy all gradients, for nobody
+            self._engine.enable_backward_allreduce = False
         self._partitions = Partitions(self._engine, adamw, zero_stage=plan.zero_stage)
         self._gate = Gate(self._engine, zero_stage=plan.zero_stage, clip=plan.gradient_clip)
 
@@ -86,18 +95,21 @@ class Engine:
             self._engine.step()
         return StepResult(loss=mean, gradient_norm=self._gate.norm, applied=self._gate.opened, stop=stops > 0)
 
-    def evaluate(self, batch: Batch) -> tuple[float, int]:
-        """Return this rank's sum of losses and number of targets, over one batch: inputs, targets [B, T]."""
-        self._engine.eval()
-        with torch.no_grad():
-            losses = self._engine(*self._tensors(batch))
-        return float(losses.double().sum()), int((batch[1] != IGNORED).sum())
+    def evaluate(self, batches: Iterable[Batch]) -> tuple[float, int]:
+        """Return the sum of losses and the number of targets over all ranks' batches: inputs, targets [B, T].
 
-    def sum_over_ranks(self, values: list[float]) -> list[float]:
-        """Add up each value over all ranks."""
-        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        Each rank must give as many batches: under ZeRO-3 a forward pass is a joint act.
+        """
+        self._engine.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # read once, at the end
+        with torch.no_grad():
+            for batch in batches:
+                inputs, targets = self._tensors(batch)
+                sums[0] += self._engine(inputs, targets).double().sum()
+                sums[1] += (targets != IGNORED).sum()
         torch.distributed.all_reduce(sums)
-        return [float(value) for value in sums]
+        loss, count = sums.tolist()
+        return loss, int(count)
 
     @property
     def updates(self) -> int:
@@ -193,6 +205,8 @@ def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
             "reduce_bucket_size": reduce_bucket(plan.model),
             **_offload(plan),
         },
+        # Its clock would wait for the GPU twice a micro-batch; `loop.py` has one of its own.
+        "timers": {"throughput": {"enabled": False}},
         "zero_force_ds_cpu_optimizer": False,  # PyTorch's AdamW runs on the CPU as well
         "torch_autocast": {
             "enabled": plan.precision == "bf16",

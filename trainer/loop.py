@@ -20,7 +20,7 @@ from trainer.loader import Loader, StepBatches
 from trainer.model import GPT2, build
 from trainer.prepare import Run, lay_out
 from trainer.profiling import Profiler
-from trainer.ranks import fail_together, gather, joined, on_first_rank
+from trainer.ranks import compute_deterministically, fail_together, gather, joined, on_first_rank
 from trainer.reports import Reports, advice
 from trainer.room import peak_line
 from trainer.saving import find_sound, save, sole_writer
@@ -40,6 +40,8 @@ def train(run: Run) -> int:
         OSError: a checkpoint could not be written, or another rank is gone.
     """
     with stop_requests() as requests, joined(run.ranks, run.device), sole_writer(run.output):
+        if run.plan.deterministic:
+            compute_deterministically()
         run = lay_out(run)
         check_agreement(run.facts)
         resume = find_sound(run.output)

@@ -24,9 +24,10 @@ PREFETCH = 50_000_000
 # is compared with the measured peak.
 CUDA_CONTEXT = 1 * GIB  # the driver's context, cuBLAS and NCCL
 PROCESS = GIB // 2  # a rank on a CPU: the interpreter with PyTorch and DeepSpeed
-FRAGMENTATION = 0.08  # of all that is allocated; and for what the prediction misses
+FRAGMENTATION = 0.04  # of all that is allocated: an H100 reserved 0.2 % (xl) to 6 % (small) more
 
-CHUNK_LOGITS = {"cuda": 2**28, "cpu": 2**24}  # as losses.py has it, which imports PyTorch
+CHUNK_LOGITS = {"cuda": 2**28, "cpu": 2**24}  # as losses.py has them, which imports PyTorch
+IN_PLACE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +43,25 @@ class Layout:
     offload_optimizer: bool = False
     offload_parameters: bool = False
     accelerator: bool = True
+    compiled: bool = False
 
     @property
     def product_bytes(self) -> int:
         """Size of a number that a matrix product returns."""
         return BF16 if self.precision == "bf16" else FP32
+
+    @property
+    def residual_bytes(self) -> int:
+        """Size of a number of the residual stream as a norm keeps it.
+
+        It is as wide as the products, but on a GPU autocast makes fp32 of it for a norm that is not compiled.
+        """
+        return FP32 if self.accelerator and not self.compiled else self.product_bytes
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the gradient of the logits takes their place."""
+        return self.accelerator and self.compiled
 
     def recomputes(self, layer: int) -> bool:
         """Whether a block computes again in the backward pass what it has not kept."""
@@ -130,7 +145,8 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
     kept = [tokens * _kept_per_token(config, layout, layer) for layer in range(config.layers)]
     copies = [_copies_kept(config, layout, layer) for layer in range(config.layers)]
     mask = tokens * config.context if config.document_separator is not None else 0
-    head = tokens * 2 * FP32 * config.width + mask  # the last norm's input and output
+    # The last norm's input and output.
+    head = tokens * (layout.residual_bytes + layout.product_bytes) * config.width + mask
     yield Memory(
         moment="loss",
         **held,
@@ -141,15 +157,14 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
         buffers=shares.buffers,
     )
     embedding = FP32 * config.padded_vocabulary * config.width
-    rounded = layout.product_bytes * (1 if layout.precision == "bf16" else 0)
     yield Memory(
         moment="gradient of the loss",
         **held,
         gradients=shares.gradients,
         weight_copies=sum(copies),
-        activations=sum(kept) + tokens * FP32 * config.width + mask,
+        activations=sum(kept) + tokens * layout.residual_bytes * config.width + mask,
         # The gradients of the head's input and weights, as they were kept and once more as they are scaled.
-        loss=tokens * (2 * FP32 + rounded) * config.width + 2 * embedding,
+        loss=tokens * 2 * layout.product_bytes * config.width + 2 * embedding,
         buffers=shares.buffers,
     )
     for layer in range(config.layers):  # going back; those above have let go of what they kept
@@ -189,29 +204,30 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
 def _kept_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
     """Bytes that a block keeps for the backward pass.
 
-    The residual stream and what follows from it by addition stay fp32; p is the size of a product's number.
+    p is the size of a product's number, which is that of the residual stream too, and r its size as a norm
+    keeps it (see `Layout.residual_bytes`).
 
-    - none: x, and x between attention and feed-forward (4 C each); both after their norms (p C each, which
-      autocast has made of fp32; see `_normed_bytes`); q, k, v (3 p C); attention's output (p C); before and
-      after GELU (4 p C each); each norm's mean and deviation (16) and attention's sums by head (4 H).
-      fp32: 64 C + 16 + 4 H; bf16: 36 C + 16 + 4 H. With dropout a mask a byte wide after both parts (2 C).
-    - selective: what the norms and GELU are given is kept, what they return is not: x twice (4 C each),
+    - none: x, and x between attention and feed-forward (r C each); both after their norms (p C each; see
+      `_normed_bytes`); q, k, v (3 p C); attention's output (p C); before and after GELU (4 p C each); each
+      norm's mean and deviation (16) and attention's sums by head (4 H). fp32: 64 C + 16 + 4 H; compiled
+      bf16: 32 C + 16 + 4 H, which an H100 kept to the byte. With dropout a mask a byte wide after both
+      parts (2 C).
+    - selective: what the norms and GELU are given is kept, what they return is not: x twice (p C each),
       q, k, v (3 p C), attention's output (p C), before GELU (4 p C), attention's sums (4 H).
     - block: x alone; offload: nothing, for x is in the CPU's memory.
 
-    Attention within documents makes numbers of its mask, and none and selective keep them (p T). What
-    `torch.compile` keeps of a block is the same, but for 2 C less in bf16 (counted with its partitioner).
+    Attention within documents makes numbers of its mask, and none and selective keep them (p T).
     """
     width, product = config.width, layout.product_bytes
     masks = 2 * width if config.dropout else 0
     if config.document_separator is not None:
         masks += product * config.context
     if not layout.recomputes(layer):
-        norms = 2 * (FP32 + _normed_bytes(layout)) * width + 16
+        norms = 2 * (layout.residual_bytes + _normed_bytes(layout)) * width + 16
         return norms + 12 * product * width + 4 * config.heads + masks
     return {
-        "selective": (2 * FP32 + 8 * product) * width + 4 * config.heads + masks,
-        "block": FP32 * width,
+        "selective": 10 * product * width + 4 * config.heads + masks,
+        "block": product * width,
         "offload": 0,
     }[layout.recompute]
 
@@ -220,19 +236,19 @@ def _normed_bytes(layout: Layout) -> int:
     """Size of a number after a norm, as the next product keeps it.
 
     At stage 3 DeepSpeed puts a linear layer of its own in place of PyTorch's, which keeps what it was
-    given (fp32) where PyTorch's keeps what autocast has made of it.
+    given (on a GPU fp32) where PyTorch's keeps what autocast has made of it.
     """
-    return FP32 if layout.zero_stage == 3 else layout.product_bytes
+    return FP32 if layout.zero_stage == 3 and layout.accelerator else layout.product_bytes
 
 
 def _in_hand_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
     """Bytes beside what is kept while the backward pass is in a block's feed-forward net, where it is most.
 
-    The gradients of the residual stream (4 C, and p C where products are bf16) and of GELU's output
-    (4 p C), while nothing of the block is let go of yet; and what had to be computed again.
+    The gradients of the residual stream (p C) and of GELU's output (4 p C), while nothing of the block is
+    let go of yet; and what had to be computed again.
     """
     width, product = config.width, layout.product_bytes
-    gradients = (FP32 + 4 * product + (product if product < FP32 else 0)) * width
+    gradients = 5 * product * width
     if not layout.recomputes(layer):
         return gradients
     whole = _kept_per_token(config, replace(layout, recompute="none"), layer)
@@ -240,7 +256,7 @@ def _in_hand_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
         gradients
         + {
             "selective": 4 * product * width,  # GELU's output
-            "block": whole - FP32 * width,  # x is what was kept
+            "block": whole - layout.residual_bytes * width,  # x is what was kept
             "offload": whole,
         }[layout.recompute]
     )
@@ -293,18 +309,17 @@ def _loss(config: ModelConfig, layout: Layout, tokens: int) -> int:
     """Bytes that `losses.py` takes in the forward pass, where it makes the gradients too.
 
     Of the chunk in hand, a position: the logits, their logarithms in fp32, their gradient before and after
-    it is padded (in fp32 one does for both), and the gradient of the chunk before, 12 V bytes in bf16 and
-    16 V in fp32. Of all positions the gradient p C, and in bf16 what the head is given, rounded, p C.
-    Of the head's weights the gradient (4 V C), and in bf16 what a chunk adds to it (2 V C).
+    it is padded (in fp32 one does for both), 10 V bytes in bf16 and 12 V in fp32; or the logits alone, p V,
+    where their gradient takes their place. Of all positions the gradient p C. Of the head's weights the
+    gradient (4 V C), and in bf16 on a CPU what a chunk adds to it (2 V C).
     """
     rows, product = config.padded_vocabulary, layout.product_bytes
-    lower = layout.precision == "bf16"
-    chunks = -(-tokens // max(1, CHUNK_LOGITS["cuda" if layout.accelerator else "cpu"] // rows))
-    numbers = (12 if lower else 16) - (0 if chunks > 1 else product)
+    logits = CHUNK_LOGITS["cuda" if layout.accelerator else "cpu"] * (IN_PLACE if layout.in_place else 1)
+    chunks = -(-tokens // max(1, logits // rows))
+    numbers = product if layout.in_place else 10 if layout.precision == "bf16" else 12
     chunk = -(-tokens // chunks) * rows * numbers
-    positions = tokens * config.width * product * (2 if lower else 1)
-    weights = rows * config.width * (FP32 + (BF16 if lower else 0))
-    return chunk + positions + weights
+    added = BF16 if layout.precision == "bf16" and not layout.accelerator else 0
+    return chunk + tokens * config.width * product + rows * config.width * (FP32 + added)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.config import ModelConfig, Recompute
+from trainer.fused import BiasedGelu, BiasedHeads, linear_without_bias_gradient
 from trainer.key_values import KeyValues, LayerKeyValues
-from trainer.losses import Reduction, Softmax, linear_cross_entropy, losses_and_gradient
+from trainer.losses import Reduction, Softmax, linear_cross_entropy, losses_and_gradient, lower
 from trainer.recompute import product_after, through_block
 
 
@@ -25,6 +26,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.dropout = config.dropout
+        self.fused = False
         self.product_after = partial(product_after, mode=recompute)
         self.c_attn = nn.Linear(config.width, 3 * config.width)
         self.c_proj = nn.Linear(config.width, config.width)
@@ -32,9 +34,13 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, norm: nn.Module, past: LayerKeyValues | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        qkv = self.product_after(norm, self.c_attn, x)  # [B, T, C] -> [B, T, 3C]
-        q, k, v = qkv.chunk(3, dim=-1)  # [B, T, 3C] -> 3 × [B, T, C]
-        q, k, v = (self._by_head(part) for part in (q, k, v))  # 3 × [B, T, C] -> 3 × [B, H, T, D]
+        if self.fused:
+            qkv = self.product_after(norm, partial(linear_without_bias_gradient, self.c_attn), x)
+            q, k, v = BiasedHeads.apply(qkv, self.c_attn.bias, self.heads)  # type: ignore[no-untyped-call]
+        else:
+            qkv = self.product_after(norm, self.c_attn, x)  # [B, T, C] -> [B, T, 3C]
+            q, k, v = qkv.chunk(3, dim=-1)  # [B, T, 3C] -> 3 × [B, T, C]
+            q, k, v = (self._by_head(part) for part in (q, k, v))  # 3 × [B, T, C] -> 3 × [B, H, T, D]
         if past is not None:
             k, v, mask = past.extend(k, v)
         # A single new position may see everything before it; several see each other causally.
@@ -55,13 +61,18 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig, recompute: Recompute) -> None:
         super().__init__()
         self.dropout = config.dropout
+        self.fused, self.recompute = False, recompute
         self.product_after = partial(product_after, mode=recompute)
         self.c_fc = nn.Linear(config.width, 4 * config.width)
         self.c_proj = nn.Linear(4 * config.width, config.width)
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        x = self.product_after(norm, self.c_fc, x)  # [B, T, C] -> [B, T, 4C]
-        x = self.product_after(gelu, self.c_proj, x)  # [B, T, 4C] -> [B, T, C]
+        if self.fused and self.recompute != "selective":
+            x = self.product_after(norm, partial(linear_without_bias_gradient, self.c_fc), x)
+            x = self.c_proj(BiasedGelu.apply(x, self.c_fc.bias))  # type: ignore[no-untyped-call]
+        else:
+            x = self.product_after(norm, self.c_fc, x)  # [B, T, C] -> [B, T, 4C]
+            x = self.product_after(gelu, self.c_proj, x)  # [B, T, 4C] -> [B, T, C]
         return F.dropout(x, self.dropout, self.training)
 
 
@@ -105,6 +116,7 @@ class GPT2(nn.Module):
         self.h = nn.ModuleList(Block(config, mode) for mode in self._recompute)
         self.ln_f = nn.LayerNorm(config.width, eps=1e-5)
         self._softmax: Softmax = losses_and_gradient
+        self._last_norm = last_norm
 
     def compile_parts(self, backend: str = "inductor") -> None:
         """Have `torch.compile` make kernels of the block (one compilation serves all) and of the loss.
@@ -114,9 +126,17 @@ class GPT2(nn.Module):
         """
         # It asks for nothing to work in place where recomputation is selective, and nothing does.
         logging.getLogger("torch._higher_order_ops.wrap").setLevel(logging.ERROR)
+        softmax = torch.compile(losses_and_gradient, backend=backend, dynamic=False, fullgraph=True)
+        self._softmax = softmax
+        if torch.cuda.is_available():
+            from trainer.kernels import losses_in_place  # which imports Triton
+
+            self._softmax = losses_in_place
         for block in self.h:
+            for part in (block.attn, block.mlp):
+                part.fused = True  # type: ignore[union-attr]
             block.compile(backend=backend, dynamic=False, fullgraph=True)
-        self._softmax = torch.compile(losses_and_gradient, backend=backend, dynamic=False, fullgraph=True)
+        self._last_norm = torch.compile(last_norm, backend=backend, dynamic=False, fullgraph=True)
 
     def forward(self, tokens: Tensor, targets: Tensor | None = None, reduction: Reduction = "none") -> Tensor:
         """Return logits [B, T, V]; with targets [B, T] the loss in nats, of each position [B, T] or the mean.
@@ -149,11 +169,17 @@ class GPT2(nn.Module):
         if separator is not None and past is None:
             mask = within_documents(tokens, separator)  # [B, 1, T, T]
         x = self.wte(tokens) + self.wpe(positions)  # [B, T] -> [B, T, C]
-        x = F.dropout(x, self.config.dropout, self.training)
+        # The residual stream is as wide as the products that write into it: half the bytes of fp32.
+        x = lower(F.dropout(x, self.config.dropout, self.training))
         for layer, block in enumerate(self.h):
             cache, mode = layers[layer] if layers else None, self._recompute[layer]
             x = through_block(block, x, cache, mask, mode=mode, random=self.config.dropout > 0)
-        return self.ln_f(x)  # type: ignore[no-any-return]  # a module's call is untyped
+        return self._last_norm(self.ln_f, x)
+
+
+def last_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """Return norm(x) in the type that the head multiplies it in."""
+    return lower(norm(x))
 
 
 def within_documents(tokens: Tensor, separator: int) -> Tensor:

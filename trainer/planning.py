@@ -50,6 +50,7 @@ def layout_of(plan: TrainingPlan, *, accelerator: bool) -> Layout:
         offload_optimizer=plan.offload_optimizer,
         offload_parameters=plan.offload_parameters,
         accelerator=accelerator,
+        compiled=plan.compile,
     )
 
 

@@ -82,6 +82,15 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
             torch.distributed.destroy_process_group()
 
 
+def compute_deterministically() -> None:
+    """Have PyTorch choose, from now on, only operations that give the same bits each time."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # Two processes may time kernels differently, and then choose differently.
+    torch._inductor.config.deterministic = True
+
+
 @contextmanager
 def _told_plainly() -> Iterator[None]:
     """Say in one line that another rank has gone, which comes as some library's own error.

@@ -30,7 +30,8 @@ class Size:
     global_batch_tokens: int
     warmup_tokens: int = 375_000_000
     micro_batch: int
-    evaluation_tokens: int = 20 * 524_288
+    # Every 250 steps of 524,288 tokens 1.6 % as many, forward only: half a percent of the time.
+    evaluation_tokens: int = 4 * 524_288
 
 
 # Micro-batches fit an 80 GB GPU without activation checkpointing.

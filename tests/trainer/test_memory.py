@@ -90,6 +90,7 @@ def test_a_step_holds_at_most_what_is_predicted(vocabulary, mode, every, precisi
 
 def test_the_loss_is_cut_as_losses_cuts_it():
     assert memory.CHUNK_LOGITS == losses.CHUNK_LOGITS
+    assert memory.IN_PLACE == losses.IN_PLACE
 
 
 LAYOUTS = st.builds(
@@ -120,8 +121,8 @@ def total(config: ModelConfig, layout: Layout, **changes: object) -> int:
 def test_more_work_at_once_never_takes_less_memory(config, layout):
     assert total(config, layout, micro_batch=2 * layout.micro_batch) >= total(config, layout)
     modes = [total(config, layout, recompute=mode) for mode in ("offload", "block", "selective", "none")]
-    # A hundredth, for on a few tokens the weights that a block copies again weigh more than what it keeps.
-    assert all(less <= 1.01 * more for less, more in itertools.pairwise(modes))
+    # Two hundredths: on a few tokens the weights that a block copies again weigh more than what it keeps.
+    assert all(less <= 1.02 * more for less, more in itertools.pairwise(modes))
     if layout.recompute != "none":
         assert total(config, layout, recompute_every=4) >= total(config, layout, recompute_every=1)
 
