@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench lint types format constraints clean
+.PHONY: demo test bench gpu gpu-rehearsal lint types format constraints clean
 
 demo: .venv/.installed
 	$(BIN)/python launch/demo.py
@@ -35,6 +35,14 @@ bench: .venv/.installed
 	-$(BIN)/python tests/benchmarks/bench_encode.py
 	-$(BIN)/python tests/benchmarks/bench_extract.py
 	-$(BIN)/python tests/benchmarks/bench_language.py
+
+# What one NVIDIA GPU shows, in parts of under five minutes: results and tables in out/gpu.
+gpu: .venv/.installed
+	$(BIN)/python tests/benchmarks/bench_gpu.py
+
+# The same at toy size on a CPU.
+gpu-rehearsal: .venv/.installed
+	$(BIN)/python tests/benchmarks/bench_gpu.py --rehearsal --output out/gpu-rehearsal
 
 format: .venv/.installed
 	$(BIN)/ruff check --fix .

@@ -124,6 +124,8 @@ class GPT2(nn.Module):
         Not of the whole model: that would take minutes for xl, and the products between need no compiling.
         ZeRO-3 is no partner for it: its hooks gather weights where a compiled block would not call them.
         """
+        if backend == "inductor":  # a pool of compilers takes longer to start and to end than a dozen kernels
+            torch._inductor.config.compile_threads = 1
         # It asks for nothing to work in place where recomputation is selective, and nothing does.
         logging.getLogger("torch._higher_order_ops.wrap").setLevel(logging.ERROR)
         softmax = torch.compile(losses_and_gradient, backend=backend, dynamic=False, fullgraph=True)

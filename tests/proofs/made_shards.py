@@ -9,10 +9,15 @@ import numpy as np
 from tokenizer.vocabulary import Vocabulary
 
 
-def write_shards(folder: Path, *, train: int = 40_000, validation: int = 2_000) -> Path:
-    """Write tokens of which a model can learn something: bytes, the rare ones far rarer than the common."""
+def write_shards(folder: Path, *, train: int = 40_000, validation: int = 2_000, merges: int = 0) -> Path:
+    """Write tokens of which a model can learn something: the rare ones far rarer than the common.
+
+    Args:
+        merges: pairs of bytes in the vocabulary, besides the 256 bytes and <|endoftext|>.
+    """
     folder.mkdir(parents=True)
-    vocabulary = Vocabulary([])  # the 256 bytes and <|endoftext|>
+    pairs = [(bytes([one]), bytes([other])) for one in range(256) for other in range(256)]
+    vocabulary = Vocabulary(pairs[:merges])
     splits = {}
     for seed, (split, count) in enumerate({"train": train, "validation": validation}.items()):
         tokens = (np.random.default_rng(seed).zipf(1.3, count) % vocabulary.size).astype("<u2")
