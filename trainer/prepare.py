@@ -166,7 +166,7 @@ def _check_same_run(
     before = checkpoint.read_options(output)
     if before is None:
         return
-    earlier = dict(before["identity"])
+    earlier = {"optimizer": "adamw", **before["identity"]}  # which once went without saying
     if (earlier.get("schedule"), plan.schedule) == ("wsd", "wsd"):
         step = checkpoint.read_state(resume).step if resume else 0
         decays = min(plan.steps - plan.decay_steps, earlier["steps"] - earlier["decay_steps"])

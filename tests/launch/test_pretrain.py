@@ -159,6 +159,7 @@ def test_preparing_writes_nothing(inputs, tmp_path):
     ("options", "message"),
     [
         ({"seed": 1}, "another --seed: 1337 there, 1 here"),
+        ({"optimizer": "muon"}, "another --optimizer: adamw there, muon here"),
         ({"learning_rate": 1e-3}, "another --learning-rate: 0.004 there, 0.001 here"),
         ({"steps": 9}, "another --steps: 6 there, 9 here"),
         ({"global_batch_tokens": 2048}, "another --global-batch-tokens: 1024 there, 2048 here"),
@@ -176,6 +177,17 @@ def test_an_output_of_a_run_with_other_options_is_refused(inputs, stage_0, optio
     with pytest.raises(ValueError, match=message):
         prepare_alone(inputs, stage_0.whole, **{**given, **options})
     assert sorted(path.name for path in stage_0.whole.rglob("*")) == before
+
+
+def test_a_run_from_before_there_was_a_choice_of_optimizers_goes_on_with_adamw(inputs, stage_0, tmp_path):
+    run, options = tmp_path / "run", {"steps": 6, "global_batch_tokens": 1024, "learning_rate": 4e-3}
+    shutil.copytree(stage_0.whole, run)
+    written = json.loads((run / "options.json").read_text())
+    del written["identity"]["optimizer"], written["plan"]["optimizer"]
+    (run / "options.json").write_text(json.dumps(written))
+    prepare_alone(inputs, run, warmup_steps=2, **options)
+    with pytest.raises(ValueError, match="another --optimizer: adamw there, muon here"):
+        prepare_alone(inputs, run, warmup_steps=2, optimizer="muon", **options)
 
 
 def test_a_run_on_other_data_is_refused(inputs, stage_0, tmp_path):
