@@ -54,6 +54,25 @@ def test_resume_after_an_interruption_gives_identical_metrics(runs):
     assert read_metrics(runs.resumed) == records
 
 
+def test_a_run_with_muon_goes_on_bit_for_bit_and_says_what_it_is(launcher, inputs, options_of, tmp_path):
+    whole, resumed = (
+        [*options_of(inputs, tmp_path / name, zero_stage=2), "--optimizer", "muon"]
+        for name in ("whole", "resumed")
+    )
+    codes, printed = launcher.train(whole, ranks=2)
+    assert codes == [0, 0], printed
+    assert "Muon           for the matrices inside the blocks, at the same rate and decay" in printed
+    marker = tmp_path / "resumed/step_00000002/complete"
+    assert launcher.train(resumed, ranks=2, stop=signal.SIGKILL, once=marker)[0] == [-signal.SIGKILL] * 2
+    codes, printed = launcher.train(resumed, ranks=2)
+    assert codes == [0, 0], printed
+    assert tensor_files(tmp_path / "resumed") == tensor_files(tmp_path / "whole")
+    assert read_metrics(tmp_path / "resumed") == read_metrics(tmp_path / "whole")
+    records = read_metrics(tmp_path / "whole")
+    losses = [record["validation_loss"] for record in records if "validation_loss" in record]
+    assert losses[-1] < losses[0] - 0.5
+
+
 def test_the_loss_falls(runs):
     losses = [record["validation_loss"] for record in read_metrics(runs.whole) if "validation_loss" in record]
     assert losses[0] == pytest.approx(6.23, abs=0.1)  # ln 509: an untrained model knows nothing
