@@ -13,7 +13,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.command import run_command
-from trainer.config import TrainingOptions, TrainingPlan, resolve
+from trainer.config import Optimizer, TrainingOptions, TrainingPlan, resolve
 from trainer.flops import GPUS, Gpu, find_gpu, flops_per_token
 from trainer.memory import GIB, Layout, predict
 from trainer.planning import Fitted, Room, describe, fit, layout_of, per_rank
@@ -49,6 +49,8 @@ class PlanOptions:
     """Tokens to train on in place of the recipe's."""
     global_batch_tokens: int | None = None
     """Tokens in one step in place of the recipe's."""
+    optimizer: Optimizer = "adamw"
+    """adamw or muon, which holds one moment of the matrices inside the blocks in place of two."""
     vocabulary: int = VOCABULARY
     """Entries of the vocabulary."""
     mfu: float = 0.4
@@ -109,6 +111,7 @@ def _training_options(options: PlanOptions, stage: int) -> TrainingOptions:
         zero_stage=stage,  # type: ignore[arg-type]  # 0, 1, 2 or 3
         global_batch_tokens=options.global_batch_tokens,
         steps=options.steps,
+        optimizer=options.optimizer,
     )
 
 
@@ -228,6 +231,8 @@ def command_line(options: PlanOptions, plan: TrainingPlan) -> list[str]:
         given.append(f"--steps {plan.steps}")
     if options.global_batch_tokens is not None:
         given.append(f"--global-batch-tokens {options.global_batch_tokens}")
+    if options.optimizer != "adamw":
+        given.append(f"--optimizer {options.optimizer}")
     first = f"deepspeed {hosts} launch/pretrain.py"
     return [f"  {first} \\", *(f"    {line} \\" for line in given[:-1]), f"    {given[-1]}"]
 

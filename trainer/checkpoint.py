@@ -3,8 +3,8 @@
 <run>/options.json                         what the run is, written before its first step
 <run>/metrics.jsonl                        one line a step and one an evaluation
 <run>/step_00000100/weights-00000.safetensors …   fp32, whole, by the model's own parameter names
-<run>/step_00000100/exp_avg-00000.safetensors …   AdamW's first moments, under the same names
-<run>/step_00000100/exp_avg_sq-00000.safetensors …  its second moments
+<run>/step_00000100/exp_avg-00000.safetensors …   AdamW's first moments, under the same names, and Muon's
+<run>/step_00000100/exp_avg_sq-00000.safetensors …  AdamW's second moments; under Muon there are none
 <run>/step_00000100/state.json             step, position in the data, plan, vocabulary
 <run>/step_00000100/complete               every file with size and checksum; written last, and only with it
                                            the folder counts
@@ -16,7 +16,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,8 +68,30 @@ class TensorFile:
     parameters: tuple[str, ...]
 
 
-def tensor_files(shapes: Mapping[str, Sequence[int]]) -> list[TensorFile]:
-    """Return the files that fp32 tensors of these shapes are written to: for each kind, in their order."""
+def tensor_files(
+    shapes: Mapping[str, Sequence[int]], *, one_moment: Collection[str] = ()
+) -> list[TensorFile]:
+    """Return the files that fp32 tensors of these shapes are written to: for each kind, in their order.
+
+    Args:
+        one_moment: the parameters that have no second moment.
+    """
+    return [
+        TensorFile(name=f"{kind}-{number:05d}.safetensors", kind=kind, parameters=tuple(names))
+        for kind in KINDS
+        for number, names in enumerate(_parts(_of_kind(kind, shapes, one_moment)))
+    ]
+
+
+def _of_kind(
+    kind: str, shapes: Mapping[str, Sequence[int]], one_moment: Collection[str]
+) -> dict[str, Sequence[int]]:
+    """Return the shapes of the tensors that there are of a kind."""
+    return {name: shape for name, shape in shapes.items() if kind != "exp_avg_sq" or name not in one_moment}
+
+
+def _parts(shapes: Mapping[str, Sequence[int]]) -> list[list[str]]:
+    """Cut the names where a file is full."""
     parts: list[list[str]] = [[]]
     filled = 0
     for name, shape in shapes.items():
@@ -79,11 +101,7 @@ def tensor_files(shapes: Mapping[str, Sequence[int]]) -> list[TensorFile]:
             filled = 0
         parts[-1].append(name)
         filled += size
-    return [
-        TensorFile(name=f"{kind}-{number:05d}.safetensors", kind=kind, parameters=tuple(names))
-        for kind in KINDS
-        for number, names in enumerate(parts)
-    ]
+    return parts
 
 
 def write_tensors(path: Path, tensors: dict[str, "Tensor"]) -> FileRecord:
@@ -164,7 +182,7 @@ def find_checkpoint(path: Path) -> Path:
     return finished[-1]
 
 
-def begin(folder: Path, shapes: Mapping[str, Sequence[int]]) -> None:
+def begin(folder: Path, shapes: Mapping[str, Sequence[int]], *, one_moment: Collection[str] = ()) -> None:
     """Make room for a checkpoint: what an interrupted attempt at it left behind goes, its marker first.
 
     Raises:
@@ -172,7 +190,8 @@ def begin(folder: Path, shapes: Mapping[str, Sequence[int]]) -> None:
     """
     discard(folder)
     folder.mkdir(parents=True)
-    needed = len(KINDS) * sum(4 * math.prod(shape) for shape in shapes.values())
+    kinds = [_of_kind(kind, shapes, one_moment) for kind in KINDS]
+    needed = sum(4 * math.prod(shape) for kind in kinds for shape in kind.values())
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(f"no room for {folder}: it takes {needed:,} bytes, and {free:,} are free")

@@ -18,6 +18,7 @@ from trainer.trackers import TrackerOptions
 
 Value = TypeVar("Value")
 Precision = Literal["bf16", "fp32"]
+Optimizer = Literal["adamw", "muon"]
 Recompute = Literal["none", "selective", "block", "offload"]  # what trainer/recompute.py does
 IGNORED = -1  # a target at which no loss is counted
 
@@ -91,6 +92,9 @@ class TrainingOptions:
     """Last steps of a wsd run, in which the rate falls; left out, a fifth of all steps."""
     warmup_steps: int | None = None
     """Steps of linear warm-up; left out, the size's own but at most a tenth of all steps."""
+    optimizer: Optimizer = "adamw"
+    """What turns gradients into updates: adamw; or muon, which does so for the matrices inside the blocks,
+    with one moment in place of two, and leaves embeddings and vectors to AdamW, all at the same rates."""
     beta1: float = 0.9
     """AdamW's decay of the first moment, as GPT-3 and llm.c."""
     beta2: float = 0.95
@@ -98,7 +102,7 @@ class TrainingOptions:
     epsilon: float = 1e-8
     """AdamW's epsilon, as GPT-3 and llm.c."""
     weight_decay: float = 0.1
-    """AdamW's decoupled weight decay, on matrices only."""
+    """Decoupled weight decay, on matrices only."""
     gradient_clip: float = 1.0
     """Largest norm of the whole gradient; 0: no clipping."""
     dropout: float = 0.0
@@ -111,7 +115,7 @@ class TrainingOptions:
     """What the ranks share out: 1 optimizer states, 2 also gradients, 3 also weights, 0 nothing. Left out: 1,
     or 0 where there is but one rank; as much as an offload needs."""
     offload_optimizer: bool = False
-    """Keep AdamW's states and do its work in the machine's memory, which needs ZeRO stage 1, 2 or 3."""
+    """Keep the optimizer's states and do its work in the machine's memory; needs ZeRO stage 1, 2 or 3."""
     offload_parameters: bool = False
     """Keep the weights in the machine's memory too, and only what is in use on the GPU; needs stage 3."""
     activation_checkpointing: Literal["auto", "none", "selective", "block", "offload"] = "auto"
@@ -170,6 +174,7 @@ class TrainingPlan:
     schedule: Schedule
     warmup_steps: int
     decay_steps: int
+    optimizer: Optimizer
     beta1: float
     beta2: float
     epsilon: float
@@ -216,6 +221,7 @@ class TrainingPlan:
             "schedule": self.schedule,
             "warmup_steps": self.warmup_steps,
             "decay_steps": self.decay_steps,
+            "optimizer": self.optimizer,
             "beta1": self.beta1,
             "beta2": self.beta2,
             "epsilon": self.epsilon,
@@ -278,6 +284,7 @@ def resolve(
         schedule=options.schedule,
         warmup_steps=warmup_steps,
         decay_steps=_decay_steps(options, steps, warmup_steps),
+        optimizer=options.optimizer,
         beta1=options.beta1,
         beta2=options.beta2,
         epsilon=options.epsilon,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from trainer.config import TrainingPlan
+from trainer.muon import MOMENTUM, STEPS
 from trainer.recipes import SIZES
 
 GIB = 2**30
@@ -21,6 +22,7 @@ def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed
         ("steps", _steps(plan) + (f", going on after step {resumed:,}" if resumed else "")),
         ("batch", _batch(plan)),
         ("learning rate", _rates(plan)),
+        *([("Muon", _muon(plan))] if plan.optimizer == "muon" else []),
         (
             "AdamW",
             f"betas {plan.beta1:g} {plan.beta2:g}, epsilon {plan.epsilon:g}, weight decay "
@@ -69,6 +71,13 @@ def _rates(plan: TrainingPlan) -> str:
     return (
         f"{plan.learning_rate:g}{source}, after {plan.warmup_steps:,} steps of warm-up, "
         f"{shape} to {plan.final_learning_rate:g}"
+    )
+
+
+def _muon(plan: TrainingPlan) -> str:
+    return (
+        f"for the matrices inside the blocks, at the same rate and decay: Nesterov momentum {MOMENTUM:g}, "
+        f"{STEPS} steps of Newton-Schulz in {plan.precision}"
     )
 
 

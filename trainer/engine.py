@@ -16,6 +16,7 @@ from trainer.gate import Gate
 from trainer.loader import Batch
 from trainer.memory import reduce_bucket
 from trainer.model import GPT2
+from trainer.muon import MuonWithAdamW, matrix_names
 from trainer.partitions import MOMENTS, Partitions
 from trainer.ranks import Ranks, fail_together, gather, import_deepspeed
 
@@ -46,13 +47,21 @@ class Engine:
                 "an engine at ZeRO stage 3 has replaced torch.nn.functional.linear in this process, and a "
                 "compiled model would get gradients of zero: train it in a process of its own"
             )
-        deepspeed, config, adamw = import_deepspeed(), deepspeed_config(plan), _adamw(model, plan)
+        matrices = matrix_names(model) if plan.optimizer == "muon" else ()
+        deepspeed, config, optimizer = import_deepspeed(), deepspeed_config(plan), _optimizer(model, plan)
         if plan.zero_stage == 3:  # parameter by parameter, so that no device ever holds the whole model
             deepspeed.zero.Init(module=model, config_dict_or_path=config, dtype=torch.float32)
-        self._engine, self._optimizer, *_ = deepspeed.initialize(model=model, optimizer=adamw, config=config)
+        self._engine, self._optimizer, *_ = deepspeed.initialize(
+            model=model, optimizer=optimizer, config=config
+        )
         if self.world_size == 1 and plan.zero_stage == 0:  # which would copy all gradients, for nobody
             self._engine.enable_backward_allreduce = False
-        self._partitions = Partitions(self._engine, adamw, zero_stage=plan.zero_stage)
+        self._partitions = Partitions(
+            self._engine, optimizer, zero_stage=plan.zero_stage, one_moment=matrices
+        )
+        if isinstance(optimizer, MuonWithAdamW):
+            rank = ranks.rank if plan.zero_stage else 0  # at stage 0 every rank has all matrices to itself
+            optimizer.lay_out(self._partitions.matrices(), rank=rank, device=device)
         self._gate = Gate(self._engine, zero_stage=plan.zero_stage, clip=plan.gradient_clip)
 
     def step(
@@ -130,7 +139,7 @@ class Engine:
         """
         written: dict[str, FileRecord] = {}
         error = ""
-        for number, file in enumerate(tensor_files(self._partitions.shapes)):
+        for number, file in enumerate(tensor_files(self.shapes, one_moment=self.one_moment)):
             writes = number % self.world_size == self.rank and not error
             tensors = {}
             for name in file.parameters:
@@ -153,6 +162,11 @@ class Engine:
         """The whole shape of every parameter."""
         return self._partitions.shapes
 
+    @property
+    def one_moment(self) -> tuple[str, ...]:
+        """The parameters that have a first moment only: those under Muon."""
+        return self._partitions.one_moment
+
     def replicated_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the weights of which every rank has a copy, to be the same to the bit."""
         return self._partitions.replicated()
@@ -172,16 +186,31 @@ def _acceptable(accept: Accept, loss: float, norm: float) -> bool:
     return math.isfinite(loss) and accept(loss, norm)
 
 
-def _adamw(model: GPT2, plan: TrainingPlan) -> torch.optim.AdamW:
-    """PyTorch's own AdamW (nothing to compile), with weight decay on matrices only."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
+def _optimizer(model: GPT2, plan: TrainingPlan) -> torch.optim.AdamW:
+    """PyTorch's own AdamW (nothing to compile), with weight decay on matrices only, or Muon beside it.
+
+    Muon's products are in the precision of all others.
+    """
+    own = matrix_names(model) if plan.optimizer == "muon" else ()
+    matrices = [p for name, p in model.named_parameters() if p.ndim >= 2 and name not in own]
     vectors = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": plan.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    betas = (plan.beta1, plan.beta2)
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=betas, eps=plan.epsilon, fused=True)
+    adamw: dict[str, Any] = {
+        "lr": plan.learning_rate,
+        "betas": (plan.beta1, plan.beta2),
+        "eps": plan.epsilon,
+        "fused": True,
+    }
+    if not own:
+        return torch.optim.AdamW(groups, **adamw)
+    groups = [{**group, "muon": False} for group in groups]
+    orthogonal = [model.get_parameter(name) for name in own]
+    groups.append({"params": orthogonal, "weight_decay": plan.weight_decay, "muon": True})
+    products = torch.bfloat16 if plan.precision == "bf16" else torch.float32
+    return MuonWithAdamW(groups, products=products, **adamw)
 
 
 def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
@@ -208,6 +237,7 @@ def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
         # Its clock would wait for the GPU twice a micro-batch; `loop.py` has one of its own.
         "timers": {"throughput": {"enabled": False}},
         "zero_force_ds_cpu_optimizer": False,  # PyTorch's AdamW runs on the CPU as well
+        "zero_allow_untested_optimizer": plan.optimizer == "muon",  # ours, which DeepSpeed does not know
         "torch_autocast": {
             "enabled": plan.precision == "bf16",
             "dtype": "bfloat16",

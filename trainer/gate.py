@@ -18,7 +18,7 @@ class Gate:
     DeepSpeed's ZeRO optimizers leave out an update whose norm is no number: on all ranks alike they drop the
     gradients and touch neither weights nor moments. Any other refused update takes the same way, by an
     infinite norm in place of its own. At stage 0 there is no such way: the gradients are dropped before
-    AdamW sees them, and clipped here, so that their norm is computed once.
+    the optimizer sees them, and clipped here, so that their norm is computed once.
     """
 
     def __init__(self, engine: Any, *, zero_stage: int, clip: float) -> None:
@@ -45,7 +45,7 @@ class Gate:
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
         self._decide(float(norm))
         if not self.opened:
-            self._engine.zero_grad()  # AdamW passes over parameters without a gradient
+            self._engine.zero_grad()  # the optimizer passes over parameters without a gradient
         elif self._clip > 0:
             torch.nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
 

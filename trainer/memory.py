@@ -8,7 +8,7 @@ N parameters (the embedding's padding among them), L layers, C wide, H heads, B 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
-from trainer.config import ModelConfig, Precision, Recompute
+from trainer.config import ModelConfig, Optimizer, Precision, Recompute
 
 GIB = 2**30
 FP32, BF16 = 4, 2
@@ -38,6 +38,7 @@ class Layout:
     ranks: int
     micro_batch: int
     precision: Precision
+    optimizer: Optimizer = "adamw"
     recompute: Recompute = "none"
     recompute_every: int = 1
     offload_optimizer: bool = False
@@ -76,7 +77,7 @@ class Memory:
     parameters: int
     gradients: int
     optimizer: int
-    """Two moments a parameter, and at stages 1 and 2 DeepSpeed's own copy of the weights it updates."""
+    """Two moments a parameter (of Muon's one), and at stages 1 and 2 DeepSpeed's copy of what it updates."""
     weight_copies: int
     """The weights in bf16, which autocast makes for the products."""
     activations: int
@@ -114,6 +115,11 @@ def predict(config: ModelConfig, layout: Layout) -> Memory:
 def elements(config: ModelConfig) -> int:
     """Return how many parameters are trained: the model's, and the rows that pad its embedding."""
     return config.parameters + (config.padded_vocabulary - config.vocabulary) * config.width
+
+
+def one_moment(config: ModelConfig, optimizer: Optimizer) -> int:
+    """Return how many parameters have no second moment: with Muon the 12 C² of each block's matrices."""
+    return 12 * config.width**2 * config.layers if optimizer == "muon" else 0
 
 
 def reduce_bucket(config: ModelConfig) -> int:
@@ -322,6 +328,18 @@ def _loss(config: ModelConfig, layout: Layout, tokens: int) -> int:
     return chunk + tokens * config.width * product + rows * config.width * (FP32 + added)
 
 
+def _orthogonal(config: ModelConfig, layout: Layout) -> int:
+    """Bytes that Muon takes to make the largest matrix of a block orthogonal, C by 4 C.
+
+    An iteration holds it twice, before and after, and a product C by C: 9 C² numbers. Where the matrix is
+    collected from several ranks, it is there in fp32 besides.
+    """
+    if layout.optimizer != "muon":
+        return 0
+    collected = 4 * FP32 if layout.zero_stage > 0 and layout.ranks > 1 else 0
+    return (collected + 9 * layout.product_bytes) * config.width**2
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Shares:
     """What DeepSpeed makes a rank hold: always, and of gradients and buffers in each part of a step."""
@@ -344,6 +362,9 @@ def _shares(config: ModelConfig, layout: Layout) -> _Shares:
     """
     whole = FP32 * elements(config)
     share = -(-whole // layout.ranks)
+    unused = FP32 * one_moment(config, layout.optimizer)  # second moments that there are not
+    unused_share = unused // layout.ranks
+    orthogonal = _orthogonal(config, layout)
     bucket = FP32 * reduce_bucket(config)
     sent = bucket if layout.ranks > 1 else 0  # the bucket again, laid out for sending
     embedding = FP32 * config.padded_vocabulary * config.width
@@ -354,35 +375,35 @@ def _shares(config: ModelConfig, layout: Layout) -> _Shares:
         case 0:
             return _Shares(
                 parameters=whole,
-                optimizer=2 * whole,
+                optimizer=2 * whole - unused,
                 gradients=whole,
                 gradients_backward=whole,
                 gradients_step=whole,
                 buffers=0,
                 buffers_backward=0,
-                buffers_step=min(whole, FP32 * ALL_REDUCE),
+                buffers_step=max(min(whole, FP32 * ALL_REDUCE) if layout.ranks > 1 else 0, orthogonal),
             )
         case 1:
             return _Shares(
                 parameters=whole,
-                optimizer=3 * share * on_device,
+                optimizer=(3 * share - unused_share) * on_device,
                 gradients=whole,
                 gradients_backward=whole,
                 gradients_step=whole + share * on_device,  # as they come in, and once collected
                 buffers=bucket + passing,
                 buffers_backward=bucket + passing,
-                buffers_step=max(sent, embedding) + passing,
+                buffers_step=max(sent, embedding, orthogonal) + passing,
             )
         case 2:
             return _Shares(
                 parameters=whole,
-                optimizer=3 * share * on_device,
+                optimizer=(3 * share - unused_share) * on_device,
                 gradients=share * on_device,
                 gradients_backward=2 * share * on_device,  # this micro-batch's, and the sum so far
                 gradients_step=2 * share * on_device,  # one by one, and in one piece
                 buffers=passing,
                 buffers_backward=bucket + sent + passing,
-                buffers_step=norm + passing,
+                buffers_step=max(norm, orthogonal) + passing,
             )
         case _:
             # A weight stays gathered if the way to its next use, there and back, is short; those on their
@@ -390,11 +411,11 @@ def _shares(config: ModelConfig, layout: Layout) -> _Shares:
             gathered = min(whole, FP32 * (REUSE_DISTANCE // 2 + PREFETCH)) + min(whole, FP32 * PREFETCH)
             return _Shares(
                 parameters=0 if layout.offload_parameters else share,
-                optimizer=2 * share * on_device,
+                optimizer=(2 * share - unused_share) * on_device,
                 gradients=share * on_device,
                 gradients_backward=share * on_device,
                 gradients_step=(share + min(share, FP32 * SUB_GROUP)) * on_device,
                 buffers=gathered + bucket,
                 buffers_backward=gathered + 2 * bucket,
-                buffers_step=bucket + norm,
+                buffers_step=bucket + max(norm, orthogonal),
             )

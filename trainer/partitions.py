@@ -1,34 +1,48 @@
-"""Where DeepSpeed keeps every parameter's fp32 value and AdamW's moments, whatever the ZeRO stage.
+"""Where DeepSpeed keeps every parameter's fp32 value and the optimizer's moments, whatever the ZeRO stage.
 
 DeepSpeed's public `safe_get_full_*` functions do nearly this, but not at stage 0, not before the first
 step, and at stages 1 and 2 by a sum in floating point, in which -0 becomes 0. So this module, alone, knows
 which tensors of DeepSpeed 0.19 hold what:
 
-stage 0:       AdamW updates the parameters themselves;
+stage 0:       the optimizer updates the parameters themselves;
 stages 1, 2:   one flat fp32 partition a parameter group, of which a parameter is the fragment that its
                `_hp_mapping` names, if this rank has any of it;
 stage 3:       one flat fp32 partition a sub-group, of which a parameter is a slice on each rank, in the
                order of the ranks, the last of them padded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainer.muon import Matrix
+from trainer.ranks import gather
+
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Partitions:
-    """The state of a DeepSpeed engine's model and AdamW, by parameter name and in whole shapes.
+    """The state of a DeepSpeed engine's model and optimizer, by parameter name and in whole shapes.
 
     To read is a joint act at stages 1 to 3: every rank must ask for the same tensors in the same order.
+
+    Args:
+        one_moment: the parameters that are not AdamW's, and have no second moment.
     """
 
-    def __init__(self, engine: Any, adamw: torch.optim.AdamW, *, zero_stage: int) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        optimizer: torch.optim.AdamW,
+        *,
+        zero_stage: int,
+        one_moment: Collection[str] = (),
+    ) -> None:
         self._parameters: dict[str, nn.Parameter] = dict(engine.module.named_parameters())
-        self._adamw, self._zero_stage, self._zero_optimizer = adamw, zero_stage, engine.optimizer
+        self._inner, self._zero_stage, self._zero_optimizer = optimizer, zero_stage, engine.optimizer
+        self.one_moment = tuple(one_moment)
         self._steps = self._create_moments()
 
     @property
@@ -46,7 +60,7 @@ class Partitions:
         if kind == "weights":  # which every rank has: the partitions are copied into them after each step
             return parameter.detach()
         if self._zero_stage == 0:
-            moment: Tensor = self._adamw.state[parameter][kind]
+            moment: Tensor = self._inner.state[parameter][kind]
             return moment
         return _summed_fragments(parameter, kind)
 
@@ -60,7 +74,7 @@ class Partitions:
         """Set this rank's part of a moment from its whole value."""
         parameter = self._parameters[name]
         if self._zero_stage == 0:
-            self._adamw.state[parameter][kind].copy_(value)
+            self._inner.state[parameter][kind].copy_(value)
         elif self._zero_stage == 3:
             self._write_slice(parameter, kind, value.flatten())
         elif parameter._hp_mapping is not None:  # type: ignore[attr-defined]  # set by DeepSpeed
@@ -82,14 +96,48 @@ class Partitions:
         for step in self._steps:
             step.fill_(count)
 
+    def matrices(self) -> list[Matrix]:
+        """Return where the parameters with one moment lie; all ranks must call it."""
+        places = [self._place(self._parameters[name]) for name in self.one_moment]
+        counts = [tuple(count for _, _, count in places)]
+        if self._zero_stage > 0:
+            counts = gather(counts[0])
+        return [
+            Matrix(tensor=tensor, at=at, shape=self.shapes[name], counts=held)
+            for name, (tensor, at, _), held in zip(
+                self.one_moment, places, zip(*counts, strict=True), strict=True
+            )
+        ]
+
+    def _place(self, parameter: Any) -> tuple[Tensor, int, int]:
+        """Return in which tensor this rank updates a parameter, from where, and how many numbers of it."""
+        if self._zero_stage == 0:
+            return parameter, 0, parameter.numel()
+        if self._zero_stage == 3:
+            group, at, count = self._zero_optimizer.grad_position[
+                self._zero_optimizer.get_param_id(parameter)
+            ]
+            left = parameter.ds_numel - torch.distributed.get_rank() * count
+            return self._zero_optimizer.fp32_partitioned_groups_flat[group], at, max(0, min(count, left))
+        groups = self._zero_optimizer.bit16_groups
+        group = next(i for i, of_it in enumerate(groups) if any(p is parameter for p in of_it))
+        tensor = self._zero_optimizer.single_partition_of_fp32_groups[group]
+        if parameter._hp_mapping is None:
+            return tensor, 0, 0
+        address = parameter._hp_mapping.get_hp_fragment_address()
+        return tensor, address.start, address.numel
+
     def _create_moments(self) -> list[Tensor]:
-        """Give AdamW now the state that it would make at its first step; return its step counters."""
+        """Give the optimizer now the state that it would make at its first step; return AdamW's counters."""
         steps = []
+        matrices = {id(self._place(self._parameters[name])[0]) for name in self.one_moment}
         for tensor in self._own_tensors():
-            state = self._adamw.state[tensor]
-            state["step"] = torch.zeros((), device=tensor.device)
-            state.update({kind: torch.zeros_like(tensor) for kind in MOMENTS})
-            steps.append(state["step"])
+            state = self._inner.state[tensor]
+            kinds = MOMENTS[:1] if id(tensor) in matrices else MOMENTS
+            state.update({kind: torch.zeros_like(tensor) for kind in kinds})
+            if kinds == MOMENTS:
+                state["step"] = torch.zeros((), device=tensor.device)
+                steps.append(state["step"])
         if self._zero_stage in (1, 2):
             self._zero_optimizer._lazy_init_hp_params_optimizer_state()  # tells each parameter its fragments
         return steps

@@ -45,6 +45,7 @@ def layout_of(plan: TrainingPlan, *, accelerator: bool) -> Layout:
         ranks=plan.world_size,
         micro_batch=plan.micro_batch,
         precision=plan.precision,
+        optimizer=plan.optimizer,
         recompute=plan.recompute,
         recompute_every=plan.recompute_every,
         offload_optimizer=plan.offload_optimizer,

@@ -14,13 +14,14 @@ from trainer.agreement import code_facts, option_facts
 from trainer.batches import TrainingData, ValidationData
 from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
 from trainer.inputs import Inputs, open_inputs
+from trainer.memory import one_moment
 from trainer.planning import Fitted, fit
 from trainer.ranks import Ranks, find_device
 from trainer.recipes import MOST_EPOCHS
 from trainer.room import find_room, smallest_room
 from trainer.start import Start, find_start
 
-CHECKPOINT_BYTES = 3 * 4  # a parameter: weight and two moments in fp32
+NUMBER_BYTES = 4  # of a checkpoint: fp32
 GB = 10**9
 
 
@@ -166,7 +167,7 @@ def _check_same_run(
     before = checkpoint.read_options(output)
     if before is None:
         return
-    earlier = dict(before["identity"])
+    earlier = {"optimizer": "adamw", **before["identity"]}  # which once went without saying
     if (earlier.get("schedule"), plan.schedule) == ("wsd", "wsd"):
         step = checkpoint.read_state(resume).step if resume else 0
         decays = min(plan.steps - plan.decay_steps, earlier["steps"] - earlier["decay_steps"])
@@ -201,7 +202,8 @@ def _check_disk(output: Path, plan: TrainingPlan, finished: int) -> None:
     """Check that the disk holds the most checkpoints that there are: those kept, and one being written."""
     model = plan.model
     padding = (model.padded_vocabulary - model.vocabulary) * model.width
-    each = CHECKPOINT_BYTES * (model.parameters + padding)
+    numbers = 3 * (model.parameters + padding) - one_moment(model, plan.optimizer)  # weights, two moments
+    each = NUMBER_BYTES * numbers
     at_most = min(plan.keep_checkpoints + 1, -(-plan.steps // plan.checkpoint_every))
     needed = each * max(1, at_most - finished)
     folder = next(path for path in (output, *output.absolute().parents) if path.is_dir())

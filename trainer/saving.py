@@ -34,7 +34,7 @@ def save(engine: Engine, run: Path, state: State, *, keep_newest: int, keep_ever
     """
     folder = checkpoint.folder_of_step(run, state.step)
     try:
-        on_first_rank(lambda: checkpoint.begin(folder, engine.shapes))
+        on_first_rank(lambda: checkpoint.begin(folder, engine.shapes, one_moment=engine.one_moment))
         records = engine.save(folder)
         on_first_rank(lambda: checkpoint.commit(folder, state, records))
     except OSError as error:  # on the first rank: the others leave

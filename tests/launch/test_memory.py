@@ -6,6 +6,8 @@ LAYOUTS = [
     {"zero_stage": 2, "micro_batch": 4, "precision": "fp32", "recompute": "block"},
     {"zero_stage": 2, "micro_batch": 8, "precision": "bf16", "recompute": "selective"},
     {"zero_stage": 3, "micro_batch": 8, "precision": "bf16", "recompute": "block", "recompute_every": 2},
+    {"zero_stage": 1, "micro_batch": 1, "precision": "fp32", "optimizer": "muon"},
+    {"zero_stage": 3, "micro_batch": 1, "precision": "fp32", "optimizer": "muon", "recompute": "block"},
 ]
 
 

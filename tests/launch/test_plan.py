@@ -61,6 +61,14 @@ def test_the_table_marks_what_fits_and_what_was_chosen_in_a_hundred_columns(caps
             assert cell.startswith("·") == (float(cell.lstrip("·>")) > 80)
 
 
+def test_muon_takes_four_bytes_less_of_each_weight_of_a_matrix_inside_a_block_and_is_in_the_command(capsys):
+    adamw, muon = (record(capsys, size="small", optimizer=name)["recommended"] for name in ("adamw", "muon"))
+    saved = adamw["parts_bytes"]["optimizer"] - muon["parts_bytes"]["optimizer"]
+    assert saved == 4 * 12 * 12 * 768**2
+    assert "--optimizer muon" in muon["command"]
+    assert "--optimizer" not in adamw["command"]
+
+
 def test_time_and_cost_follow_from_the_assumed_mfu(capsys):
     estimate = record(capsys, size="small", gpus=8, tokens=10**9, mfu=0.5, gpu_hour_dollars=2.0)
     estimate = estimate["recommended"]["estimate"]

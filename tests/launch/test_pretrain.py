@@ -54,6 +54,25 @@ def test_resume_after_an_interruption_gives_identical_metrics(runs):
     assert read_metrics(runs.resumed) == records
 
 
+def test_a_run_with_muon_goes_on_bit_for_bit_and_says_what_it_is(launcher, inputs, options_of, tmp_path):
+    whole, resumed = (
+        [*options_of(inputs, tmp_path / name, zero_stage=2), "--optimizer", "muon"]
+        for name in ("whole", "resumed")
+    )
+    codes, printed = launcher.train(whole, ranks=2)
+    assert codes == [0, 0], printed
+    assert "Muon           for the matrices inside the blocks, at the same rate and decay" in printed
+    marker = tmp_path / "resumed/step_00000002/complete"
+    assert launcher.train(resumed, ranks=2, stop=signal.SIGKILL, once=marker)[0] == [-signal.SIGKILL] * 2
+    codes, printed = launcher.train(resumed, ranks=2)
+    assert codes == [0, 0], printed
+    assert tensor_files(tmp_path / "resumed") == tensor_files(tmp_path / "whole")
+    assert read_metrics(tmp_path / "resumed") == read_metrics(tmp_path / "whole")
+    records = read_metrics(tmp_path / "whole")
+    losses = [record["validation_loss"] for record in records if "validation_loss" in record]
+    assert losses[-1] < losses[0] - 0.5
+
+
 def test_the_loss_falls(runs):
     losses = [record["validation_loss"] for record in read_metrics(runs.whole) if "validation_loss" in record]
     assert losses[0] == pytest.approx(6.23, abs=0.1)  # ln 509: an untrained model knows nothing
@@ -159,6 +178,7 @@ def test_preparing_writes_nothing(inputs, tmp_path):
     ("options", "message"),
     [
         ({"seed": 1}, "another --seed: 1337 there, 1 here"),
+        ({"optimizer": "muon"}, "another --optimizer: adamw there, muon here"),
         ({"learning_rate": 1e-3}, "another --learning-rate: 0.004 there, 0.001 here"),
         ({"steps": 9}, "another --steps: 6 there, 9 here"),
         ({"global_batch_tokens": 2048}, "another --global-batch-tokens: 1024 there, 2048 here"),
@@ -176,6 +196,17 @@ def test_an_output_of_a_run_with_other_options_is_refused(inputs, stage_0, optio
     with pytest.raises(ValueError, match=message):
         prepare_alone(inputs, stage_0.whole, **{**given, **options})
     assert sorted(path.name for path in stage_0.whole.rglob("*")) == before
+
+
+def test_a_run_from_before_there_was_a_choice_of_optimizers_goes_on_with_adamw(inputs, stage_0, tmp_path):
+    run, options = tmp_path / "run", {"steps": 6, "global_batch_tokens": 1024, "learning_rate": 4e-3}
+    shutil.copytree(stage_0.whole, run)
+    written = json.loads((run / "options.json").read_text())
+    del written["identity"]["optimizer"], written["plan"]["optimizer"]
+    (run / "options.json").write_text(json.dumps(written))
+    prepare_alone(inputs, run, warmup_steps=2, **options)
+    with pytest.raises(ValueError, match="another --optimizer: adamw there, muon here"):
+        prepare_alone(inputs, run, warmup_steps=2, optimizer="muon", **options)
 
 
 def test_a_run_on_other_data_is_refused(inputs, stage_0, tmp_path):

@@ -25,7 +25,7 @@ def plan_of(layout: Layout) -> TrainingPlan:
     """Return a plan of two micro-batches a step."""
     options = TrainingOptions(data="", output="", size="nano")
     plan = resolve(options, vocabulary=MODEL.vocabulary, world_size=layout.ranks, accelerator=False)
-    same = {"zero_stage", "micro_batch", "precision", "recompute", "recompute_every"}
+    same = {"zero_stage", "micro_batch", "precision", "optimizer", "recompute", "recompute_every"}
     values = {name: value for name, value in dataclasses.asdict(layout).items() if name in same}
     return dataclasses.replace(plan, model=MODEL, accumulation_steps=2, **values)
 

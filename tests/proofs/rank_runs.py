@@ -20,6 +20,8 @@ CONTEXT, VOCABULARY, BATCH = 16, 100, 12
 class Job:
     """What the ranks are to do."""
 
+    optimizer: str = "adamw"
+    precision: str = "fp32"
     zero_stage: int = 0
     offload_optimizer: bool = False
     offload_parameters: bool = False
@@ -141,7 +143,8 @@ def _disagreement(engine: Any, *, alter: bool) -> str | None:
 def _plan(job: Job, size: int) -> Any:
     from trainer.config import ModelConfig, TrainingOptions, resolve
 
-    options = TrainingOptions(data="", output="", size="nano", precision="fp32", gradient_clip=job.clip)
+    chosen: dict[str, Any] = {"optimizer": job.optimizer, "precision": job.precision}
+    options = TrainingOptions(data="", output="", size="nano", gradient_clip=job.clip, **chosen)
     whole = resolve(options, vocabulary=VOCABULARY, world_size=1, accelerator=False)
     return dataclasses.replace(
         whole,
@@ -182,5 +185,7 @@ def digest(engine: Any) -> str:
     found = hashlib.sha256()
     for kind in ("weights", "exp_avg", "exp_avg_sq"):
         for name in engine.shapes:
+            if kind == "exp_avg_sq" and name in engine.one_moment:
+                continue
             found.update(engine._partitions.read(kind, name).detach().cpu().numpy().tobytes())
     return found.hexdigest()

@@ -2,9 +2,10 @@
 
     python tests/proofs/resume_grid.py
 
-On two real ranks, for every ZeRO stage, with and without offload, and every way to recompute: losses, weights
-and moments must be the same bits after every step. Then the checkpoint of each stage goes on by 1, 2, 3 and 4
-ranks at every other stage: the losses must be those of the uninterrupted run within 1e-5.
+On two real ranks, with AdamW and with Muon, for every ZeRO stage, with and without offload, and every way to
+recompute: losses, weights and moments must be the same bits after every step. Then the checkpoint of each
+stage goes on by 1, 2, 3 and 4 ranks at every other stage: the losses must be those of the uninterrupted run
+within 1e-5.
 """
 
 import itertools
@@ -18,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 from rank_runs import Job, train_on_ranks  # noqa: E402  # the packages lie beside this file's folder
 
 STEPS, STOP = 6, 3
+OPTIMIZERS = ("adamw", "muon")
 RECOMPUTE = ("none", "selective", "block", "offload")
 STAGES = {
     "0": {"zero_stage": 0},
@@ -32,16 +34,18 @@ STAGES = {
 
 def main() -> None:
     """Go through the grid; exit with what differs, if anything does."""
-    with tempfile.TemporaryDirectory() as folder:
-        losses = resume_bitwise(Path(folder))
-        change_layout(Path(folder), losses)
+    for optimizer in OPTIMIZERS:
+        with tempfile.TemporaryDirectory() as folder:
+            losses = resume_bitwise(Path(folder), optimizer)
+            change_layout(Path(folder), losses, optimizer)
 
 
-def resume_bitwise(folder: Path) -> list[float]:
+def resume_bitwise(folder: Path, optimizer: str) -> list[float]:
     """Prove the first half and return the losses of the uninterrupted run."""
     for name, layout in STAGES.items():
         for recompute in RECOMPUTE:
             common, place = {**layout, "recompute": recompute}, str(folder / f"{name} {recompute}")
+            common["optimizer"] = optimizer
             jobs = [
                 Job(**common, steps=STEPS),
                 Job(**common, steps=STOP, save=place),
@@ -50,19 +54,20 @@ def resume_bitwise(folder: Path) -> list[float]:
             whole, begun, resumed = (ranks[0] for ranks in train_on_ranks(jobs))
             same = begun.losses + resumed.losses == whole.losses
             same = same and begun.digests + resumed.digests[1:] == whole.digests
-            print(f"stage {name}, recompute {recompute}: {'bitwise' if same else 'DIFFERS'}", flush=True)
+            told = "bitwise" if same else "DIFFERS"
+            print(f"{optimizer}, stage {name}, recompute {recompute}: {told}", flush=True)
             if not same:
                 sys.exit(1)
     return whole.losses
 
 
-def change_layout(folder: Path, losses: list[float]) -> None:
+def change_layout(folder: Path, losses: list[float], optimizer: str) -> None:
     """Prove the second half."""
     for ranks in (1, 2, 3, 4):
         pairs = list(itertools.permutations(STAGES, 2))
         jobs = [
             Job(**STAGES[to], micro_batch=12 // ranks, first=STOP, updates=STOP, steps=STEPS,
-                resume=str(folder / f"{saved} none"))
+                optimizer=optimizer, resume=str(folder / f"{saved} none"))
             for saved, to in pairs
         ]  # fmt: skip
         worst = 0.0
@@ -71,7 +76,8 @@ def change_layout(folder: Path, losses: list[float]) -> None:
             if off > 1e-5:
                 sys.exit(f"from stage {saved} to {to} on {ranks} ranks: losses differ by {off:.1e}")
             worst = max(worst, off)
-        print(f"{len(pairs)} changes of stage onto {ranks} ranks: losses within {worst:.1e}", flush=True)
+        told = f"{len(pairs)} changes of stage onto {ranks} ranks"
+        print(f"{optimizer}, {told}: losses within {worst:.1e}", flush=True)
 
 
 if __name__ == "__main__":

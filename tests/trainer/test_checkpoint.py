@@ -87,6 +87,14 @@ def test_files_of_bounded_size_hold_every_tensor_once_and_in_order(sizes):
     assert len({file.name for file in files}) == len(files)
 
 
+def test_a_parameter_with_one_moment_is_in_no_file_of_second_moments(tmp_path):
+    shapes = {"a": (8, 8), "b": (8,)}
+    files = {file.kind: file.parameters for file in tensor_files(shapes, one_moment=("a",))}
+    assert files == {"weights": ("a", "b"), "exp_avg": ("a", "b"), "exp_avg_sq": ("b",)}
+    with pytest.raises(OSError, match=r"it takes 8,000,000,000,000,000 bytes"):
+        begin(folder_of_step(tmp_path, 1), {"a": (10**12, 1000)}, one_moment=("a",))
+
+
 def test_only_committed_checkpoints_count_and_the_newest_is_found(tmp_path):
     folders = [save(tmp_path, step) for step in (5, 100, 20)]
     begin(folder_of_step(tmp_path, 200), {})

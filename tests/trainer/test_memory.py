@@ -11,6 +11,7 @@ from trainer import losses, memory
 from trainer.config import ModelConfig
 from trainer.memory import GIB, Layout, predict
 from trainer.model import GPT2, build
+from trainer.muon import orthogonal
 
 XL = ModelConfig(layers=48, heads=25, width=1600, context=1024, vocabulary=50_257)
 
@@ -88,6 +89,16 @@ def test_a_step_holds_at_most_what_is_predicted(vocabulary, mode, every, precisi
     )
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_matrix_is_made_orthogonal_in_the_memory_that_is_predicted(precision):
+    config = shape(layers=1, width=128, context=16, vocabulary=128)
+    layout = dataclasses.replace(alone(1, precision, "none", 1), optimizer="muon")
+    largest = torch.randn(4 * config.width, config.width)
+    with LiveMemory(ignored=[largest]) as live:
+        orthogonal(largest, torch.float32 if precision == "fp32" else torch.bfloat16)
+    assert memory._orthogonal(config, layout) == pytest.approx(live.peak, rel=0.01)
+
+
 def test_the_loss_is_cut_as_losses_cuts_it():
     assert memory.CHUNK_LOGITS == losses.CHUNK_LOGITS
     assert memory.IN_PLACE == losses.IN_PLACE
@@ -99,6 +110,7 @@ LAYOUTS = st.builds(
     ranks=st.sampled_from([1, 2, 4, 8, 64]),
     micro_batch=st.sampled_from([1, 2, 4, 8, 16, 32, 64]),
     precision=st.sampled_from(["bf16", "fp32"]),
+    optimizer=st.sampled_from(["adamw", "muon"]),
     recompute=st.sampled_from(["none", "selective", "block", "offload"]),
     recompute_every=st.sampled_from([1, 2, 3]),
     offload_optimizer=st.booleans(),

@@ -116,7 +116,7 @@ def go_on(session: Session, name: str, extra: list[str]) -> None:
 
 
 def hand_over(session: Session, run: Path) -> None:
-    """Export the run's model; its text must be that of `launch/generate.py`, greedily, in transformers too."""
+    """Export the run's model: `launch/generate.py` and transformers must write the same text, greedily."""
     folder, texts = session.output / "model", []
     shutil.rmtree(folder, ignore_errors=True)
     log = session.output / "export.log"

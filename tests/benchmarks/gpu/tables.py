@@ -74,7 +74,7 @@ def _checks(records: list[Record]) -> str:
         match r["what"]:
             case "resumed":
                 lines.append(
-                    f"- stopped and gone on with, {r['mode']}: {r['steps_that_differ']} of {r['steps']} steps "
+                    f"- stopped and resumed, {r['mode']}: {r['steps_that_differ']} of {r['steps']} steps "
                     f"differ, by {r['largest_difference_of_loss']:.1e} at most; the checkpoints are "
                     + ("the same" if r["same_checkpoint"] else "not the same")
                 )
