@@ -17,7 +17,7 @@ from trainer.console import duration
 from trainer.engine import Engine, StepResult
 from trainer.evaluation import validation_loss
 from trainer.loader import Loader, StepBatches
-from trainer.model import GPT2, build
+from trainer.model import GPT2, build, outline
 from trainer.prepare import Run, lay_out
 from trainer.profiling import Profiler
 from trainer.ranks import fail_together, gather, joined, on_first_rank
@@ -59,13 +59,26 @@ def train(run: Run) -> int:
 
 
 def _starting_model(run: Run, resume: Path | None) -> GPT2:
-    """Return the model on the CPU, with the weights of the checkpoint to go on from or its first ones."""
+    """Return the model on the CPU, with the weights of the checkpoint to go on from or its first ones.
+
+    Weights from files are neither drawn first nor copied: for a GPU they stay mapped, and go there tensor
+    by tensor. A CPU, which updates them in place, gets copies that lie as a tensor of its own would.
+    """
     plan = run.plan
-    model = build(plan.model, seed=plan.seed, recompute=plan.recompute, recompute_every=plan.recompute_every)
     if resume:
-        model.load_state_dict(checkpoint.read_weights(resume))
+        weights = checkpoint.read_weights(resume)
     elif run.start:
-        model.load_state_dict(run.start.cropped(plan.model.context))
+        weights = run.start.cropped(plan.model.context)
+    else:
+        return build(
+            plan.model, seed=plan.seed, recompute=plan.recompute, recompute_every=plan.recompute_every
+        )
+    model = outline(plan.model, recompute=plan.recompute, recompute_every=plan.recompute_every)
+    if run.device.type == "cpu":
+        weights = {
+            name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
+        }
+    model.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, assign=True)
     return model
 
 

@@ -167,15 +167,20 @@ def within_documents(tokens: Tensor, separator: int) -> Tensor:
     return same.tril()[:, None]  # -> [B, 1, T, T]
 
 
+def outline(config: ModelConfig, *, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:
+    """Return a GPT-2 without weights (on the meta device), which takes neither memory nor time."""
+    with torch.device("meta"):
+        return GPT2(config, recompute=recompute, recompute_every=recompute_every)
+
+
 def build(config: ModelConfig, *, seed: int, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:
     """Return an untrained GPT-2 on the CPU, its weights decided by the seed alone.
 
     Weights are drawn from N(0, 0.02²), but those that write into the residual stream from
     N(0, 0.02² / 2L), since 2L of them add up (paper, section 2.3); biases are 0.
     """
-    with torch.device("meta"):  # no memory, and no time for PyTorch's own initial values
-        model = GPT2(config, recompute=recompute, recompute_every=recompute_every)
-    model.to_empty(device="cpu")
+    model = outline(config, recompute=recompute, recompute_every=recompute_every)
+    model.to_empty(device="cpu")  # without PyTorch's own initial values
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
