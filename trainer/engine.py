@@ -18,6 +18,7 @@ from trainer.memory import reduce_bucket
 from trainer.model import GPT2
 from trainer.partitions import MOMENTS, Partitions
 from trainer.ranks import Ranks, fail_together, gather, import_deepspeed
+from trainer.shortage import OutOfMemoryTogetherError
 
 Accept = Callable[[float, float], bool]  # of loss and gradient norm: whether the update is to be applied
 
@@ -39,6 +40,7 @@ class Engine:
         self.rank, self.world_size = ranks.rank, ranks.size
         self.device = device
         self._plan = plan
+        self._short = False  # whether this rank has run out of memory
         deepspeed, config, adamw = import_deepspeed(), deepspeed_config(plan), _adamw(model, plan)
         if plan.zero_stage == 3:  # parameter by parameter, so that no device ever holds the whole model
             deepspeed.zero.Init(module=model, config_dict_or_path=config, dtype=torch.float32)
@@ -65,26 +67,55 @@ class Engine:
             accept: decides from the loss and the gradient's norm whether the update is applied; if not,
                 weights and moments stay as they are, to the bit. Asked once on every rank with the same
                 numbers, and not at all where one of them is not finite: such an update is never applied.
+
+        Raises:
+            OutOfMemoryTogetherError: some rank has too little memory for a micro-batch. None can go on.
+            torch.OutOfMemoryError: this rank has, and the others do not know.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._engine.train()
-        # Loss and request stay on the device until the step's end: nothing here waits for the GPU.
-        sums = torch.tensor([0.0, float(stop)], dtype=torch.float64, device=self.device)
+        # Loss and requests stay on the device until the step's end: nothing here waits for the GPU.
+        sums = torch.tensor([0.0, float(stop), 0.0], dtype=torch.float64, device=self.device)
         # DeepSpeed takes the mean over ranks and micro-batches, and here each target counts alike.
         shares = self.world_size * self._plan.accumulation_steps / targets
         for batch in micro_batches:
             share = int((batch[1] != IGNORED).sum()) * shares
-            loss = self._engine(*self._tensors(batch), reduction="mean") * share
-            self._engine.backward(loss)
-            sums[0] += loss.detach()
+            sums[0] += self._forward_and_back(batch, share)
             if self._engine.is_gradient_accumulation_boundary():
+                sums[2] = self._short
                 torch.distributed.all_reduce(sums)
-                loss_sum, stops = sums.tolist()
+                loss_sum, stops, short = sums.tolist()
+                if short:
+                    raise OutOfMemoryTogetherError
                 mean = loss_sum / (self.world_size * self._plan.accumulation_steps)
                 self._gate.close_unless(partial(_acceptable, accept, mean))
             self._engine.step()
         return StepResult(loss=mean, gradient_norm=self._gate.norm, applied=self._gate.opened, stop=stops > 0)
+
+    def _forward_and_back(self, batch: Batch, share: float) -> Tensor:
+        """Add a micro-batch's gradient to the step's; return its part of the loss.
+
+        Where the memory does not do for it, this rank goes on with one row of each, so that all ranks come
+        to the step's end, and learn there that it counts for nothing. But only at stages 0 and 1, where no
+        rank waits for another before that.
+        """
+        if not self._short:
+            try:
+                return self._forward_and_back_rows(batch, share)
+            except torch.OutOfMemoryError:
+                if self.world_size == 1 or self._plan.zero_stage > 1:
+                    raise
+            self._short = True
+            if self._plan.zero_stage == 1:
+                self._optimizer.exit_backward()  # the backward pass that was broken off, if it was one
+        with torch.compiler.set_stance("force_eager"):  # which has no kernels for a single row
+            return self._forward_and_back_rows((batch[0][:1], batch[1][:1]), share)
+
+    def _forward_and_back_rows(self, batch: Batch, share: float) -> Tensor:
+        loss: Tensor = self._engine(*self._tensors(batch), reduction="mean") * share
+        self._engine.backward(loss)
+        return loss.detach()
 
     def evaluate(self, batch: Batch) -> tuple[float, int]:
         """Return this rank's sum of losses and number of targets, over one batch: inputs, targets [B, T]."""

@@ -1,5 +1,6 @@
 """A training run from its first step to its last: train, evaluate, save, go on after a stop."""
 
+import itertools
 import json
 import time
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from trainer.engine import Engine, StepResult
 from trainer.evaluation import validation_loss
 from trainer.loader import Loader, StepBatches
 from trainer.model import GPT2, build, outline
+from trainer.planning import describe, layout_of
 from trainer.prepare import Run, lay_out
 from trainer.profiling import Profiler
 from trainer.ranks import fail_together, gather, joined, on_first_rank
@@ -25,6 +27,7 @@ from trainer.reports import Reports, advice
 from trainer.room import peak_line
 from trainer.saving import find_sound, save, sole_writer
 from trainer.schedule import learning_rate
+from trainer.shortage import OutOfMemoryTogetherError, all_ran_out, most_allowed, release
 from trainer.stopping import STOPPED, StopRequests, stop_requests
 
 
@@ -38,24 +41,69 @@ def train(run: Run) -> int:
         ValueError: another run writes to the folder, the ranks disagree, no checkpoint is sound, the shards
             changed, or too many updates were refused.
         OSError: a checkpoint could not be written, or another rank is gone.
+
+    Where the memory does not do after all, the ranks begin again in the next smaller layout, from the last
+    checkpoint if there is one: the same sequences in the same steps.
     """
     with stop_requests() as requests, joined(run.ranks, run.device), sole_writer(run.output):
-        run = lay_out(run)
-        check_agreement(run.facts)
-        resume = find_sound(run.output)
-        state = checkpoint.read_state(resume) if resume else None
-        if state and state.step == run.plan.steps:
-            if run.ranks.rank == 0:
-                print(f"nothing to do: {resume} is already the last step")
-            return 0
-        model = _starting_model(run, resume)
-        check_agreement(tensor_facts(model.named_parameters()))
-        if run.plan.compile:
-            model.compile_parts()
-        engine = Engine(model, run.plan, run.ranks, run.device)
-        if resume and state:
-            engine.load_moments(resume, updates=state.updates)
-        return _Training(run, engine, state).go(requests)
+        laid_out = lay_out(run)
+        for attempt in itertools.count(1):
+            code = _train_unless_memory_ends(laid_out, requests, attempt)
+            if code is not None:
+                return code
+            release()
+            laid_out = _smaller(run, laid_out)
+    raise AssertionError("the attempts have no end but these")
+
+
+def _train_unless_memory_ends(run: Run, requests: StopRequests, attempt: int) -> int | None:
+    """Train on from the last checkpoint; return the exit code, or None where the memory does not do.
+
+    Then all ranks return None, and no error, lest its traceback keep the engine alive.
+
+    Raises:
+        ValueError: the other ranks cannot be told.
+    """
+    try:
+        return _train(run, requests)
+    except OutOfMemoryTogetherError:
+        return None
+    except torch.OutOfMemoryError:
+        if run.ranks.size == 1 or all_ran_out(attempt):
+            return None
+    assert run.fitted
+    raise ValueError(
+        f"rank {run.ranks.rank} has run out of memory where the others cannot be told: {run.fitted.reason}; "
+        "give a smaller --micro-batch, and the run goes on from its last checkpoint"
+    )
+
+
+def _smaller(run: Run, failed: Run) -> Run:
+    """Return the run in the next smaller layout than one that has failed, and say so."""
+    assert failed.fitted
+    chosen = lay_out(run, most=most_allowed(failed.fitted.memory))
+    if run.ranks.rank == 0:
+        layouts = [describe(layout_of(plan, accelerator=True)) for plan in (failed.plan, chosen.plan)]
+        print(f"out of memory with {layouts[0]}: beginning again with {layouts[1]}", flush=True)
+    return chosen
+
+
+def _train(run: Run, requests: StopRequests) -> int:
+    check_agreement(run.facts)
+    resume = find_sound(run.output)
+    state = checkpoint.read_state(resume) if resume else None
+    if state and state.step == run.plan.steps:
+        if run.ranks.rank == 0:
+            print(f"nothing to do: {resume} is already the last step")
+        return 0
+    model = _starting_model(run, resume)
+    check_agreement(tensor_facts(model.named_parameters()))
+    if run.plan.compile:
+        model.compile_parts()
+    engine = Engine(model, run.plan, run.ranks, run.device)
+    if resume and state:
+        engine.load_moments(resume, updates=state.updates)
+    return _Training(run, engine, state).go(requests)
 
 
 def _starting_model(run: Run, resume: Path | None) -> GPT2:

@@ -96,6 +96,22 @@ def predict(config: ModelConfig, layout: Layout) -> Memory:
     return replace(most, overhead=PROCESS)
 
 
+def host_bytes(config: ModelConfig, layout: Layout) -> int:
+    """Return what a rank with a GPU keeps in the machine's own memory, most of it page-locked.
+
+    The optimizer's: weights, two moments, gradients, and at stages 1 and 2 what DeepSpeed adds these up in.
+    Offloaded inputs of blocks lie in pieces of a power of two bytes each, as PyTorch hands out such memory.
+    """
+    share = FP32 * -(-elements(config) // layout.ranks)
+    states = (5 if layout.zero_stage < 3 else 4) * share if layout.offload_optimizer else 0
+    weights = share if layout.offload_parameters else 0
+    inputs = 0
+    if layout.recompute == "offload":
+        piece = FP32 * layout.micro_batch * config.context * config.width
+        inputs = sum(map(layout.recomputes, range(config.layers))) * 2 ** (piece - 1).bit_length()
+    return states + weights + inputs
+
+
 def elements(config: ModelConfig) -> int:
     """Return how many parameters are trained: the model's, and the rows that pad its embedding."""
     return config.parameters + (config.padded_vocabulary - config.vocabulary) * config.width

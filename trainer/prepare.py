@@ -130,17 +130,24 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     )
 
 
-def lay_out(run: Run) -> Run:
+def lay_out(run: Run, *, most: int | None = None) -> Run:
     """Choose the layout that fits the rank with the least memory; all ranks must call it, and get the same.
+
+    Args:
+        most: bytes that it may take; one that was to take more has failed.
 
     Raises:
         ValueError: too little memory; on the first rank of each machine, which is to tell it.
     """
     finished = checkpoint.finished_checkpoints(run.output)
     earlier = checkpoint.read_state(finished[-1]).plan if finished else None
-    room = find_room(run.device, local_ranks=run.ranks.local_size)
+    room = smallest_room(find_room(run.device, local_ranks=run.ranks.local_size), run.device)
+    options = run.options
+    if most is not None:
+        room = replace(room, available=min(room.available, most))
+        options = replace(options, ignore_memory=False)
     try:
-        fitted = fit(run.plan, run.options, smallest_room(room, run.device), earlier)
+        fitted = fit(run.plan, options, room, earlier)
     except ValueError:
         if run.ranks.local_rank > 0:
             sys.exit(0)

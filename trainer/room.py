@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,25 +18,23 @@ CGROUP = Path("/sys/fs/cgroup")
 def find_room(device: torch.device, *, local_ranks: int) -> Room:
     """Return the memory that this rank may take of its device.
 
-    On a GPU it counts the context of this process, which by now is there, as its own.
+    On a GPU it counts the context of this process, which by now is there, as its own; and beside the GPU's
+    memory the rank's share of the machine's, for what is offloaded.
     """
+    memory = psutil.virtual_memory()
+    share = int(CPU_SHARE * min(memory.available, _left_to_the_container())) // local_ranks
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        return Room(available=min(total, free + CUDA_CONTEXT), total=total, accelerator=True)
-    memory = psutil.virtual_memory()
-    available = min(memory.available, _left_to_the_container())
-    return Room(
-        available=int(CPU_SHARE * available) // local_ranks,
-        total=memory.total // local_ranks,
-        accelerator=False,
-    )
+        return Room(available=min(total, free + CUDA_CONTEXT), total=total, accelerator=True, host=share)
+    return Room(available=share, total=memory.total // local_ranks, accelerator=False)
 
 
 def smallest_room(room: Room, device: torch.device) -> Room:
     """Return the room of the rank that has least, on every rank: they must lay the run out alike."""
-    available = torch.tensor([room.available], dtype=torch.int64, device=device)
-    torch.distributed.all_reduce(available, op=torch.distributed.ReduceOp.MIN)
-    return Room(available=int(available), total=room.total, accelerator=room.accelerator)
+    least = torch.tensor([room.available, room.host or 0], dtype=torch.int64, device=device)
+    torch.distributed.all_reduce(least, op=torch.distributed.ReduceOp.MIN)
+    available, host = least.tolist()
+    return replace(room, available=available, host=None if room.host is None else host)
 
 
 def peak_line(predicted: Memory, device: torch.device) -> str:
