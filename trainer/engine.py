@@ -183,6 +183,11 @@ class Engine:
                 self._partitions.write_moment(kind, name, value)
         self._partitions.updates = updates
 
+    def discard(self) -> None:
+        """Undo what would keep DeepSpeed's engine alive, wherever a step has ended."""
+        self._engine.destroy()
+        import_deepspeed().runtime.zero.parameter_offload.FWD_MODULE_STACK.clear()
+
     def _tensors(self, batch: Batch) -> list[Tensor]:
         return [tensor.to(self.device, non_blocking=True) for tensor in batch]
 

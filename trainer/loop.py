@@ -64,18 +64,23 @@ def _train_unless_memory_ends(run: Run, requests: StopRequests, attempt: int) ->
     Raises:
         ValueError: the other ranks cannot be told.
     """
+    training = None
     try:
-        return _train(run, requests)
+        training = _make_ready(run)
+        return training.go(requests) if training else 0
     except OutOfMemoryTogetherError:
-        return None
+        together = True
     except torch.OutOfMemoryError:
-        if run.ranks.size == 1 or all_ran_out(attempt):
-            return None
-    assert run.fitted
-    raise ValueError(
-        f"rank {run.ranks.rank} has run out of memory where the others cannot be told: {run.fitted.reason}; "
-        "give a smaller --micro-batch, and the run goes on from its last checkpoint"
-    )
+        together = run.ranks.size == 1 or all_ran_out(attempt)
+    if not together:
+        assert run.fitted
+        raise ValueError(
+            f"rank {run.ranks.rank} has run out of memory where the others cannot be told: "
+            f"{run.fitted.reason}; give a smaller --micro-batch, and the run goes on from its last checkpoint"
+        )
+    if training:
+        training.discard()
+    return None
 
 
 def _smaller(run: Run, failed: Run) -> Run:
@@ -88,14 +93,15 @@ def _smaller(run: Run, failed: Run) -> Run:
     return chosen
 
 
-def _train(run: Run, requests: StopRequests) -> int:
+def _make_ready(run: Run) -> "_Training | None":
+    """Return the run at its last checkpoint, or at its beginning; None if it has already ended."""
     check_agreement(run.facts)
     resume = find_sound(run.output)
     state = checkpoint.read_state(resume) if resume else None
     if state and state.step == run.plan.steps:
         if run.ranks.rank == 0:
             print(f"nothing to do: {resume} is already the last step")
-        return 0
+        return None
     model = _starting_model(run, resume)
     check_agreement(tensor_facts(model.named_parameters()))
     if run.plan.compile:
@@ -103,7 +109,7 @@ def _train(run: Run, requests: StopRequests) -> int:
     engine = Engine(model, run.plan, run.ranks, run.device)
     if resume and state:
         engine.load_moments(resume, updates=state.updates)
-    return _Training(run, engine, state).go(requests)
+    return _Training(run, engine, state)
 
 
 def _starting_model(run: Run, resume: Path | None) -> GPT2:
@@ -161,6 +167,10 @@ class _Training:
                 self._summarise()
             requests.finish()
         return 0 if self._step == self._plan.steps else STOPPED
+
+    def discard(self) -> None:
+        """Let go of the memory, after `go` has ended in an error."""
+        self._engine.discard()
 
     def _begin(self) -> None:
         """Put down in the folder what the run is, and tell it (on the first rank)."""

@@ -21,7 +21,7 @@ def most_allowed(failed: Memory) -> int:
 
 
 def release() -> None:
-    """Give back the memory of an engine to which nothing refers any more but itself."""
+    """Give back the memory of an engine that was discarded, to which nothing refers any more but itself."""
     gc.collect()
     torch.cuda.empty_cache()
 

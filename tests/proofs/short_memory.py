@@ -4,6 +4,7 @@ After the command's own options come the ranks, such as 0,1, the pass in which t
 or backward, and how many seconds they wait for others that do.
 """
 
+import gc
 import os
 import runpy
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 
 import torch
 
-from trainer import shortage
-from trainer.model import Block
+from trainer import loop, shortage
+from trainer.engine import Engine
+from trainer.model import GPT2, Block
 
 ROOT = Path(__file__).resolve().parents[2]
 *sys.argv[1:], RANKS, WHERE, PATIENCE_S = sys.argv[1:]
@@ -41,7 +43,15 @@ def watch(block: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return inputs
 
 
+def release() -> None:
+    """See that nothing is left of an engine that was given up."""
+    shortage.release()
+    left = [found for found in gc.get_objects() if isinstance(found, GPT2 | Engine)]
+    assert not left, "memory is not given back"
+
+
 shortage.PATIENCE_S = float(PATIENCE_S)
+loop.release = release
 torch.nn.modules.module.register_module_forward_pre_hook(watch)
 sys.argv[0] = str(ROOT / "launch" / "pretrain.py")
 runpy.run_path(sys.argv[0], run_name="__main__")
