@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,23 @@ def test_many_epochs_are_warned_of(inputs, tmp_path):
     assert prepared(inputs.shards, tmp_path / "run").warnings == []
     (warning,) = prepared(inputs.shards, tmp_path / "run", steps=None, epochs=9.0).warnings
     assert warning.startswith("each token is seen 9.0 times")
+
+
+def test_what_the_machine_cannot_do_is_warned_of(inputs, tmp_path):
+    run = prepared(inputs.shards, tmp_path / "run")
+    uncompiled = dataclasses.replace(run, uncompiled="there is no C compiler")
+    assert uncompiled.warnings == ["nothing is compiled, which is slower: there is no C compiler"]
+    gpu = dataclasses.replace(run, device=torch.device("cuda", 0))
+    assert gpu.warnings == ["products are fp32, since this GPU has no bf16 (an A100 or newer has)"]
+
+
+def test_to_compile_without_a_compiler_is_an_error_in_one_line(launcher, inputs, tmp_path):
+    options = ["--size", "nano", "--data", inputs.shards, "--output", tmp_path / "run", "--compile", "on"]
+    code, printed = launcher.run("env", "CXX=no-g++", sys.executable, "launch/pretrain.py", *options)
+    assert (code, printed) == (
+        1,
+        "error: --compile on: there is no C++ compiler no-g++: mend it, or use --compile off\n",
+    )
 
 
 @pytest.fixture
