@@ -3,16 +3,15 @@
 import resource
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import torch
 
+from trainer.container import memory_left
 from trainer.memory import CUDA_CONTEXT, GIB, Memory
 from trainer.planning import Room
 
 CPU_SHARE = 0.9  # the rest is the machine's own
-CGROUP = Path("/sys/fs/cgroup")
 
 
 def find_room(device: torch.device, *, local_ranks: int) -> Room:
@@ -22,7 +21,7 @@ def find_room(device: torch.device, *, local_ranks: int) -> Room:
     memory the rank's share of the machine's, for what is offloaded.
     """
     memory = psutil.virtual_memory()
-    share = int(CPU_SHARE * min(memory.available, _left_to_the_container())) // local_ranks
+    share = int(CPU_SHARE * min(memory.available, memory_left())) // local_ranks
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return Room(available=min(total, free + CUDA_CONTEXT), total=total, accelerator=True, host=share)
@@ -49,13 +48,3 @@ def peak_line(predicted: Memory, device: torch.device) -> str:
         return f"{said}, {measured / GIB:.2f} GiB measured ({predicted.allocated / measured - 1:+.0%})"
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return f"{said}; on a CPU not measured, the whole process had {resident / GIB:.2f} GiB resident"
-
-
-def _left_to_the_container() -> float:
-    """Return how many bytes a container's limit (cgroup v2) leaves; infinite without one."""
-    try:
-        limit = (CGROUP / "memory.max").read_text().strip()
-        used = int((CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):
-        return float("inf")
-    return float("inf") if limit == "max" else max(0, int(limit) - used)
