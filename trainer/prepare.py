@@ -234,4 +234,4 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, one a rank"
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return "CPU" + (f" (the {gpus} GPUs here are fewer than the ranks, or not wanted)" if gpus else "")
+    return "CPU" + (f" (DS_ACCELERATOR=cpu, though there are GPUs: {gpus})" if gpus else "")
