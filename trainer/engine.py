@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import FileRecord, read_tensors, tensor_files, write_tensors
+from trainer.checkpoint import FileRecord, read_tensors, tensor_files
 from trainer.config import IGNORED, TrainingPlan
 from trainer.gate import Gate
 from trainer.loader import Batch
@@ -19,6 +19,7 @@ from trainer.model import GPT2
 from trainer.partitions import MOMENTS, Partitions
 from trainer.ranks import Ranks, fail_together, gather, import_deepspeed
 from trainer.shortage import OutOfMemoryTogetherError
+from trainer.tensor_writer import TensorWriter
 
 Accept = Callable[[float, float], bool]  # of loss and gradient norm: whether the update is to be applied
 
@@ -138,8 +139,8 @@ class Engine:
     def save(self, folder: Path) -> dict[str, FileRecord]:
         """Write the tensors of a checkpoint, each rank its share; all ranks must call it.
 
-        Files go to the ranks in turn, and each is gathered tensor by tensor when it is written: no rank
-        holds more than one file's content at a time.
+        Files go to the ranks in turn. While one is written, the ranks gather the next, tensor by tensor: no
+        rank holds more than two files' content at a time.
 
         Returns:
             The records of all files, on every rank.
@@ -147,21 +148,17 @@ class Engine:
         Raises:
             OSError: some rank could not write (as `fail_together` does).
         """
-        written: dict[str, FileRecord] = {}
-        error = ""
-        for number, file in enumerate(tensor_files(self._partitions.shapes)):
-            writes = number % self.world_size == self.rank and not error
-            tensors = {}
-            for name in file.parameters:
-                tensor = self._partitions.read(file.kind, name)  # a joint act, also after an error
+        with TensorWriter() as writer:
+            for number, file in enumerate(tensor_files(self._partitions.shapes)):
+                writes = number % self.world_size == self.rank and not writer.error
+                tensors = {}
+                for name in file.parameters:
+                    tensor = self._partitions.read(file.kind, name)  # a joint act, also after an error
+                    if writes:
+                        tensors[name] = tensor.cpu()
                 if writes:
-                    tensors[name] = tensor.cpu()
-            if writes:
-                try:
-                    written[file.name] = write_tensors(folder / file.name, tensors)
-                except OSError as caught:
-                    error = str(caught)
-        parts = gather((written, error))
+                    writer.write(folder / file.name, tensors)
+        parts = gather((writer.records, writer.error))
         errors = sorted({error for _, error in parts if error})
         if errors:
             fail_together(OSError("; ".join(errors)))
