@@ -146,7 +146,8 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
     kept = [tokens * _kept_per_token(config, layout, layer) for layer in range(config.layers)]
     copies = [_copies_kept(config, layout, layer) for layer in range(config.layers)]
     mask = tokens * config.context if config.document_separator is not None else 0
-    head = tokens * 2 * FP32 * config.width + mask  # the last norm's input and output
+    last = tokens * FP32 * config.width if layout.recompute == "offload" else 0
+    head = tokens * 2 * FP32 * config.width + mask + last  # the last norm's input and output
     yield Memory(
         moment="loss",
         **held,
@@ -163,7 +164,7 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
         **held,
         gradients=shares.gradients,
         weight_copies=sum(copies),
-        activations=sum(kept) + tokens * FP32 * config.width + mask,
+        activations=sum(kept) + tokens * FP32 * config.width + mask + last,
         # The gradients of the head's input and weights, as they were kept and once more as they are scaled.
         loss=tokens * (2 * FP32 + rounded) * config.width + 2 * embedding,
         buffers=shares.buffers,
@@ -213,7 +214,7 @@ def _kept_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
       fp32: 64 C + 16 + 4 H; bf16: 36 C + 16 + 4 H. With dropout a mask a byte wide after both parts (2 C).
     - selective: what the norms and GELU are given is kept, what they return is not: x twice (4 C each),
       q, k, v (3 p C), attention's output (p C), before GELU (4 p C), attention's sums (4 H).
-    - block: x alone; offload: nothing, for x is in the CPU's memory.
+    - block: x alone; offload: nothing, for x is in the CPU's memory, but that of the last such block stays.
 
     Attention within documents makes numbers of its mask, and none and selective keep them (p T). What
     `torch.compile` keeps of a block is the same, but for 2 C less in bf16 (counted with its partitioner).
@@ -257,7 +258,7 @@ def _in_hand_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
         + {
             "selective": 4 * product * width,  # GELU's output
             "block": whole - FP32 * width,  # x is what was kept
-            "offload": whole,
+            "offload": whole + FP32 * width,  # and the x of the block before, on its way
         }[layout.recompute]
     )
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from trainer.config import ModelConfig, Recompute
 from trainer.key_values import KeyValues, LayerKeyValues
 from trainer.losses import Reduction, Softmax, linear_cross_entropy, losses_and_gradient
+from trainer.offload import Offload
 from trainer.recompute import product_after, through_block
 
 
@@ -150,9 +151,11 @@ class GPT2(nn.Module):
             mask = within_documents(tokens, separator)  # [B, 1, T, T]
         x = self.wte(tokens) + self.wpe(positions)  # [B, T] -> [B, T, C]
         x = F.dropout(x, self.config.dropout, self.training)
+        offload = Offload(x.device) if "offload" in self._recompute else None
         for layer, block in enumerate(self.h):
             cache, mode = layers[layer] if layers else None, self._recompute[layer]
-            x = through_block(block, x, cache, mask, mode=mode, random=self.config.dropout > 0)
+            random = self.config.dropout > 0
+            x = through_block(block, x, cache, mask, mode=mode, random=random, offload=offload)
         return self.ln_f(x)  # type: ignore[no-any-return]  # a module's call is untyped
 
 
