@@ -31,6 +31,7 @@ bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/bench_export.py
 	$(BIN)/python tests/benchmarks/bench_train.py
 	$(BIN)/python tests/benchmarks/bench_muon.py
+	$(BIN)/python tests/benchmarks/bench_checkpoint.py
 	$(BIN)/python tests/benchmarks/bench_batches.py
 	$(BIN)/python tests/benchmarks/bench_generate.py
 	-$(BIN)/python tests/benchmarks/bench_encode.py

@@ -91,10 +91,10 @@ def _load(options: ModelOptions, ranks: "Ranks") -> LoadedModel:
 
     from trainer.ranks import find_device
 
-    device = find_device(ranks)
+    device = torch.device("cpu") if options.device == "cpu" else find_device(ranks)
     if options.device == "cuda" and device.type == "cpu" and ranks.size > 1:
         raise ValueError(f"--device cuda: there are fewer GPUs here than ranks, {ranks.local_size}")
-    if device.type == "cuda" and options.device != "cpu":
+    if device.type == "cuda":
         torch.cuda.set_device(device)
     elif options.device == "auto":
         options = replace(options, device="cpu")

@@ -106,9 +106,18 @@ def _parts(shapes: Mapping[str, Sequence[int]]) -> list[list[str]]:
 
 def write_tensors(path: Path, tensors: dict[str, "Tensor"]) -> FileRecord:
     """Write tensors on the CPU to a new file, down to the disk, and return its record."""
+    return write_file(path, serialised(tensors))
+
+
+def serialised(tensors: dict[str, "Tensor"]) -> bytes:
+    """Return the content of a file of tensors on the CPU."""
     from safetensors.torch import save
 
-    content = save(tensors)
+    return save(tensors)
+
+
+def write_file(path: Path, content: bytes) -> FileRecord:
+    """Write a new file, down to the disk, and return its record."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()

@@ -5,9 +5,7 @@ Nothing here imports torch, so that `--help` and a mistake in the options are an
 
 import dataclasses
 import math
-import os
 import re
-import shutil
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -110,7 +108,8 @@ class TrainingOptions:
     seed: int = 1337
     """Decides the initial weights, the order of the data and the dropout."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Matrix products in bf16 or fp32 (weights and optimizer stay fp32); auto is bf16 on a GPU."""
+    """Matrix products in bf16 or fp32 (weights and optimizer stay fp32); auto is bf16 on a GPU that has
+    it."""
     zero_stage: Literal[0, 1, 2, 3] | None = None
     """What the ranks share out: 1 optimizer states, 2 also gradients, 3 also weights, 0 nothing. Left out: 1,
     or 0 where there is but one rank; as much as an offload needs."""
@@ -126,7 +125,8 @@ class TrainingOptions:
     """Do so in every n-th block only."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Let torch.compile make kernels of the blocks and of the loss, at the first step: auto does so on a GPU
-    where there is a C compiler and the weights are not sharded (--zero-stage 3)."""
+    where there is all that takes (Triton, a C compiler, Python.h) and the weights are not sharded
+    (--zero-stage 3)."""
     deterministic: bool = False
     """Compute the same bits each time on a GPU too, so that a resumed run equals one that never stopped to
     the last bit. Without it a GPU's attention adds up its gradients in no fixed order. docs/performance.md
@@ -242,6 +242,7 @@ def resolve(
     vocabulary: int,
     world_size: int,
     accelerator: bool,
+    bf16: bool = True,
     end_of_text: int | None = None,
     start: ModelConfig | None = None,
     epoch_tokens: int | None = None,
@@ -249,6 +250,7 @@ def resolve(
     """Fill in from the size's recipe what the options leave out, and check that the numbers go together.
 
     Args:
+        bf16: whether the accelerator has matrix products in bf16.
         end_of_text: the token that begins a document.
         start: the model whose weights the run begins with, if it does not begin from scratch.
         epoch_tokens: how many tokens the training data has.
@@ -291,7 +293,7 @@ def resolve(
         weight_decay=options.weight_decay,
         gradient_clip=options.gradient_clip,
         seed=options.seed,
-        precision=_precision(options, accelerator),
+        precision=_precision(options, accelerator=accelerator, bf16=bf16),
         zero_stage=stage,
         offload_optimizer=options.offload_optimizer,
         offload_parameters=options.offload_parameters,
@@ -389,9 +391,14 @@ def _given(value: Value | None, otherwise: Value) -> Value:
     return otherwise if value is None else value
 
 
-def _precision(options: TrainingOptions, accelerator: bool) -> Precision:
+def _precision(options: TrainingOptions, *, accelerator: bool, bf16: bool) -> Precision:
+    if options.precision == "bf16" and accelerator and not bf16:
+        raise ValueError(
+            "--precision bf16: this GPU would emulate it, slower than fp32 (it takes compute capability 8.0, "
+            "an A100 or newer): use --precision fp32"
+        )
     if options.precision == "auto":
-        return "bf16" if accelerator else "fp32"
+        return "bf16" if accelerator and bf16 else "fp32"
     return options.precision
 
 
@@ -403,12 +410,7 @@ def _compile(options: TrainingOptions, stage: int, *, accelerator: bool) -> bool
         )
     if options.compile != "auto":
         return options.compile == "on"
-    return accelerator and stage < 3 and has_compiler()
-
-
-def has_compiler() -> bool:
-    """Whether there is the C compiler that torch.compile needs."""
-    return any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
+    return accelerator and stage < 3
 
 
 def _recompute(options: TrainingOptions) -> Recompute:

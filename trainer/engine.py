@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.checkpoint import FileRecord, read_tensors, tensor_files, write_tensors
+from trainer.checkpoint import FileRecord, read_tensors, tensor_files
 from trainer.config import IGNORED, TrainingPlan
 from trainer.gate import Gate
 from trainer.loader import Batch
@@ -19,6 +19,8 @@ from trainer.model import GPT2
 from trainer.muon import MuonWithAdamW, matrix_names
 from trainer.partitions import MOMENTS, Partitions
 from trainer.ranks import Ranks, fail_together, gather, import_deepspeed
+from trainer.shortage import OutOfMemoryTogetherError
+from trainer.tensor_writer import TensorWriter
 
 # PyTorch's own, before an engine at stage 3 replaces it for the whole process.
 LINEAR = torch.nn.functional.linear
@@ -47,6 +49,7 @@ class Engine:
                 "an engine at ZeRO stage 3 has replaced torch.nn.functional.linear in this process, and a "
                 "compiled model would get gradients of zero: train it in a process of its own"
             )
+        self._short = False  # whether this rank has run out of memory
         matrices = matrix_names(model) if plan.optimizer == "muon" else ()
         deepspeed, config, optimizer = import_deepspeed(), deepspeed_config(plan), _optimizer(model, plan)
         if plan.zero_stage == 3:  # parameter by parameter, so that no device ever holds the whole model
@@ -83,26 +86,55 @@ class Engine:
             accept: decides from the loss and the gradient's norm whether the update is applied; if not,
                 weights and moments stay as they are, to the bit. Asked once on every rank with the same
                 numbers, and not at all where one of them is not finite: such an update is never applied.
+
+        Raises:
+            OutOfMemoryTogetherError: some rank has too little memory for a micro-batch. None can go on.
+            torch.OutOfMemoryError: this rank has, and the others do not know.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._engine.train()
-        # Loss and request stay on the device until the step's end: nothing here waits for the GPU.
-        sums = torch.tensor([0.0, float(stop)], dtype=torch.float64, device=self.device)
+        # Loss and requests stay on the device until the step's end: nothing here waits for the GPU.
+        sums = torch.tensor([0.0, float(stop), 0.0], dtype=torch.float64, device=self.device)
         # DeepSpeed takes the mean over ranks and micro-batches, and here each target counts alike.
         shares = self.world_size * self._plan.accumulation_steps / targets
         for batch in micro_batches:
             share = int((batch[1] != IGNORED).sum()) * shares
-            loss = self._engine(*self._tensors(batch), reduction="mean") * share
-            self._engine.backward(loss)
-            sums[0] += loss.detach()
+            sums[0] += self._forward_and_back(batch, share)
             if self._engine.is_gradient_accumulation_boundary():
+                sums[2] = self._short
                 torch.distributed.all_reduce(sums)
-                loss_sum, stops = sums.tolist()
+                loss_sum, stops, short = sums.tolist()
+                if short:
+                    raise OutOfMemoryTogetherError
                 mean = loss_sum / (self.world_size * self._plan.accumulation_steps)
                 self._gate.close_unless(partial(_acceptable, accept, mean))
             self._engine.step()
         return StepResult(loss=mean, gradient_norm=self._gate.norm, applied=self._gate.opened, stop=stops > 0)
+
+    def _forward_and_back(self, batch: Batch, share: float) -> Tensor:
+        """Add a micro-batch's gradient to the step's; return its part of the loss.
+
+        Where the memory does not do for it, this rank goes on with one row of each, so that all ranks come
+        to the step's end, and learn there that it counts for nothing. But only at stages 0 and 1, where no
+        rank waits for another before that.
+        """
+        if not self._short:
+            try:
+                return self._forward_and_back_rows(batch, share)
+            except torch.OutOfMemoryError:
+                if self.world_size == 1 or self._plan.zero_stage > 1:
+                    raise
+            self._short = True
+            if self._plan.zero_stage == 1:
+                self._optimizer.exit_backward()  # the backward pass that was broken off, if it was one
+        with torch.compiler.set_stance("force_eager"):  # which has no kernels for a single row
+            return self._forward_and_back_rows((batch[0][:1], batch[1][:1]), share)
+
+    def _forward_and_back_rows(self, batch: Batch, share: float) -> Tensor:
+        loss: Tensor = self._engine(*self._tensors(batch), reduction="mean") * share
+        self._engine.backward(loss)
+        return loss.detach()
 
     def evaluate(self, batches: Iterable[Batch]) -> tuple[float, int]:
         """Return the sum of losses and the number of targets over all ranks' batches: inputs, targets [B, T].
@@ -128,8 +160,8 @@ class Engine:
     def save(self, folder: Path) -> dict[str, FileRecord]:
         """Write the tensors of a checkpoint, each rank its share; all ranks must call it.
 
-        Files go to the ranks in turn, and each is gathered tensor by tensor when it is written: no rank
-        holds more than one file's content at a time.
+        Files go to the ranks in turn. While one is written, the ranks gather the next, tensor by tensor: no
+        rank holds more than two files' content at a time.
 
         Returns:
             The records of all files, on every rank.
@@ -137,21 +169,17 @@ class Engine:
         Raises:
             OSError: some rank could not write (as `fail_together` does).
         """
-        written: dict[str, FileRecord] = {}
-        error = ""
-        for number, file in enumerate(tensor_files(self.shapes, one_moment=self.one_moment)):
-            writes = number % self.world_size == self.rank and not error
-            tensors = {}
-            for name in file.parameters:
-                tensor = self._partitions.read(file.kind, name)  # a joint act, also after an error
+        with TensorWriter() as writer:
+            for number, file in enumerate(tensor_files(self.shapes, one_moment=self.one_moment)):
+                writes = number % self.world_size == self.rank and not writer.error
+                tensors = {}
+                for name in file.parameters:
+                    tensor = self._partitions.read(file.kind, name)  # a joint act, also after an error
+                    if writes:
+                        tensors[name] = tensor.cpu()
                 if writes:
-                    tensors[name] = tensor.cpu()
-            if writes:
-                try:
-                    written[file.name] = write_tensors(folder / file.name, tensors)
-                except OSError as caught:
-                    error = str(caught)
-        parts = gather((written, error))
+                    writer.write(folder / file.name, tensors)
+        parts = gather((writer.records, writer.error))
         errors = sorted({error for _, error in parts if error})
         if errors:
             fail_together(OSError("; ".join(errors)))
@@ -177,6 +205,11 @@ class Engine:
             for name, value in read_tensors(folder, kind).items():
                 self._partitions.write_moment(kind, name, value)
         self._partitions.updates = updates
+
+    def discard(self) -> None:
+        """Undo what would keep DeepSpeed's engine alive, wherever a step has ended."""
+        self._engine.destroy()
+        import_deepspeed().runtime.zero.parameter_offload.FWD_MODULE_STACK.clear()
 
     def _tensors(self, batch: Batch) -> list[Tensor]:
         return [tensor.to(self.device, non_blocking=True) for tensor in batch]

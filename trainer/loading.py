@@ -93,10 +93,9 @@ def _model_of(source: "Source") -> "GPT2":
     """Make a model of weights that may have another padding than ours, or none."""
     import torch
 
-    from trainer.model import GPT2
+    from trainer.model import outline
 
-    with torch.device("meta"):
-        model = GPT2(source.config)
+    model = outline(source.config)
     weights = {name: source.tensor(name) for name in model.state_dict()}
     padding = source.config.padded_vocabulary - source.config.vocabulary
     weights["wte.weight"] = torch.nn.functional.pad(weights["wte.weight"], (0, 0, 0, padding))

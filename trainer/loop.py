@@ -1,5 +1,6 @@
 """A training run from its first step to its last: train, evaluate, save, go on after a stop."""
 
+import itertools
 import json
 import time
 from contextlib import ExitStack
@@ -17,7 +18,8 @@ from trainer.console import duration
 from trainer.engine import Engine, StepResult
 from trainer.evaluation import validation_loss
 from trainer.loader import Loader, StepBatches
-from trainer.model import GPT2, build
+from trainer.model import GPT2, build, outline
+from trainer.planning import describe, layout_of
 from trainer.prepare import Run, lay_out
 from trainer.profiling import Profiler
 from trainer.ranks import compute_deterministically, fail_together, gather, joined, on_first_rank
@@ -25,6 +27,7 @@ from trainer.reports import Reports, advice
 from trainer.room import peak_line
 from trainer.saving import find_sound, save, sole_writer
 from trainer.schedule import learning_rate
+from trainer.shortage import OutOfMemoryTogetherError, all_ran_out, most_allowed, release
 from trainer.stopping import STOPPED, StopRequests, stop_requests
 
 
@@ -38,36 +41,100 @@ def train(run: Run) -> int:
         ValueError: another run writes to the folder, the ranks disagree, no checkpoint is sound, the shards
             changed, or too many updates were refused.
         OSError: a checkpoint could not be written, or another rank is gone.
+
+    Where the memory does not do after all, the ranks begin again in the next smaller layout, from the last
+    checkpoint if there is one: the same sequences in the same steps.
     """
     with stop_requests() as requests, joined(run.ranks, run.device), sole_writer(run.output):
         if run.plan.deterministic:
             compute_deterministically()
-        run = lay_out(run)
-        check_agreement(run.facts)
-        resume = find_sound(run.output)
-        state = checkpoint.read_state(resume) if resume else None
-        if state and state.step == run.plan.steps:
-            if run.ranks.rank == 0:
-                print(f"nothing to do: {resume} is already the last step")
-            return 0
-        model = _starting_model(run, resume)
-        check_agreement(tensor_facts(model.named_parameters()))
-        if run.plan.compile:
-            model.compile_parts()
-        engine = Engine(model, run.plan, run.ranks, run.device)
-        if resume and state:
-            engine.load_moments(resume, updates=state.updates)
-        return _Training(run, engine, state).go(requests)
+        laid_out = lay_out(run)
+        for attempt in itertools.count(1):
+            code = _train_unless_memory_ends(laid_out, requests, attempt)
+            if code is not None:
+                return code
+            release()
+            laid_out = _smaller(run, laid_out)
+    raise AssertionError("the attempts have no end but these")
+
+
+def _train_unless_memory_ends(run: Run, requests: StopRequests, attempt: int) -> int | None:
+    """Train on from the last checkpoint; return the exit code, or None where the memory does not do.
+
+    Then all ranks return None, and no error, lest its traceback keep the engine alive.
+
+    Raises:
+        ValueError: the other ranks cannot be told.
+    """
+    training = None
+    try:
+        training = _make_ready(run)
+        return training.go(requests) if training else 0
+    except OutOfMemoryTogetherError:
+        together = True
+    except torch.OutOfMemoryError:
+        together = run.ranks.size == 1 or all_ran_out(attempt)
+    if not together:
+        assert run.fitted
+        raise ValueError(
+            f"rank {run.ranks.rank} has run out of memory where the others cannot be told: "
+            f"{run.fitted.reason}; give a smaller --micro-batch, and the run goes on from its last checkpoint"
+        )
+    if training:
+        training.discard()
+    return None
+
+
+def _smaller(run: Run, failed: Run) -> Run:
+    """Return the run in the next smaller layout than one that has failed, and say so."""
+    assert failed.fitted
+    chosen = lay_out(run, most=most_allowed(failed.fitted.memory))
+    if run.ranks.rank == 0:
+        layouts = [describe(layout_of(plan, accelerator=True)) for plan in (failed.plan, chosen.plan)]
+        print(f"out of memory with {layouts[0]}: beginning again with {layouts[1]}", flush=True)
+    return chosen
+
+
+def _make_ready(run: Run) -> "_Training | None":
+    """Return the run at its last checkpoint, or at its beginning; None if it has already ended."""
+    check_agreement(run.facts)
+    resume = find_sound(run.output)
+    state = checkpoint.read_state(resume) if resume else None
+    if state and state.step == run.plan.steps:
+        if run.ranks.rank == 0:
+            print(f"nothing to do: {resume} is already the last step")
+        return None
+    model = _starting_model(run, resume)
+    check_agreement(tensor_facts(model.named_parameters()))
+    if run.plan.compile:
+        model.compile_parts()
+    engine = Engine(model, run.plan, run.ranks, run.device)
+    if resume and state:
+        engine.load_moments(resume, updates=state.updates)
+    return _Training(run, engine, state)
 
 
 def _starting_model(run: Run, resume: Path | None) -> GPT2:
-    """Return the model on the CPU, with the weights of the checkpoint to go on from or its first ones."""
+    """Return the model on the CPU, with the weights of the checkpoint to go on from or its first ones.
+
+    Weights from files are neither drawn first nor copied: for a GPU they stay mapped, and go there tensor
+    by tensor. A CPU, which updates them in place, gets copies that lie as a tensor of its own would.
+    """
     plan = run.plan
-    model = build(plan.model, seed=plan.seed, recompute=plan.recompute, recompute_every=plan.recompute_every)
     if resume:
-        model.load_state_dict(checkpoint.read_weights(resume))
+        weights = checkpoint.read_weights(resume)
     elif run.start:
-        model.load_state_dict(run.start.cropped(plan.model.context))
+        weights = run.start.cropped(plan.model.context)
+    else:
+        return build(
+            plan.model, seed=plan.seed, recompute=plan.recompute, recompute_every=plan.recompute_every
+        )
+    model = outline(plan.model, recompute=plan.recompute, recompute_every=plan.recompute_every)
+    if run.device.type == "cpu":
+        weights = {
+            name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
+        }
+    model.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()}, assign=True)
     return model
 
 
@@ -102,6 +169,10 @@ class _Training:
                 self._summarise()
             requests.finish()
         return 0 if self._step == self._plan.steps else STOPPED
+
+    def discard(self) -> None:
+        """Let go of the memory, after `go` has ended in an error."""
+        self._engine.discard()
 
     def _begin(self) -> None:
         """Put down in the folder what the run is, and tell it (on the first rank)."""

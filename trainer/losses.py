@@ -100,7 +100,9 @@ class _MeanLoss(torch.autograd.Function):
 def lower(x: Tensor) -> Tensor:
     """Return x in the type that autocast would multiply it in."""
     device = x.device.type
-    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):  # meta has none
+        return x
+    return x.to(torch.get_autocast_dtype(device))
 
 
 def _chunks(weight: Tensor, softmax: Softmax, *parts: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -112,6 +112,22 @@ def predict(config: ModelConfig, layout: Layout) -> Memory:
     return replace(most, overhead=PROCESS)
 
 
+def host_bytes(config: ModelConfig, layout: Layout) -> int:
+    """Return what a rank with a GPU keeps in the machine's own memory, most of it page-locked.
+
+    The optimizer's: weights, two moments, gradients, and at stages 1 and 2 what DeepSpeed adds these up in.
+    Offloaded inputs of blocks lie in pieces of a power of two bytes each, as PyTorch hands out such memory.
+    """
+    share = FP32 * -(-elements(config) // layout.ranks)
+    states = (5 if layout.zero_stage < 3 else 4) * share if layout.offload_optimizer else 0
+    weights = share if layout.offload_parameters else 0
+    inputs = 0
+    if layout.recompute == "offload":
+        piece = FP32 * layout.micro_batch * config.context * config.width
+        inputs = sum(map(layout.recomputes, range(config.layers))) * 2 ** (piece - 1).bit_length()
+    return states + weights + inputs
+
+
 def elements(config: ModelConfig) -> int:
     """Return how many parameters are trained: the model's, and the rows that pad its embedding."""
     return config.parameters + (config.padded_vocabulary - config.vocabulary) * config.width
@@ -151,8 +167,9 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
     kept = [tokens * _kept_per_token(config, layout, layer) for layer in range(config.layers)]
     copies = [_copies_kept(config, layout, layer) for layer in range(config.layers)]
     mask = tokens * config.context if config.document_separator is not None else 0
+    last = tokens * layout.product_bytes * config.width if layout.recompute == "offload" else 0
     # The last norm's input and output.
-    head = tokens * (layout.residual_bytes + layout.product_bytes) * config.width + mask
+    head = tokens * (layout.residual_bytes + layout.product_bytes) * config.width + mask + last
     yield Memory(
         moment="loss",
         **held,
@@ -168,7 +185,7 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
         **held,
         gradients=shares.gradients,
         weight_copies=sum(copies),
-        activations=sum(kept) + tokens * layout.residual_bytes * config.width + mask,
+        activations=sum(kept) + tokens * layout.residual_bytes * config.width + mask + last,
         # The gradients of the head's input and weights, as they were kept and once more as they are scaled.
         loss=tokens * 2 * layout.product_bytes * config.width + 2 * embedding,
         buffers=shares.buffers,
@@ -220,7 +237,7 @@ def _kept_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
       parts (2 C).
     - selective: what the norms and GELU are given is kept, what they return is not: x twice (p C each),
       q, k, v (3 p C), attention's output (p C), before GELU (4 p C), attention's sums (4 H).
-    - block: x alone; offload: nothing, for x is in the CPU's memory.
+    - block: x alone; offload: nothing, for x is in the CPU's memory, but that of the last such block stays.
 
     Attention within documents makes numbers of its mask, and none and selective keep them (p T).
     """
@@ -263,7 +280,7 @@ def _in_hand_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
         + {
             "selective": 4 * product * width,  # GELU's output
             "block": whole - layout.residual_bytes * width,  # x is what was kept
-            "offload": whole,
+            "offload": whole + product * width,  # and the x of the block before, on its way
         }[layout.recompute]
     )
 

@@ -16,6 +16,7 @@ from trainer.config import ModelConfig, Recompute
 from trainer.fused import BiasedGelu, BiasedHeads, linear_without_bias_gradient
 from trainer.key_values import KeyValues, LayerKeyValues
 from trainer.losses import Reduction, Softmax, linear_cross_entropy, losses_and_gradient, lower
+from trainer.offload import Offload
 from trainer.recompute import product_after, through_block
 
 
@@ -173,9 +174,11 @@ class GPT2(nn.Module):
         x = self.wte(tokens) + self.wpe(positions)  # [B, T] -> [B, T, C]
         # The residual stream is as wide as the products that write into it: half the bytes of fp32.
         x = lower(F.dropout(x, self.config.dropout, self.training))
+        offload = Offload(x.device) if "offload" in self._recompute else None
         for layer, block in enumerate(self.h):
             cache, mode = layers[layer] if layers else None, self._recompute[layer]
-            x = through_block(block, x, cache, mask, mode=mode, random=self.config.dropout > 0)
+            random = self.config.dropout > 0
+            x = through_block(block, x, cache, mask, mode=mode, random=random, offload=offload)
         return self._last_norm(self.ln_f, x)
 
 
@@ -195,15 +198,20 @@ def within_documents(tokens: Tensor, separator: int) -> Tensor:
     return same.tril()[:, None]  # -> [B, 1, T, T]
 
 
+def outline(config: ModelConfig, *, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:
+    """Return a GPT-2 without weights (on the meta device), which takes neither memory nor time."""
+    with torch.device("meta"):
+        return GPT2(config, recompute=recompute, recompute_every=recompute_every)
+
+
 def build(config: ModelConfig, *, seed: int, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:
     """Return an untrained GPT-2 on the CPU, its weights decided by the seed alone.
 
     Weights are drawn from N(0, 0.02²), but those that write into the residual stream from
     N(0, 0.02² / 2L), since 2L of them add up (paper, section 2.3); biases are 0.
     """
-    with torch.device("meta"):  # no memory, and no time for PyTorch's own initial values
-        model = GPT2(config, recompute=recompute, recompute_every=recompute_every)
-    model.to_empty(device="cpu")
+    model = outline(config, recompute=recompute, recompute_every=recompute_every)
+    model.to_empty(device="cpu")  # without PyTorch's own initial values
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trainer.config import Recompute, TrainingOptions, TrainingPlan
-from trainer.memory import GIB, Layout, Memory, predict
+from trainer.memory import GIB, Layout, Memory, host_bytes, predict
 
 # How much longer a step takes than without recomputation: a ranking, not a prediction. Every block again
 # is one more forward pass, two of six FLOPs a weight; norms and GELU are read and written once more;
@@ -27,6 +27,7 @@ class Room:
     available: int
     total: int
     accelerator: bool
+    host: int | None = None  # of the machine's own memory, for what is offloaded; None: not looked at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,12 @@ def per_rank(plan: TrainingPlan) -> int:
 
 
 def _fits(plan: TrainingPlan, layout: Layout, room: Room) -> bool:
-    return predict(plan.model, layout).total <= room.available
+    return predict(plan.model, layout).total <= room.available and not _crowds(plan, layout, room)
+
+
+def _crowds(plan: TrainingPlan, layout: Layout, room: Room) -> bool:
+    """Say whether a GPU's rank would keep more in the machine's memory than there is."""
+    return room.accelerator and room.host is not None and host_bytes(plan.model, layout) > room.host
 
 
 def _same(layout: Layout, earlier: Mapping[str, Any]) -> bool:
@@ -188,6 +194,15 @@ def _chosen(plan: TrainingPlan, best: Layout, open_: list[Layout], room: Room) -
 
 def _too_little(plan: TrainingPlan, open_: list[Layout], room: Room) -> str:
     """Say what is missing, and the least that would have to change."""
+    crowding = [layout for layout in open_ if _crowds(plan, layout, room)]
+    if room.host is not None and len(crowding) == len(open_):
+        least = min(crowding, key=lambda layout: host_bytes(plan.model, layout))
+        return (
+            f"too little memory in the machine for what is to be offloaded: {describe(least)} at ZeRO "
+            f"stage {least.zero_stage} on {least.ranks} ranks keeps "
+            f"{_gib(host_bytes(plan.model, least))} GiB a rank "
+            f"there, and {_gib(room.host)} are there (--ignore-memory starts all the same)"
+        )
     least = min(open_, key=lambda layout: predict(plan.model, layout).total)
     needed = predict(plan.model, least).total
     found = next((change for change in _changes(plan, least) if _fits(plan, change[1], room)), None)

@@ -10,13 +10,14 @@ import torch
 
 from pipeline.storage import local_path
 from trainer import checkpoint
+from trainer.abilities import has_bf16, missing_for_kernels, settled_compilation
 from trainer.agreement import code_facts, option_facts
 from trainer.batches import TrainingData, ValidationData
 from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
 from trainer.inputs import Inputs, open_inputs
 from trainer.memory import one_moment
 from trainer.planning import Fitted, fit
-from trainer.ranks import Ranks, find_device
+from trainer.ranks import Ranks, find_device, gather
 from trainer.recipes import MOST_EPOCHS
 from trainer.room import find_room, smallest_room
 from trainer.start import Start, find_start
@@ -41,6 +42,7 @@ class Run:
     validation_bytes: int | None  # that the validation tokens stand for; None: without a vocabulary
     start: Start | None
     fitted: Fitted | None = None  # how it was laid out, once the ranks have met
+    uncompiled: str = ""  # why nothing is compiled that would have been
 
     @property
     def epochs(self) -> float:
@@ -79,6 +81,10 @@ class Run:
             )
         if not self.evaluates and self.plan.evaluate_every:
             found.append("the shards have no validation split: there will be no validation loss")
+        if self.uncompiled:
+            found.append(f"nothing is compiled, which is slower: {self.uncompiled}")
+        if self.plan.precision == "fp32" and self.options.precision == "auto" and self.device.type == "cuda":
+            found.append("products are fp32, since this GPU has no bf16 (an A100 or newer has)")
         return found
 
     @property
@@ -105,6 +111,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         end_of_text=vocabulary.end_of_text,
         world_size=ranks.size,
         accelerator=device.type == "cuda",
+        bf16=has_bf16(device),
         start=start.model if start else None,
         epoch_tokens=max(0, len(inputs.shards.open("train")) - 1),
     )
@@ -131,22 +138,32 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     )
 
 
-def lay_out(run: Run) -> Run:
+def lay_out(run: Run, *, most: int | None = None) -> Run:
     """Choose the layout that fits the rank with the least memory; all ranks must call it, and get the same.
 
+    Args:
+        most: bytes that it may take; one that was to take more has failed.
+
     Raises:
-        ValueError: too little memory; on the first rank of each machine, which is to tell it.
+        ValueError: too little memory, or --compile on without what it takes; on the first rank of each
+            machine, which is to tell it.
     """
     finished = checkpoint.finished_checkpoints(run.output)
     earlier = checkpoint.read_state(finished[-1]).plan if finished else None
-    room = find_room(run.device, local_ranks=run.ranks.local_size)
+    missing = gather(missing_for_kernels(run.device) if run.plan.compile else "")
+    room = smallest_room(find_room(run.device, local_ranks=run.ranks.local_size), run.device)
+    options = run.options
+    if most is not None:
+        room = replace(room, available=min(room.available, most))
+        options = replace(options, ignore_memory=False)
     try:
-        fitted = fit(run.plan, run.options, smallest_room(room, run.device), earlier)
+        plan = settled_compilation(run.plan, missing, wanted=options.compile == "on")
+        fitted = fit(plan, options, room, earlier)
     except ValueError:
         if run.ranks.local_rank > 0:
             sys.exit(0)
         raise
-    return replace(run, plan=fitted.plan, fitted=fitted)
+    return replace(run, plan=fitted.plan, fitted=fitted, uncompiled=next(filter(None, missing), ""))
 
 
 def _local(output: str) -> Path:
@@ -219,4 +236,4 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, one a rank"
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return "CPU" + (f" (the {gpus} GPUs here are fewer than the ranks, or not wanted)" if gpus else "")
+    return "CPU" + (f" (DS_ACCELERATOR=cpu, though there are GPUs: {gpus})" if gpus else "")

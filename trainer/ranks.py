@@ -1,6 +1,8 @@
 """The processes that train together: which one this is, how they meet, and what they do as one."""
 
 import os
+import re
+import socket
 import sys
 import tempfile
 import warnings
@@ -13,6 +15,8 @@ from typing import Any, NoReturn, TypeVar
 
 import psutil
 import torch
+
+from trainer.container import processors
 
 Value = TypeVar("Value")
 # Longest that a rank waits for another: for a slow disk or a compilation, but not for one that has gone.
@@ -33,22 +37,60 @@ class Ranks:
 
     @classmethod
     def from_environment(cls) -> "Ranks":
-        """Read what `deepspeed`, or `torchrun`, has set."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        local_size = os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or size
+        """Read what `deepspeed`, `torchrun` or else Slurm's `srun` has set."""
+        said = os.environ if "RANK" in os.environ else {**os.environ, **_of_srun()}
+        size = int(said.get("WORLD_SIZE", "1"))
+        local_size = said.get("LOCAL_SIZE") or said.get("LOCAL_WORLD_SIZE") or size
         return cls(
-            rank=int(os.environ.get("RANK", "0")),
+            rank=int(said.get("RANK", "0")),
             size=size,
-            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+            local_rank=int(said.get("LOCAL_RANK", "0")),
             local_size=int(local_size),
         )
 
 
+def _of_srun() -> dict[str, str]:
+    """Return what `srun` says to one of several tasks, by torchrun's names; nothing where it started none.
+
+    In a batch script there are Slurm's variables too, but not those of a step.
+    """
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
+        return {}
+    return {
+        "RANK": os.environ["SLURM_PROCID"],
+        "WORLD_SIZE": os.environ["SLURM_STEP_NUM_TASKS"],
+        "LOCAL_RANK": os.environ["SLURM_LOCALID"],
+        "LOCAL_WORLD_SIZE": str(_tasks_here()),
+    }
+
+
+def _tasks_here() -> int:
+    """Return how many tasks the step has on this machine: 8(x2),3 is 8 on two machines and 3 on a third."""
+    counts: list[int] = []
+    for part in os.environ["SLURM_STEP_TASKS_PER_NODE"].split(","):
+        tasks, _, times = part.rstrip(")").partition("(x")
+        counts += [int(tasks)] * int(times or 1)
+    return counts[min(int(os.environ["SLURM_NODEID"]), len(counts) - 1)]
+
+
 def find_device(ranks: Ranks) -> torch.device:
-    """Return what this rank computes on: a GPU of its own if every rank here can have one, else the CPU."""
+    """Return what this rank computes on: a GPU of its own, or the CPU where there is none or it is wanted.
+
+    Slurm may show each rank but its own GPU, which then is the first.
+
+    Raises:
+        ValueError: there are several GPUs, but fewer than ranks.
+    """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if gpus < ranks.local_size or os.environ.get("DS_ACCELERATOR") == "cpu":
+    if gpus == 0 or os.environ.get("DS_ACCELERATOR") == "cpu":
         return torch.device("cpu")
+    if gpus == 1:
+        return torch.device("cuda", 0)
+    if gpus < ranks.local_size:
+        raise ValueError(
+            f"{ranks.local_size} ranks on this machine see {gpus} GPUs: start one rank for each, or set "
+            "DS_ACCELERATOR=cpu to train without"
+        )
     return torch.device("cuda", ranks.local_rank)
 
 
@@ -57,26 +99,30 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
     """Meet the other ranks, and part from them at the end."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if "OMP_NUM_THREADS" not in os.environ:  # ranks on one machine share its cores
-        torch.set_num_threads(max(1, _cores() // ranks.local_size))
     os.environ["DS_ACCELERATOR"] = device.type
-    # DeepSpeed reads these even where there is no launcher to set them.
-    os.environ.setdefault("RANK", "0")
-    os.environ.setdefault("WORLD_SIZE", "1")
-    os.environ.setdefault("LOCAL_RANK", "0")
+    # DeepSpeed reads these even where there is no launcher to set them, and takes LOCAL_RANK for the GPU's.
+    index = ranks.local_rank if device.index is None else device.index
+    os.environ |= {"RANK": str(ranks.rank), "WORLD_SIZE": str(ranks.size), "LOCAL_RANK": str(index)}
     backend = "nccl" if device.type == "cuda" else "gloo"
     with _meeting_place(ranks) as store:
-        torch.distributed.init_process_group(
-            backend,
-            store=store,
-            rank=ranks.rank,
-            world_size=ranks.size,
-            device_id=device if device.type == "cuda" else None,
-            timeout=PATIENCE,
-        )
+        try:
+            torch.distributed.init_process_group(
+                backend,
+                store=store,
+                rank=ranks.rank,
+                world_size=ranks.size,
+                device_id=device if device.type == "cuda" else None,
+                timeout=PATIENCE,
+            )
+        except RuntimeError as error:
+            if "Duplicate GPU" in str(error):  # NCCL's words
+                raise ValueError("several ranks have the same GPU: start one rank for each") from error
+            raise
         try:
             import_deepspeed().init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
             with _told_plainly():
+                if "OMP_NUM_THREADS" not in os.environ:
+                    torch.set_num_threads(_threads(ranks))
                 yield
         finally:
             torch.distributed.destroy_process_group()
@@ -127,12 +173,38 @@ def _meeting_place(ranks: Ranks) -> Iterator[Any]:
         finally:
             file.unlink(missing_ok=True)
     else:
+        if "SLURM_STEP_NODELIST" in os.environ:
+            here = ranks.local_size == ranks.size
+            first = "127.0.0.1" if here else _first_host(os.environ["SLURM_STEP_NODELIST"])
+            os.environ.setdefault("MASTER_ADDR", first)
+            # The same for every rank of a job, and another one for another job on the machine.
+            os.environ.setdefault("MASTER_PORT", str(20_000 + int(os.environ["SLURM_JOB_ID"]) % 10_000))
         yield None
 
 
-def _cores() -> int:
+def _first_host(hosts: str) -> str:
+    """Return the first of Slurm's list of hosts: n03 of n[03-05,9],m1."""
+    found = re.fullmatch(r"([^\[,]*)(?:\[([^-,\]]*)[^\]]*\])?([^\[,]*)(?:,.*)?", hosts)
+    assert found, hosts
+    return "".join(part or "" for part in found.groups())
+
+
+def _threads(ranks: Ranks) -> int:
+    """Return how many threads this rank may run; all ranks must ask.
+
+    Ranks of a machine that may use the same cores share them out. Slurm, or DeepSpeed's
+    --bind_cores_to_rank, gives each its own. A container's quota is for all of them.
+    """
+    cores = _cores()
+    sharing = gather((socket.gethostname(), cores)).count((socket.gethostname(), cores))
+    return int(max(1, min(len(cores) // sharing, processors() / ranks.local_size)))
+
+
+def _cores() -> frozenset[int]:
     """Cores that this process may use (macOS does not tell)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
 
 
 def import_deepspeed() -> Any:

@@ -5,33 +5,36 @@ operations, with the same dropout.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import save_on_cpu
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from trainer.config import Recompute
+from trainer.offload import Offload
 
 
 def through_block(
-    block: Callable[..., Tensor], x: Tensor, *arguments: Any, mode: Recompute, random: bool
+    block: Callable[..., Tensor],
+    x: Tensor,
+    *arguments: Any,
+    mode: Recompute,
+    random: bool,
+    offload: Offload | None = None,
 ) -> Tensor:
     """Return block(x, *arguments), of which modes block and offload keep only x, offload in the CPU's memory.
 
     Args:
         random: whether the block draws random numbers, which must then come out the same again.
+        offload: where mode offload keeps x; one for all blocks of a forward pass.
     """
     if mode not in ("block", "offload"):
         return block(x, *arguments)
     # `checkpoint` has hooks of its own for what is saved inside it: the outer one meets x alone.
-    place: AbstractContextManager[Any] = (
-        save_on_cpu(pin_memory=x.is_cuda) if mode == "offload" else nullcontext()
-    )
-    with place:
+    with offload.hooks() if mode == "offload" and offload else nullcontext():
         result: Tensor = checkpoint(
             lambda x: block(x, *arguments), x, use_reentrant=False, preserve_rng_state=random
         )

@@ -2,40 +2,38 @@
 
 import resource
 import sys
-from pathlib import Path
+from dataclasses import replace
 
 import psutil
 import torch
 
+from trainer.container import memory_left
 from trainer.memory import CUDA_CONTEXT, GIB, Memory
 from trainer.planning import Room
 
 CPU_SHARE = 0.9  # the rest is the machine's own
-CGROUP = Path("/sys/fs/cgroup")
 
 
 def find_room(device: torch.device, *, local_ranks: int) -> Room:
     """Return the memory that this rank may take of its device.
 
-    On a GPU it counts the context of this process, which by now is there, as its own.
+    On a GPU it counts the context of this process, which by now is there, as its own; and beside the GPU's
+    memory the rank's share of the machine's, for what is offloaded.
     """
+    memory = psutil.virtual_memory()
+    share = int(CPU_SHARE * min(memory.available, memory_left())) // local_ranks
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        return Room(available=min(total, free + CUDA_CONTEXT), total=total, accelerator=True)
-    memory = psutil.virtual_memory()
-    available = min(memory.available, _left_to_the_container())
-    return Room(
-        available=int(CPU_SHARE * available) // local_ranks,
-        total=memory.total // local_ranks,
-        accelerator=False,
-    )
+        return Room(available=min(total, free + CUDA_CONTEXT), total=total, accelerator=True, host=share)
+    return Room(available=share, total=memory.total // local_ranks, accelerator=False)
 
 
 def smallest_room(room: Room, device: torch.device) -> Room:
     """Return the room of the rank that has least, on every rank: they must lay the run out alike."""
-    available = torch.tensor([room.available], dtype=torch.int64, device=device)
-    torch.distributed.all_reduce(available, op=torch.distributed.ReduceOp.MIN)
-    return Room(available=int(available), total=room.total, accelerator=room.accelerator)
+    least = torch.tensor([room.available, room.host or 0], dtype=torch.int64, device=device)
+    torch.distributed.all_reduce(least, op=torch.distributed.ReduceOp.MIN)
+    available, host = least.tolist()
+    return replace(room, available=available, host=None if room.host is None else host)
 
 
 def peak_line(predicted: Memory, device: torch.device) -> str:
@@ -50,13 +48,3 @@ def peak_line(predicted: Memory, device: torch.device) -> str:
         return f"{said}, {measured / GIB:.2f} GiB measured ({predicted.allocated / measured - 1:+.0%})"
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return f"{said}; on a CPU not measured, the whole process had {resident / GIB:.2f} GiB resident"
-
-
-def _left_to_the_container() -> float:
-    """Return how many bytes a container's limit (cgroup v2) leaves; infinite without one."""
-    try:
-        limit = (CGROUP / "memory.max").read_text().strip()
-        used = int((CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):
-        return float("inf")
-    return float("inf") if limit == "max" else max(0, int(limit) - used)

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tokenizer import formats
 from trainer.config import TrainingOptions
@@ -156,6 +158,34 @@ def test_many_epochs_are_warned_of(inputs, tmp_path):
     assert warning.startswith("each token is seen 9.0 times")
 
 
+def test_what_the_machine_cannot_do_is_warned_of(inputs, tmp_path):
+    run = prepared(inputs.shards, tmp_path / "run")
+    uncompiled = dataclasses.replace(run, uncompiled="there is no C compiler")
+    assert uncompiled.warnings == ["nothing is compiled, which is slower: there is no C compiler"]
+    gpu = dataclasses.replace(run, device=torch.device("cuda", 0))
+    assert gpu.warnings == ["products are fp32, since this GPU has no bf16 (an A100 or newer has)"]
+
+
+def test_to_compile_without_a_compiler_is_an_error_in_one_line(launcher, inputs, tmp_path):
+    options = ["--size", "nano", "--data", inputs.shards, "--output", tmp_path / "run", "--compile", "on"]
+    code, printed = launcher.run("env", "CXX=no-g++", sys.executable, "launch/pretrain.py", *options)
+    assert (code, printed) == (
+        1,
+        "error: --compile on: there is no C++ compiler no-g++: mend it, or use --compile off\n",
+    )
+
+
+@pytest.fixture
+def nothing_drawn(monkeypatch) -> None:
+    """Drawing weights, other than on the meta device, is an error."""
+
+    def normal(tensor: torch.Tensor, **_: object) -> None:
+        assert tensor.is_meta, "weights are drawn"
+
+    monkeypatch.setattr(torch.nn.init, "normal_", normal)
+
+
+@pytest.mark.usefixtures("nothing_drawn")
 def test_fine_tuning_begins_with_the_weights_of_a_hugging_face_folder(model, inputs, tmp_path):
     from trainer.export import huggingface
 
@@ -174,15 +204,39 @@ def test_fine_tuning_begins_with_the_weights_of_a_hugging_face_folder(model, inp
         assert (found[name] == tensor[: len(found[name])]).all(), name
 
 
-def test_a_run_begins_anew_with_the_weights_of_a_checkpoint(stage_0, inputs, tmp_path):
+@pytest.mark.usefixtures("nothing_drawn")
+def test_a_run_begins_anew_or_goes_on_with_the_weights_of_a_checkpoint(stage_0, inputs, tmp_path):
     from trainer.checkpoint import find_checkpoint, read_weights
 
+    saved = find_checkpoint(stage_0.whole)
     run = prepared(
         inputs.shards, tmp_path / "run", size=None, init_from=str(stage_0.whole), global_batch_tokens=None
     )
-    found = _starting_model(run, None).state_dict()
-    for name, tensor in read_weights(find_checkpoint(stage_0.whole)).items():
-        assert (found[name] == tensor).all(), name
+    for model in (_starting_model(run, None), _starting_model(dataclasses.replace(run, start=None), saved)):
+        assert all(parameter.requires_grad for parameter in model.parameters())
+        for name, tensor in read_weights(saved).items():
+            assert (model.state_dict()[name] == tensor).all(), name
+
+
+def test_weights_for_a_gpu_stay_mapped_to_their_files_and_a_cpus_are_its_own(stage_0, inputs, tmp_path):
+    from trainer.checkpoint import find_checkpoint
+
+    run = prepared(inputs.shards, tmp_path / "run", size="nano", global_batch_tokens=None)
+    for device, mapped in (("cpu", False), ("cuda", True)):
+        model = _starting_model(
+            dataclasses.replace(run, device=torch.device(device)), find_checkpoint(stage_0.whole)
+        )
+        addresses = [parameter.data_ptr() for parameter in model.parameters()]
+        maps = _mapped_files()
+        found = [any(first <= address < last for first, last in maps) for address in addresses]
+        assert found == [mapped] * len(found)
+
+
+def _mapped_files() -> list[tuple[int, int]]:
+    """First and last address of every checkpoint's file in this process's memory."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    ranges = [line.split()[0].split("-") for line in lines if line.endswith(".safetensors")]
+    return [(int(first, 16), int(last, 16)) for first, last in ranges]
 
 
 def test_a_start_of_another_vocabulary_or_of_nothing_is_refused(stage_0, inputs, tmp_path):

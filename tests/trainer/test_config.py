@@ -13,6 +13,7 @@ def plan(
     *,
     world_size: int = 2,
     accelerator: bool = False,
+    bf16: bool = True,
     start: ModelConfig | None = None,
     epoch_tokens: int | None = None,
     **options,
@@ -23,6 +24,7 @@ def plan(
         end_of_text=50_256,
         world_size=world_size,
         accelerator=accelerator,
+        bf16=bf16,
         start=start,
         epoch_tokens=epoch_tokens,
     )
@@ -133,6 +135,13 @@ def test_precision_is_bf16_only_where_there_is_a_gpu_unless_told():
     assert plan(accelerator=False, precision="bf16").precision == "bf16"
 
 
+def test_a_gpu_without_bf16_computes_in_fp32_and_refuses_to_emulate_it():
+    assert plan(accelerator=True, bf16=False).precision == "fp32"
+    assert plan(accelerator=False, bf16=False, precision="bf16").precision == "bf16"
+    with pytest.raises(ValueError, match="--precision bf16: this GPU would emulate it"):
+        plan(accelerator=True, bf16=False, precision="bf16")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -187,8 +196,7 @@ def test_a_plan_leaves_nothing_open():
     assert None not in [getattr(plan(), field.name) for field in dataclasses.fields(TrainingPlan)]
 
 
-def test_only_a_gpu_is_compiled_for_unless_told_and_no_sharded_weights(monkeypatch):
-    monkeypatch.setattr("trainer.config.has_compiler", lambda: True)
+def test_only_a_gpu_is_compiled_for_unless_told_and_no_sharded_weights():
     assert plan(accelerator=True).compile
     assert not plan(accelerator=True, zero_stage=3).compile
     assert not plan(accelerator=True, compile="off").compile
@@ -196,8 +204,6 @@ def test_only_a_gpu_is_compiled_for_unless_told_and_no_sharded_weights(monkeypat
     assert plan(accelerator=False, compile="on").compile
     with pytest.raises(ValueError, match="--compile on does not go with --zero-stage 3"):
         plan(compile="on", zero_stage=3)
-    monkeypatch.setattr("trainer.config.has_compiler", lambda: False)
-    assert not plan(accelerator=True).compile
 
 
 def test_attention_within_documents_is_of_the_identity_of_a_run():

@@ -21,10 +21,12 @@ def fitted(
     ranks: int = 1,
     gpu: bool = True,
     earlier: dict[str, object] | None = None,
+    host_gib: float | None = None,
     **options: object,
 ) -> Fitted:
     plan, given_options = resolved(ranks=ranks, gpu=gpu, **options)
-    room = Room(available=int(gib * GIB), total=int(gib * GIB), accelerator=gpu)
+    host = None if host_gib is None else int(host_gib * GIB)
+    room = Room(available=int(gib * GIB), total=int(gib * GIB), accelerator=gpu, host=host)
     return fit(plan, given_options, room, earlier)
 
 
@@ -115,3 +117,19 @@ def test_too_little_memory_is_an_error_that_names_what_would_do(gib, options, ad
 
 def test_the_check_of_memory_can_be_overridden():
     assert "ignored" in fitted(2, size="xl", ignore_memory=True).reason
+
+
+def test_what_is_offloaded_must_fit_the_machine():
+    offload = {"size": "xl", "zero_stage": 2, "offload_optimizer": True}
+    states = 5 * 4 * 1_557_686_400 / GIB  # weights, moments, gradients and their sum
+    assert fitted(60, host_gib=states + 1, **offload).plan.offload_optimizer
+    with pytest.raises(ValueError, match=r"too little memory in the machine .* keeps 29\.0 GiB a rank there"):
+        fitted(60, host_gib=states - 1, **offload)
+
+
+def test_inputs_of_blocks_are_offloaded_only_where_the_machine_holds_them():
+    scarce = {"size": "xl", "zero_stage": 0, "activation_checkpointing": "offload"}
+    plenty, little = fitted(60, host_gib=100, **scarce), fitted(60, host_gib=4, **scarce)
+    assert plenty.plan.micro_batch > little.plan.micro_batch
+    piece = little.plan.micro_batch * 1024 * 1600 * 4
+    assert 48 * piece <= 4 * GIB

@@ -23,7 +23,7 @@ from trainer.export.numpy_gpt2 import Array, Parameters
 from trainer.export.pretrained import CONFIG, EPSILON, SAFETENSORS, check_tokenizer, open_tensors, read_config
 from trainer.export.source import Source
 from trainer.export.verification import MismatchError, positions, prompt
-from trainer.model import GPT2
+from trainer.model import GPT2, outline
 
 PREFIX: Final = "transformer."  # of every name in a GPT2LMHeadModel
 BUFFERS: Final = (".attn.bias", ".attn.masked_bias")  # causal masks, which older versions stored
@@ -213,8 +213,7 @@ def load(folder: Path) -> GPT2:
         weights[name] = tensor.float()
     padding = config.padded_vocabulary - config.vocabulary
     weights["wte.weight"] = torch.nn.functional.pad(weights["wte.weight"], (0, 0, 0, padding))
-    with torch.device("meta"):
-        model = GPT2(config)
+    model = outline(config)
     model.load_state_dict(weights, assign=True)
     return model
 
