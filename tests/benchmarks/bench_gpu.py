@@ -126,12 +126,14 @@ def _run(session: Session) -> None:
         case "speed":
             for size in scale.sizes:
                 profile = ["--profile", str(session.output / f"kernels_{size}.txt")]
-                session.python([*measure, "--size", size, *profile, ""], most=90)
+                session.python([*measure, "--size", size, *profile, "--", ""], most=90)
             session.python([str(HERE / "rates.py"), "--results", str(results)], most=60)
         case "layouts":
             limit = ["--seconds", str(session.left - 60)]
-            session.python([*measure, "--size", scale.small, *limit, *scale.layouts], most=session.left - 40)
-            session.python([*measure, "--size", scale.small, "--zero-stage 3 --micro-batch 8"], most=60)
+            session.python(
+                [*measure, "--size", scale.small, *limit, "--", *scale.layouts], most=session.left - 40
+            )
+            session.python([*measure, "--size", scale.small, "--", "--zero-stage 3 --micro-batch 8"], most=60)
         case _:
             correctness.train(session)
 
