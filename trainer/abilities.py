@@ -66,8 +66,11 @@ def _header_missing() -> str:
 
 
 def _make_kernel(device: torch.device) -> None:
+    import torch._inductor.config  # which takes seconds
+
     compiled = torch.compile(lambda x: x.sin() + 1, dynamic=False, fullgraph=True)
-    compiled(torch.zeros(64, device=device))
+    with torch._inductor.config.patch(compile_threads=1):  # no pool of compilers for a single one
+        compiled(torch.zeros(64, device=device))
 
 
 def settled_compilation(plan: TrainingPlan, missing: Sequence[str], *, wanted: bool) -> TrainingPlan:

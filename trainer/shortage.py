@@ -21,7 +21,11 @@ def most_allowed(failed: Memory) -> int:
 
 
 def release() -> None:
-    """Give back the memory of an engine that was discarded, to which nothing refers any more but itself."""
+    """Give back the memory of an engine that was discarded, to which nothing refers any more but itself.
+
+    What was compiled for it goes too: torch.compile takes no more than eight shapes of a block.
+    """
+    torch.compiler.reset()
     gc.collect()
     torch.cuda.empty_cache()
 

@@ -6,6 +6,7 @@ from torch._dynamo.utils import counters
 
 from trainer.config import ModelConfig
 from trainer.model import GPT2, build
+from trainer.shortage import release
 
 
 def model_of(mode: str, *, layers: int = 4, every: int = 1, compiled: bool = True) -> GPT2:
@@ -59,3 +60,21 @@ def test_compiled_selective_recomputation_keeps_less_as_well():
     unit = 2 * 24 * 32 * 4  # one [B, T, C] in fp32
     norms, sums = 2 * unit, 2 * 2 * (2 * 24 * 4)  # two outputs, and two means and deviations
     assert kept["none"] - kept["selective"] == 4 * (norms + sums + 4 * unit)  # and GELU's output
+
+
+def test_layout_after_layout_may_be_compiled_in_one_process():
+    for batch in range(1, 11):  # torch.compile's own limit is eight
+        model = model_of("none", layers=1)
+        tokens = torch.randint(100, (batch, 25))
+        model(tokens[:, :-1], tokens[:, 1:], reduction="mean").backward()
+        release()
+
+
+def test_a_row_alone_goes_through_a_compiled_model_without_compiling_again():
+    model = model_of("none", layers=1)
+    loss_of(model).backward()
+    counters.clear()
+    tokens = torch.randint(100, (1, 25))
+    with torch.compiler.set_stance("force_eager"):
+        model(tokens[:, :-1], tokens[:, 1:], reduction="mean").backward()
+    assert not counters["stats"]
