@@ -132,7 +132,8 @@ class TrainingOptions:
     the last bit. Without it a GPU's attention adds up its gradients in no fixed order. docs/performance.md
     has its price."""
     document_attention: bool = False
-    """Let tokens attend to their own document only. Slower, and takes context² bytes a sequence."""
+    """Let tokens attend to their own document only. Where the blocks are not compiled, or with dropout, it
+    takes context² bytes a sequence."""
     ignore_memory: bool = False
     """Start even if by the prediction the memory will not do."""
     evaluate_every: int | None = None

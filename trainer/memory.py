@@ -166,7 +166,7 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
     tokens = layout.micro_batch * config.context
     kept = [tokens * _kept_per_token(config, layout, layer) for layer in range(config.layers)]
     copies = [_copies_kept(config, layout, layer) for layer in range(config.layers)]
-    mask = tokens * config.context if config.document_separator is not None else 0
+    mask = tokens * config.context if _has_table(config, layout) else 0
     last = tokens * layout.product_bytes * config.width if layout.recompute == "offload" else 0
     # The last norm's input and output.
     head = tokens * (layout.residual_bytes + layout.product_bytes) * config.width + mask + last
@@ -243,7 +243,7 @@ def _kept_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
     """
     width, product = config.width, layout.product_bytes
     masks = 2 * width if config.dropout else 0
-    if config.document_separator is not None:
+    if _has_table(config, layout):
         masks += product * config.context
     if not layout.recomputes(layer):
         norms = 2 * (layout.residual_bytes + _normed_bytes(layout)) * width + 16
@@ -253,6 +253,12 @@ def _kept_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
         "block": product * width,
         "offload": 0,
     }[layout.recompute]
+
+
+def _has_table(config: ModelConfig, layout: Layout) -> bool:
+    """Whether attention goes by a table of what each position may see: FlexAttention needs none."""
+    flex = layout.in_place and config.dropout == 0 and config.context % 128 == 0
+    return config.document_separator is not None and not flex
 
 
 def _normed_bytes(layout: Layout) -> int:

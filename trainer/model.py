@@ -11,8 +11,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from trainer.config import ModelConfig, Recompute
+from trainer.document_mask import FLEX_BLOCK, Mask, block_mask, within_documents
 from trainer.fused import BiasedGelu, BiasedHeads, linear_without_bias_gradient
 from trainer.key_values import KeyValues, LayerKeyValues
 from trainer.losses import Reduction, Softmax, linear_cross_entropy, losses_and_gradient, lower
@@ -33,7 +35,7 @@ class Attention(nn.Module):
         self.c_proj = nn.Linear(config.width, config.width)
 
     def forward(
-        self, x: Tensor, norm: nn.Module, past: LayerKeyValues | None = None, mask: Tensor | None = None
+        self, x: Tensor, norm: nn.Module, past: LayerKeyValues | None = None, mask: Mask | None = None
     ) -> Tensor:
         if self.fused:
             qkv = self.product_after(norm, partial(linear_without_bias_gradient, self.c_attn), x)
@@ -44,11 +46,14 @@ class Attention(nn.Module):
             q, k, v = (self._by_head(part) for part in (q, k, v))  # 3 × [B, T, C] -> 3 × [B, H, T, D]
         if past is not None:
             k, v, mask = past.extend(k, v)
-        # A single new position may see everything before it; several see each other causally.
-        causal = mask is None and q.shape[2] > 1
-        y = F.scaled_dot_product_attention(
-            q, k, v, mask, is_causal=causal, dropout_p=self.dropout if self.training else 0.0
-        )  # softmax(q k^T / √D) v: [B, H, T, D]
+        if isinstance(mask, BlockMask):
+            y = flex_attention(q, k, v, block_mask=mask)
+        else:
+            # A single new position may see everything before it; several see each other causally.
+            causal = mask is None and q.shape[2] > 1
+            y = F.scaled_dot_product_attention(
+                q, k, v, mask, is_causal=causal, dropout_p=self.dropout if self.training else 0.0
+            )  # softmax(q k^T / √D) v: [B, H, T, D]
         y = y.transpose(1, 2).flatten(2)  # [B, H, T, D] -> [B, T, C]
         return F.dropout(self.c_proj(y), self.dropout, self.training)
 
@@ -92,7 +97,7 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.width, eps=1e-5)
         self.mlp = FeedForward(config, recompute)
 
-    def forward(self, x: Tensor, past: LayerKeyValues | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, past: LayerKeyValues | None = None, mask: Mask | None = None) -> Tensor:
         x = x + self.attn(x, self.ln_1, past, mask)  # x + attention(norm(x)): [B, T, C]
         return x + self.mlp(x, self.ln_2)  # type: ignore[no-any-return]  # a module's call is untyped
 
@@ -118,6 +123,7 @@ class GPT2(nn.Module):
         self.ln_f = nn.LayerNorm(config.width, eps=1e-5)
         self._softmax: Softmax = losses_and_gradient
         self._last_norm = last_norm
+        self.flex = False  # whether attention within documents is FlexAttention
 
     def compile_parts(self, backend: str = "inductor") -> None:
         """Have `torch.compile` make kernels of the block (one compilation serves all) and of the loss.
@@ -135,6 +141,7 @@ class GPT2(nn.Module):
             from trainer.kernels import losses_in_place  # which imports Triton
 
             self._softmax = losses_in_place
+            self.flex = self.config.dropout == 0  # which FlexAttention does not know
         for block in self.h:
             for part in (block.attn, block.mlp):
                 part.fused = True  # type: ignore[union-attr]
@@ -170,7 +177,8 @@ class GPT2(nn.Module):
             positions, layers = past.grow(tokens.shape[1])  # [B, T]
         separator, mask = self.config.document_separator, None
         if separator is not None and past is None:
-            mask = within_documents(tokens, separator)  # [B, 1, T, T]
+            flex = self.flex and tokens.shape[1] % FLEX_BLOCK == 0
+            mask = (block_mask if flex else within_documents)(tokens, separator)
         x = self.wte(tokens) + self.wpe(positions)  # [B, T] -> [B, T, C]
         # The residual stream is as wide as the products that write into it: half the bytes of fp32.
         x = lower(F.dropout(x, self.config.dropout, self.training))
@@ -185,17 +193,6 @@ class GPT2(nn.Module):
 def last_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     """Return norm(x) in the type that the head multiplies it in."""
     return lower(norm(x))
-
-
-def within_documents(tokens: Tensor, separator: int) -> Tensor:
-    """Return what each position may attend to [B, 1, T, T]: itself and what came before in its document.
-
-    Each document begins with the separator; what stands before the first one is the end of another. The
-    mask costs T² bytes a sequence, and PyTorch's fastest attention kernels, which know no such mask.
-    """
-    documents = (tokens == separator).cumsum(dim=1)  # [B, T]: to which each token belongs
-    same = documents[:, :, None] == documents[:, None, :]  # [B, T, T]
-    return same.tril()[:, None]  # -> [B, 1, T, T]
 
 
 def outline(config: ModelConfig, *, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:

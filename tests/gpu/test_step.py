@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainer.config import IGNORED, TrainingOptions, resolve
+from trainer.config import IGNORED, ModelConfig, TrainingOptions, resolve
 from trainer.engine import Engine
 from trainer.model import GPT2, build
 from trainer.ranks import Ranks, compute_deterministically, joined
@@ -114,6 +114,26 @@ def test_bf16_follows_fp32():
     lower, exact = (engine_of(precision=precision)[0] for precision in ("bf16", "fp32"))
     for step in range(6):
         assert take(lower, step) == pytest.approx(take(exact, step), rel=3e-3)
+
+
+def test_attention_within_documents_is_that_of_the_table():
+    gradients = []
+    config = ModelConfig(
+        layers=2, heads=4, width=256, context=256, vocabulary=VOCABULARY, document_separator=0
+    )
+    tokens = torch.randint(0, 30, (4, 257), generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    for compiled in (False, True):
+        model = build(config, seed=0).to(DEVICE)
+        if compiled:
+            torch._dynamo.reset()
+            model.compile_parts()
+            assert model.flex
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = model(tokens[:, :-1], tokens[:, 1:], reduction="mean")
+        loss.backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    for name, expected in gradients[0].items():
+        assert error_of(gradients[1][name], expected) < 3e-2, name
 
 
 def test_deterministic_steps_repeat_to_the_bit():

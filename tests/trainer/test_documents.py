@@ -1,7 +1,10 @@
 import pytest
 import torch
+from torch._dynamo.utils import counters
+from torch.nn.attention.flex_attention import create_mask
 
 from trainer.config import ModelConfig
+from trainer.document_mask import block_mask, within_documents
 from trainer.model import GPT2, build
 
 SEPARATOR = 99
@@ -63,3 +66,56 @@ def test_a_window_within_one_document_is_as_ever():
     tokens = torch.randint(SEPARATOR, (2, 24), generator=torch.Generator().manual_seed(2))
     expected, found = model_of(None)(tokens), model_of(SEPARATOR)(tokens)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+LONG = 2 * 128  # as many positions as FlexAttention's blocks ask for, twice
+
+
+def long_batch(seed: int) -> torch.Tensor:
+    """Rows [4, T + 1]: documents anywhere, a whole row of one, some of a token each."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(SEPARATOR, (4, LONG + 1), generator=generator)
+    tokens[0, torch.randperm(LONG, generator=generator)[:9]] = SEPARATOR
+    tokens[1, 0] = SEPARATOR
+    tokens[2, 100:150] = SEPARATOR
+    return tokens
+
+
+def long_model(*, flex: bool, compiled: bool) -> GPT2:
+    config = ModelConfig(
+        layers=2, heads=4, width=64, context=LONG, vocabulary=100, document_separator=SEPARATOR
+    )
+    model = build(config, seed=0)
+    if compiled:
+        torch._dynamo.reset()
+        model.compile_parts("aot_eager")
+    model.flex = flex
+    return model
+
+
+def test_the_block_mask_is_the_table():
+    tokens = long_batch(1)[:, :-1]
+    mask = block_mask(tokens, SEPARATOR)
+    found = create_mask(mask.mask_mod, len(tokens), 1, LONG, LONG, device="cpu")
+    assert torch.equal(found, within_documents(tokens, SEPARATOR))
+
+
+# FlexAttention has gradients on a GPU only: tests/gpu compares them.
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_flex_attention_has_the_losses_of_the_table(compiled):
+    models = long_model(flex=False, compiled=False), long_model(flex=True, compiled=compiled)
+    tokens = long_batch(1)
+    with torch.no_grad():
+        losses = [model(tokens[:, :-1], tokens[:, 1:]) for model in models]
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
+
+
+def test_other_documents_do_not_compile_the_block_again():
+    model = long_model(flex=True, compiled=True)
+    counters.clear()
+    with torch.no_grad():
+        for seed in (1, 2, 3):
+            tokens = long_batch(seed)
+            model(tokens[:, :-1], tokens[:, 1:])
+    assert counters["stats"]["unique_graphs"] == 2  # a block, and the last norm

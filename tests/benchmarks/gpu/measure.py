@@ -1,6 +1,6 @@
 """Speed and memory of one size in some layouts, each a line of JSON as soon as it is known.
 
-    python tests/benchmarks/gpu/measure.py --size small --results FILE --seconds 60 [--profile FILE] -- LAYOUT …
+    python tests/benchmarks/gpu/measure.py --size small --results FILE [--profile FILE] -- LAYOUT …
 
 A layout is a string of options of launch/pretrain.py, such as "--micro-batch 32 --zero-stage 1"; what it
 leaves open the planner chooses, as in a run. A layout that fails is a line with its error. ZeRO stage 3
