@@ -1,5 +1,6 @@
 """What several rooms' tests share."""
 
+import os
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,12 @@ from xdist.scheduler import LoadScopeScheduling
 # A busy machine must not fail a property for its slowness.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide a GPU from all tests but those that ask for one, which run by themselves (`make gpu`)."""
+    if not any("gpu" in argument for argument in config.args):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 OF_THEIR_OWN = ("test_loss_curve.py", "test_memory.py", "test_plan.py", "test_unkillable.py")
