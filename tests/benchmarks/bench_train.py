@@ -1,7 +1,6 @@
 """Speed of training beside transformers' Trainer and a plain PyTorch loop, on the same tokens and cores.
 
-    python tests/benchmarks/bench_train.py                   # on the CPU
-    python tests/benchmarks/bench_train.py --gpu             # every size alone, on one NVIDIA GPU
+    python tests/benchmarks/bench_train.py                   # on a CPU; bench_gpu.py is for a GPU
 
 Ours is the engine that the command uses, at ZeRO stage 0 on one rank. The plain loop has the same model, all
 logits at once, and nothing around it. Each ratio is the median over interleaved rounds of their time by
@@ -10,7 +9,6 @@ ours: above 1, ours is faster. Then what each mode of recomputation costs, and t
 
 import argparse
 import dataclasses
-import gc
 import itertools
 import os
 import statistics
@@ -34,7 +32,6 @@ from torch.nn import functional as F  # noqa: E402
 
 from trainer.config import TrainingOptions, TrainingPlan, resolve  # noqa: E402
 from trainer.engine import Engine  # noqa: E402
-from trainer.flops import flops_per_token, peak_flops  # noqa: E402
 from trainer.loader import as_tensors  # noqa: E402
 from trainer.model import GPT2, build  # noqa: E402
 from trainer.ranks import Ranks, joined  # noqa: E402
@@ -51,20 +48,12 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=8, help="in a step, two micro-batches")
     parser.add_argument("--steps", type=int, default=8, help="in a round")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--gpu-size", help="this size only")
     options = parser.parse_args()
-    if options.gpu_size:
-        measure_gpu(options.gpu_size)
-    elif options.gpu:
-        for size in ("small", "medium", "large", "xl"):  # a process each, for all of the memory
-            subprocess.run([sys.executable, __file__, "--gpu-size", size], check=False)
-    else:
-        plan = _plan(options.size, options.vocabulary, options.sequences)
-        with joined(ALONE, torch.device("cpu")):
-            compare_speed(plan, steps=options.steps, rounds=options.rounds)
-            compare_modes(plan, rounds=options.rounds)
-        compare_start()
+    plan = _plan(options.size, options.vocabulary, options.sequences)
+    with joined(ALONE, torch.device("cpu")):
+        compare_speed(plan, steps=options.steps, rounds=options.rounds)
+        compare_modes(plan, rounds=options.rounds)
+    compare_start()
 
 
 def _plan(size: str, vocabulary: int, sequences: int) -> TrainingPlan:
@@ -115,11 +104,9 @@ def _ratio(theirs: list[float], ours: list[float]) -> float:
     return statistics.median(one / other for one, other in zip(theirs[1:], ours[1:], strict=True))
 
 
-def _ours(plan: TrainingPlan, *, compiled: bool = False, device: str = "cpu") -> Steps:
+def _ours(plan: TrainingPlan) -> Steps:
     model = build(plan.model, seed=0, recompute=plan.recompute, recompute_every=plan.recompute_every)
-    if compiled:
-        model.compile_parts()
-    engine, batches = Engine(model, plan, ALONE, torch.device(device)), _batches(plan)
+    engine, batches = Engine(model, plan, ALONE, torch.device("cpu")), _batches(plan)
 
     def run(steps: int) -> None:
         for _ in range(steps):
@@ -233,63 +220,6 @@ def compare_start() -> None:
                 after.children_user + after.children_system - before.children_user - before.children_system
             )
             print(f"  {name:<24}{wall:>10.1f} ({spent:.1f})")
-
-
-def measure_gpu(size: str) -> None:
-    """Print tokens a second, MFU and peak memory of one size, by the best of some settings, and the floor."""
-    device = torch.device("cuda", 0)
-    options = TrainingOptions(data="", output="", size=size, zero_stage=0, precision="bf16")
-    plan = resolve(options, vocabulary=50_257, world_size=1, accelerator=True)
-    name, flops = torch.cuda.get_device_name(device), flops_per_token(plan.model)
-    peak, products = peak_flops(name, "bf16"), _product_rate()
-    print(f"GPT-2 {size} on {name}: floor {products / flops:,.0f} tokens/s at {products / 1e12:.0f} TFLOP/s")
-    with joined(ALONE, device):
-        for micro_batch, mode in itertools.product((64, 32, 16, 8, 4), ("none", "selective")):
-            tried = dataclasses.replace(
-                plan,
-                micro_batch=micro_batch,
-                accumulation_steps=4,
-                sequences_per_step=4 * micro_batch,
-                recompute=mode,  # type: ignore[arg-type]
-            )
-            gc.collect()
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-            try:
-                rate = _gpu_rate(tried)
-            except torch.OutOfMemoryError:
-                print(f"  {micro_batch:>3} sequences, {mode:<9}  does not fit", flush=True)
-                continue
-            share = f"{rate * flops / peak:.1%}" if peak else "unknown"
-            memory = torch.cuda.max_memory_allocated() / 2**30
-            print(
-                f"  {micro_batch:>3} sequences, {mode:<9}  {rate:>9,.0f} tokens/s, MFU {share}, "
-                f"{memory:.1f} GiB at most",
-                flush=True,
-            )
-
-
-def _gpu_rate(plan: TrainingPlan, *, steps: int = 8) -> float:
-    run = _ours(plan, compiled=plan.compile, device="cuda")
-    run(3)  # the first compiles
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    run(steps)
-    torch.cuda.synchronize()
-    return steps * plan.tokens_per_step / (time.perf_counter() - start)
-
-
-def _product_rate(side: int = 8192, times: int = 50) -> float:
-    """Return the FLOP/s of a large matrix product in bf16."""
-    a, b = (torch.randn(side, side, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    for _ in range(5):
-        a @ b
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(times):
-        a @ b
-    torch.cuda.synchronize()
-    return 2 * side**3 * times / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

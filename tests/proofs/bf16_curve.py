@@ -1,0 +1,105 @@
+"""What bf16 costs a loss curve: with the residual stream in bf16, with it in fp32, and beside fp32 products.
+
+    python tests/proofs/bf16_curve.py
+
+The same model, data and order three times on a CPU, and once more in another order:
+what the residual stream in bf16 changes must drown in what bf16 products change, and both in the order.
+Prints the mean loss of each tenth of the run, and the largest difference between those means.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/proofs")]
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import torch  # noqa: E402  # the settings come first
+from made_shards import write_shards  # noqa: E402
+
+from trainer.batches import TrainingData  # noqa: E402
+from trainer.config import TrainingOptions, TrainingPlan, resolve  # noqa: E402
+from trainer.engine import Engine  # noqa: E402
+from trainer.inputs import open_inputs  # noqa: E402
+from trainer.loader import as_tensors, micro_batches  # noqa: E402
+from trainer.model import build  # noqa: E402
+from trainer.ranks import Ranks, joined  # noqa: E402
+
+ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1)
+CPU = torch.device("cpu")
+PARTS = 10
+
+
+def main() -> None:
+    """Compare the curves."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--steps", type=int, default=200)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, joined(ALONE, CPU):
+        shards = write_shards(Path(folder, "shards"), train=300_000)
+        found = curves(shards, options.steps)
+    for name, curve in found.items():
+        print(f"{name:<32}" + " ".join(f"{loss:.4f}" for loss in curve))
+    for name, difference in differences(found).items():
+        print(f"largest difference, {name}: {difference:.4f}")
+
+
+def curves(shards: Path, steps: int) -> dict[str, list[float]]:
+    """Return the mean losses of each tenth of four runs."""
+    with mock.patch("trainer.model.lower", lambda x: x):
+        wide = train(shards, steps, precision="bf16", seed=1)
+    return {
+        "fp32": train(shards, steps, precision="fp32", seed=1),
+        "bf16, residual stream in fp32": wide,
+        "bf16": train(shards, steps, precision="bf16", seed=1),
+        "fp32, another order": train(shards, steps, precision="fp32", seed=1, order=2),
+    }
+
+
+def differences(found: dict[str, list[float]]) -> dict[str, float]:
+    """Return how far apart the curves are at most."""
+
+    def apart(one: str, other: str) -> float:
+        return max(abs(a - b) for a, b in zip(found[one], found[other], strict=True))
+
+    return {
+        "of the residual stream": apart("bf16", "bf16, residual stream in fp32"),
+        "of bf16": apart("bf16", "fp32"),
+        "of the order": apart("fp32", "fp32, another order"),
+    }
+
+
+def train(shards: Path, steps: int, *, precision: str, seed: int, order: int = 1) -> list[float]:
+    """Train micro, and return the mean loss of each tenth of the steps."""
+    options = TrainingOptions(
+        data=str(shards),
+        output="",
+        size="micro",
+        steps=steps,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    inputs = open_inputs(str(shards))
+    vocabulary = inputs.shards.index.vocabulary.size
+    plan: TrainingPlan = resolve(options, vocabulary=vocabulary, world_size=1, accelerator=False)
+    plan = dataclasses.replace(plan, seed=seed)
+    stream = inputs.shards.open("train")
+    data = TrainingData(stream, context=plan.model.context, vocabulary=vocabulary, seed=order)
+    engine = Engine(build(plan.model, seed=plan.seed), plan, ALONE, CPU)
+    losses = []
+    for step in range(steps):
+        batches = [as_tensors(batch, CPU) for batch in micro_batches(data, plan, rank=0, step=step)]
+        result = engine.step(
+            batches, targets=plan.tokens_per_step, learning_rate=1e-3, stop=False, accept=lambda *_: True
+        )
+        losses.append(result.loss)
+    size = steps // PARTS
+    return [sum(losses[first : first + size]) / size for first in range(0, size * PARTS, size)]
+
+
+if __name__ == "__main__":
+    main()
