@@ -19,7 +19,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from launch.demo_web import EmbeddedWeb, build_pages, write_dump
-from pipeline.command import run_command
+from pipeline.runner.command import run_command
 
 
 @dataclass(frozen=True, kw_only=True)

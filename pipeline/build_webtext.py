@@ -18,9 +18,7 @@ from typing import Literal
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import storage
 from pipeline.card import EvaluationFile, InputFile, Provenance, dataset_card, deciding
-from pipeline.command import run_command
 from pipeline.corpus import CorpusOptions, corpus_files, validation_limit
 from pipeline.figures import figures
 from pipeline.funnel import Step, check_funnel, funnel_json, funnel_text, read_funnel
@@ -38,8 +36,10 @@ from pipeline.refine.pages import PageOptions
 from pipeline.refine.plain_texts import TextOptions
 from pipeline.refine.quality import RefineOptions
 from pipeline.report import report_html
-from pipeline.stages import Counts, Source, Stage, StageOutput, Work, by_name, run_stage
-from pipeline.summary import summary_json, summary_table
+from pipeline.runner import storage
+from pipeline.runner.command import run_command
+from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Work, by_name, run_stage
+from pipeline.runner.summary import summary_json, summary_table
 
 Inputs = Mapping[str, Sequence[Source]]
 

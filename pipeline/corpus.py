@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline import storage
-from pipeline.stages import Source, StageOutput
+from pipeline.runner import storage
+from pipeline.runner.stages import Source, StageOutput
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
 from pipeline.corpus import SPLITS
 from pipeline.funnel import by_size
-from pipeline.stages import Partition, StageOutput
+from pipeline.runner import storage
+from pipeline.runner.stages import Partition, StageOutput
 
 KEPT_SAMPLES = 6
 DROP_SAMPLES = 3  # of each reason of each step

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import storage
-from pipeline.stages import Counts
+from pipeline.runner import storage
+from pipeline.runner.stages import Counts
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def test_packages_import_from_those_before_them_only(package: str) -> None:
 
 
 def test_only_stages_speaks_ray_and_only_the_engine_deepspeed() -> None:
-    homes = {"ray": "pipeline/stages.py", "deepspeed": "trainer/ranks.py"}
+    homes = {"ray": "pipeline/runner/stages.py", "deepspeed": "trainer/ranks.py"}
     for path in (path for package in ORDER for path in modules(package)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -8,8 +8,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from pipeline import storage
-from pipeline.stages import Counts, Task, edition
+from pipeline.runner import storage
+from pipeline.runner.stages import Counts, Task, edition
 from tokenizer import forms
 from tokenizer.documents import Tally, read_documents
 from tokenizer.vocabulary import Vocabulary

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
-from pipeline.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, edition
 from tokenizer.encoder import Encoder
 from tokenizer.merges import learn_merges
 from tokenizer.rare_words import find_cut

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, edition
 from tokenizer.documents import Tally, read_documents
 from tokenizer.word_counts import COUNTS, WordCounts, read_counts, write_counts
 

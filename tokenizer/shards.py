@@ -21,7 +21,7 @@ from typing import Any, Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import storage
+from pipeline.runner import storage
 from tokenizer import formats
 from tokenizer.formats import FormatName, Tokens, TypeName
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-from pipeline import storage
-from pipeline.stages import Counts, Task, edition
+from pipeline.runner import storage
+from pipeline.runner.stages import Counts, Task, edition
 from tokenizer import formats
 from tokenizer.documents import Tally, read_documents
 from tokenizer.encoder import load_encoder

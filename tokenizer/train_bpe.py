@@ -14,9 +14,9 @@ from typing import Any
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import storage
-from pipeline.command import run_command
-from pipeline.stages import Partition, Stage, run_stage
+from pipeline.runner import storage
+from pipeline.runner.command import run_command
+from pipeline.runner.stages import Partition, Stage, run_stage
 from tokenizer import pretokens, vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.encoder import measure_file

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline import storage
-from pipeline.stages import Counts, Task, edition
+from pipeline.runner import storage
+from pipeline.runner.stages import Counts, Task, edition
 from tokenizer.documents import Tally, read_documents
 from tokenizer.encoder import Encoder
 from tokenizer.vocabulary import Vocabulary, load_vocabulary

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from pipeline import storage
+from pipeline.runner import storage
 from tokenizer import forms
 from tokenizer.forms import END_OF_TEXT
 from tokenizer.merges import Merge

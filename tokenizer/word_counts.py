@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
+from pipeline.runner import storage
 
 COUNTS = pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
 BYTES_IN_MEMORY = 128 * 2**20

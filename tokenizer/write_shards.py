@@ -13,10 +13,10 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import storage
-from pipeline.command import run_command
 from pipeline.corpus import SPLITS
-from pipeline.stages import Partition, Source, Stage, StageOutput, run_stage
+from pipeline.runner import storage
+from pipeline.runner.command import run_command
+from pipeline.runner.stages import Partition, Source, Stage, StageOutput, run_stage
 from tokenizer import formats, shuffle
 from tokenizer.documents import open_corpus
 from tokenizer.formats import FormatName

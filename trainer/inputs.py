@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.storage import read_text
+from pipeline.runner.storage import read_text
 from tokenizer.shards import TOKENS_AT_ONCE, VOCABULARY_FILE, Shard, Shards, open_shards
 from tokenizer.vocabulary import Vocabulary, load_vocabulary
 from trainer.batches import check_tokens

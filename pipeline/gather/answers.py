@@ -8,7 +8,7 @@ from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.fetch import Failure, Headers, is_redirect
 from pipeline.gather.optout import header_opt_out, meta_opt_out
 from pipeline.gather.warc import HTML_TYPES, Response, media_type
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 RETRIED_REASONS = frozenset({"connection lost", "no connection"})

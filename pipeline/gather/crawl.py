@@ -34,8 +34,8 @@ from pipeline.gather.politeness import Domain, Frontier
 from pipeline.gather.segments import Finished, SegmentWriter, finish_interrupted
 from pipeline.gather.visits import Link, Purpose, Target, Visit, locate, redirect_target
 from pipeline.gather.warc import Response
-from pipeline.records import Drop
-from pipeline.storage import locked
+from pipeline.runner.records import Drop
+from pipeline.runner.storage import locked
 
 __all__ = ["ELSEWHERE", "CrawlCounts", "CrawlOptions", "Link", "crawl"]
 

@@ -18,7 +18,7 @@ from yarl import URL
 
 from pipeline.gather.guard import Guard, GuardedResolver, RefusedAddressError
 from pipeline.gather.warc import Response
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 # A page's headers may take this much and no more: 200 × 32 KiB = 6.4 MB.
 MAX_HEADER_BYTES = 32 * 1024

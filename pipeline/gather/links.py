@@ -21,7 +21,7 @@ from pipeline.gather.blocklist import load_blocklist
 from pipeline.gather.guard import address_refusal, parse_networks
 from pipeline.gather.submissions import Submission
 from pipeline.gather.urls import LONGEST_ADDRESS, Address, parse
-from pipeline.records import DROPS, UTC_SECONDS, Drop
+from pipeline.runner.records import DROPS, UTC_SECONDS, Drop
 
 BATCH_SUBMISSIONS = 16_384
 

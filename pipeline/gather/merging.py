@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.gather.urls import host_of_key, registrable_domain
-from pipeline.records import DROPS, LINKS, UTC_SECONDS
+from pipeline.runner.records import DROPS, LINKS, UTC_SECONDS
 
 Flags = npt.NDArray[np.bool_]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from protego import Protego
 
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 PRODUCT = "outbound"
 """The product token (RFC 9309, section 2.2.1) under which sites can name this crawler."""

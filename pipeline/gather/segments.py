@@ -23,7 +23,7 @@ import xxhash
 
 from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.warc import Response, response_record, warcinfo_record
-from pipeline.records import FETCHES
+from pipeline.runner.records import FETCHES
 
 MAX_ROWS = 100_000
 ROWS_AT_ONCE = 5_000  # of a log, in memory

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline import storage
 from pipeline.gather.crawl import ELSEWHERE, Link, crawl
 from pipeline.gather.crawl_options import CrawlCounts, CrawlOptions
 from pipeline.gather.links import CANDIDATES, Batch, LinkOptions, LinkRules, bucket_of, extract, scatter
@@ -24,9 +23,10 @@ from pipeline.gather.submissions import Submission, read_submissions
 from pipeline.gather.urls import parse, registrable_domain
 from pipeline.gather.visits import Target, locate
 from pipeline.gather.warc import PageRecord, scan_pages
-from pipeline.records import DROPS, FETCHES, LINKS, UTC_SECONDS, Drop
-from pipeline.stages import Counts, Task, edition
-from pipeline.tables import Sieve, TableWriter, read_rows, read_tables
+from pipeline.runner import storage
+from pipeline.runner.records import DROPS, FETCHES, LINKS, UTC_SECONDS, Drop
+from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.tables import Sieve, TableWriter, read_rows, read_tables
 
 ROWS_A_SCATTER = 131_072  # candidates held in memory before they are cut into buckets
 DAMAGE = frozenset({"damaged file", "empty file", "damaged archive"})

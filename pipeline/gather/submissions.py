@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pipeline import storage
 from pipeline.gather.decompression import COMPRESSED_ENDINGS, STEP_BYTES, DamagedFileError, decompress
-from pipeline.records import Drop
+from pipeline.runner import storage
+from pipeline.runner.records import Drop
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -24,7 +24,7 @@ import ada_url
 from publicsuffixlist import PublicSuffixList
 
 from pipeline.gather.tracking import is_tracking, without_passages
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 LONGEST_ADDRESS = 4096
 """Characters of a canonical address. RFC 9110 (4.1) asks servers for 8,000, but what is longer than

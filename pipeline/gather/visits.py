@@ -12,7 +12,7 @@ from ada_url import URL
 from pipeline.gather.guard import url_refusal
 from pipeline.gather.urls import registrable_domain
 from pipeline.gather.warc import Response
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 
 class Target(NamedTuple):

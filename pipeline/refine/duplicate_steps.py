@@ -20,15 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
 from pipeline.corpus import LEAST_VALIDATION, SPLITS, place_of
-from pipeline.records import DOCUMENTS, DROPS, UTC_SECONDS
 from pipeline.refine import minhash
 from pipeline.refine.bands import Bands, digests, sketches
 from pipeline.refine.duplicates import Components, Keys, Numbers, Sketches, match
 from pipeline.refine.minhash import DuplicateOptions
-from pipeline.stages import Counts, Task, edition
-from pipeline.tables import TableWriter, read_rows, read_tables, row_count
+from pipeline.runner import storage
+from pipeline.runner.records import DOCUMENTS, DROPS, UTC_SECONDS
+from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.tables import TableWriter, read_rows, read_tables, row_count
 
 BANDS_A_TASK = 6  # each task maps all sketches: more tasks would read more, fewer use fewer cores
 DOCUMENTS_AT_ONCE = 10_000  # whose signatures are held in memory, 5 MB

@@ -8,7 +8,7 @@ extractions, and none of those that it would keep.
 
 from dataclasses import dataclass
 
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import storage
-from pipeline.records import DOCUMENTS, Drop
 from pipeline.refine.bloom import BloomFilter
 from pipeline.refine.ngrams import WORDS, Grams, grams_of, in_batches
 from pipeline.refine.overlap import (
@@ -26,8 +24,10 @@ from pipeline.refine.overlap import (
     read_set,
 )
 from pipeline.refine.plain_texts import TextOptions, is_one_text
-from pipeline.stages import Counts, Task, edition
-from pipeline.tables import Sieve, read_rows
+from pipeline.runner import storage
+from pipeline.runner.records import DOCUMENTS, Drop
+from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.tables import Sieve, read_rows
 
 GRAMS, FILTER, FOUND = "grams.npz", "filter.bloom", "found.npz"
 RANDOM_STRINGS = 1_000_000  # as many as the GPT-2 paper tried

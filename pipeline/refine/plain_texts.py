@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from pipeline import storage
 from pipeline.gather.decompression import COMPRESSED_ENDINGS, DamagedFileError, decompress
+from pipeline.runner import storage
 
 RECORD_ENDINGS = (".jsonl", ".ndjson")
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.records import Drop
 from pipeline.refine.language import UNKNOWN, detect_language, function_word_share
 from pipeline.refine.walls import find_wall
 from pipeline.refine.wikipedia import REASON, is_wikipedia_copy
+from pipeline.runner.records import Drop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline import storage
 from pipeline.gather.warc import Page, read_page
-from pipeline.records import DOCUMENTS, LINKS, Drop
 from pipeline.refine.extract import Extraction
 from pipeline.refine.pages import PageExtractor, PageOptions
 from pipeline.refine.quality import RefineOptions, judge
-from pipeline.stages import Counts, Task, edition
-from pipeline.tables import Sieve, read_rows
+from pipeline.runner import storage
+from pipeline.runner.records import DOCUMENTS, LINKS, Drop
+from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.tables import Sieve, read_rows
 
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 

@@ -11,7 +11,7 @@ from functools import cache
 
 from pipeline.gather.blocklist import Blocklist, load_blocklist
 from pipeline.gather.urls import parse
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 REASON = "Wikipedia"
 

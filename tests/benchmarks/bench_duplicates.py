@@ -31,11 +31,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.records import DOCUMENTS
 from pipeline.refine import duplicate_steps as steps
 from pipeline.refine.bands import Bands, digests, sketches
 from pipeline.refine.minhash import DuplicateOptions, normalise, shingle_hashes, signature
-from pipeline.stages import Source, Stage, StageOutput, Task, connect, run_stage
+from pipeline.runner.records import DOCUMENTS
+from pipeline.runner.stages import Source, Stage, StageOutput, Task, connect, run_stage
 
 OPTIONS = DuplicateOptions()
 BANDS = Bands.of(OPTIONS)

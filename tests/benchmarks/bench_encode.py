@@ -36,7 +36,7 @@ os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.stages import Task, Work
+from pipeline.runner.stages import Task, Work
 from tokenizer import encoder as encoder_module
 from tokenizer import shuffle
 from tokenizer.encoder import Encoder

@@ -35,7 +35,6 @@ from fastwarc.warc import WarcRecord, WarcRecordType
 
 from pipeline.gather.optout import header_opt_out, meta_opt_out
 from pipeline.gather.warc import Page, read_page, scan_pages
-from pipeline.records import DOCUMENTS, FETCHES, LINKS, Drop
 from pipeline.refine import extract
 from pipeline.refine.characters import decode
 from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
@@ -45,8 +44,9 @@ from pipeline.refine.look import LookOptions, look, plain_text
 from pipeline.refine.pages import WARM_UP, PageOptions
 from pipeline.refine.quality import RefineOptions, judge
 from pipeline.refine.sandbox import Failure, Sandbox
-from pipeline.stages import Task
-from pipeline.tables import TableWriter
+from pipeline.runner.records import DOCUMENTS, FETCHES, LINKS, Drop
+from pipeline.runner.stages import Task
+from pipeline.runner.tables import TableWriter
 
 DATATROVE_NEEDS = (
     "datatrove==0.10.1",

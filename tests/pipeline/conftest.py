@@ -115,7 +115,7 @@ def s3_server(ray_folder: None) -> Iterator[Line]:
 @pytest.fixture
 def s3(s3_server: Line, request: pytest.FixtureRequest) -> Iterator[str]:
     """A bucket of the test's own."""
-    from pipeline import storage
+    from pipeline.runner import storage
 
     bucket = f"s3://{request.node.name.replace('_', '-')[:60].strip('-')}"
     filesystem, path = storage.locate(bucket)

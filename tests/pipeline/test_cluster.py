@@ -14,7 +14,7 @@ PROGRAM = textwrap.dedent("""
     from pathlib import Path
     import ray
     from ray.cluster_utils import Cluster
-    from pipeline.stages import Counts, Source, Stage, run_stage
+    from pipeline.runner.stages import Counts, Source, Stage, run_stage
 
     folder = Path(sys.argv[1])
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline.command import run_command
+from pipeline.runner.command import run_command
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.funnel import Step, check_funnel, funnel_json, funnel_text, steps_of
-from pipeline.stages import Counts
+from pipeline.runner.stages import Counts
 
 STEPS = [
     Step("submissions", "outbound links", Counts(1200, 1000, {"self post": 150, "<b>odd</b>": 50})),

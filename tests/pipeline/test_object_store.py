@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import storage
 from pipeline.build_webtext import Options, main
-from pipeline.stages import StageError
+from pipeline.runner import storage
+from pipeline.runner.stages import StageError
 
 OPTIONS = Options(output="", partitions=2)
 

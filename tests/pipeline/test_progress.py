@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.progress import Progress
+from pipeline.runner.progress import Progress
 
 
 class Clock:

@@ -8,7 +8,7 @@ from pipeline.card import InputFile, Provenance, command_line, dataset_card, dec
 from pipeline.figures import DropSamples, Figures, Sample, evenly
 from pipeline.funnel import Step
 from pipeline.report import report_html
-from pipeline.stages import Counts
+from pipeline.runner.stages import Counts
 
 STEPS = [
     Step("submissions", "outbound links", Counts(1200, 1000, {"self post": 150, "<b>odd</b>": 50})),

@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from pipeline.records import DOCUMENTS
 from pipeline.refine.plain_texts import TextOptions
 from pipeline.report_overlap import OverlapOptions, main
-from pipeline.tables import TableWriter
+from pipeline.runner.records import DOCUMENTS
+from pipeline.runner.tables import TableWriter
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["The", "cat", "sat;", "on", "a", "mat", "I've", "2"]

@@ -12,8 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages import Counts, Source, Stage, StageError, StageOutput, Task, Work, edition, run_stage
-from pipeline.summary import summary_json, summary_table
+from pipeline.runner.stages import (
+    Counts,
+    Source,
+    Stage,
+    StageError,
+    StageOutput,
+    Task,
+    Work,
+    edition,
+    run_stage,
+)
+from pipeline.runner.summary import summary_json, summary_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +165,7 @@ class TestOnRay:
     ) -> None:
         stage = Stage(name="copy", work=copy_words_better, options=Options())
         run(tmp_path, stage, {"a": "one"})
-        monkeypatch.setattr("pipeline.stages.version", lambda package: f"{package}, the next release")
+        monkeypatch.setattr("pipeline.runner.stages.version", lambda package: f"{package}, the next release")
         assert run(tmp_path, stage, {"a": "one"}).reused == 0
 
     def test_partition_whose_file_was_cut_is_redone(self, tmp_path: Path) -> None:
@@ -240,7 +250,7 @@ def test_killed_run_leaves_no_half_partition_and_goes_on(tmp_path: Path) -> None
         textwrap.dedent("""
         import sys, time
         from pathlib import Path
-        from pipeline.stages import Counts, Source, Stage, run_stage
+        from pipeline.runner.stages import Counts, Source, Stage, run_stage
 
         def work(task):
             text = Path(task.inputs[0]).read_text()

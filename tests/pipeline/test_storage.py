@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import storage
+from pipeline.runner import storage
 
 
 @pytest.fixture(params=["disk", "memory"])

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.records import Drop
-from pipeline.tables import ROWS_PER_GROUP, Sieve, TableWriter, read_rows, read_tables
+from pipeline.runner.records import Drop
+from pipeline.runner.tables import ROWS_PER_GROUP, Sieve, TableWriter, read_rows, read_tables
 
 SCHEMA = pa.schema([("url", pa.string()), ("seen", pa.timestamp("s", tz="UTC"))])
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.records import DOCUMENTS
-from pipeline.stages import Task
+from pipeline.runner.records import DOCUMENTS
+from pipeline.runner.stages import Task
 from tokenizer import train_bpe
 from tokenizer.vocabulary import Vocabulary, load_vocabulary
 

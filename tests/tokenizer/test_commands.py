@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage import write_text
+from pipeline.runner.storage import write_text
 from tokenizer import train_bpe, write_shards
 from tokenizer.formats import FormatName
 from tokenizer.shards import load_index, open_shards

@@ -11,7 +11,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages import Counts, Task
+from pipeline.runner.stages import Counts, Task
 from tokenizer.pretokens import (
     CountOptions,
     add_up_bucket,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages import Task
+from pipeline.runner.stages import Task
 from tokenizer import formats, shuffle
 from tokenizer.shuffle import (
     INDEX_FILE,

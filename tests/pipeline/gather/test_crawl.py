@@ -22,7 +22,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 from pipeline.gather.crawl import ELSEWHERE, CrawlCounts, CrawlOptions, Link, crawl
 from pipeline.gather.segments import committed_logs
 from pipeline.gather.warc import Page, read_page, scan_pages
-from pipeline.storage import locked
+from pipeline.runner.storage import locked
 
 if TYPE_CHECKING:
     from tests.pipeline.gather.conftest import Asked, Web

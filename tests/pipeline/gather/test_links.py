@@ -16,7 +16,7 @@ from pipeline.gather.links import (
 )
 from pipeline.gather.merging import merge
 from pipeline.gather.submissions import read_submissions
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 SHARED_DATA = Path(__file__).parents[3].parent / "shared" / "data"
 RULES = LinkRules(LinkOptions())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.gather.links import CANDIDATES, Candidate
 from pipeline.gather.merging import Merged, merge
-from pipeline.records import DROPS, LINKS
+from pipeline.runner.records import DROPS, LINKS
 
 
 def candidate(key: str = "a.com/", **changes: Any) -> Candidate:

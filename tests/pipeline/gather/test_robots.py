@@ -5,7 +5,7 @@ import pytest
 from pipeline.gather import robots
 from pipeline.gather.answers import robots_from
 from pipeline.gather.fetch import Failure
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 
 def allowed(text: str, path: str = "/page") -> bool:

@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from pipeline.gather.submissions import find_dumps, read_submissions
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 SHARED_DATA = Path(__file__).parents[3].parent / "shared" / "data"
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.gather.urls import LONGEST_ADDRESS, Address, canonical, host_of_key, parse, registrable_domain
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from pipeline.gather.warc import (
     scan_pages,
     warcinfo_record,
 )
-from pipeline.records import Drop
+from pipeline.runner.records import Drop
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "pages.warc.gz"

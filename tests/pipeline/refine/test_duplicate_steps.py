@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.records import DOCUMENTS
 from pipeline.refine import duplicate_steps as steps
 from pipeline.refine.minhash import DuplicateOptions
-from pipeline.stages import Counts, Task
-from pipeline.tables import TableWriter, read_rows
+from pipeline.runner.records import DOCUMENTS
+from pipeline.runner.stages import Counts, Task
+from pipeline.runner.tables import TableWriter, read_rows
 
 Document = dict[str, Any]
 WORDS = [f"{first}{second}{third}" for first in "bdfgk" for second in "aeiou" for third in "lmnrst"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.records import Drop
 from pipeline.refine.extract import Extraction, extract_text
+from pipeline.runner.records import Drop
 
 STORY = (
     "The river rose all night and by the morning the lower road had gone. "

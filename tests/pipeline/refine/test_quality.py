@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from pipeline.records import Drop
 from pipeline.refine.quality import RefineOptions, count_words, judge
+from pipeline.runner.records import Drop
 
 URL = "http://a.example/"
 ENGLISH = (

@@ -31,8 +31,8 @@ from typing import Any, Protocol
 
 import xxhash
 
-from pipeline import storage
-from pipeline.progress import Progress
+from pipeline.runner import storage
+from pipeline.runner.progress import Progress
 
 RETRIES = 3  # of a task whose worker, node, disk or network failed it
 

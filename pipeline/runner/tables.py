@@ -11,9 +11,9 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import storage
-from pipeline.records import DROPS, Drop
-from pipeline.stages import Counts
+from pipeline.runner import storage
+from pipeline.runner.records import DROPS, Drop
+from pipeline.runner.stages import Counts
 
 ROWS_PER_GROUP = 10_000
 BYTES_PER_GROUP = 32 * 2**20  # of text: long documents make shorter groups

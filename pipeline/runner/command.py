@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import tyro
 
-from pipeline.storage import is_unreachable
+from pipeline.runner.storage import is_unreachable
 
 Options = TypeVar("Options")
 

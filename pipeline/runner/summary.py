@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.stages import StageOutput
+from pipeline.runner.stages import StageOutput
 
 _ROW = "{:<14}{:>11}{:>8}{:>15}{:>15}{:>13}{:>10}{:>10}{:>9}"
 
