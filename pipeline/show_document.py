@@ -184,8 +184,8 @@ class Run:
 
 def _spellings(page: str) -> list[str]:
     """Return the addresses that mean one link: as given, and in canonical form under both schemes."""
-    from pipeline.gather.urls import parse
     from pipeline.runner.records import Drop
+    from pipeline.web.urls import parse
 
     address = parse(page)
     canonical = (

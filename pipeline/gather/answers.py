@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from pipeline.gather import content_coding, robots
+from pipeline.gather import robots
 from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.fetch import Failure, Headers, is_redirect
-from pipeline.gather.optout import header_opt_out, meta_opt_out
-from pipeline.gather.warc import HTML_TYPES, Response, media_type
 from pipeline.runner.records import Drop
+from pipeline.web import content_coding
+from pipeline.web.optout import header_opt_out, meta_opt_out
+from pipeline.web.warc import HTML_TYPES, Response, media_type
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 RETRIED_REASONS = frozenset({"connection lost", "no connection"})

@@ -27,15 +27,15 @@ from pipeline.gather.answers import (
 )
 from pipeline.gather.crawl_options import CrawlCounts, CrawlOptions
 from pipeline.gather.fetch import Client, Failure, Limits, is_redirect
-from pipeline.gather.guard import Guard, parse_networks
-from pipeline.gather.optout import MAX_TDMREP_BYTES, NO_TDM_RULES, TDMREP_PATH, parse_tdmrep
 from pipeline.gather.policies import Policies, Policy
 from pipeline.gather.politeness import Domain, Frontier
 from pipeline.gather.segments import Finished, SegmentWriter, finish_interrupted
 from pipeline.gather.visits import Link, Purpose, Target, Visit, locate, redirect_target
-from pipeline.gather.warc import Response
 from pipeline.runner.records import Drop
 from pipeline.runner.storage import locked
+from pipeline.web.guard import Guard, parse_networks
+from pipeline.web.optout import MAX_TDMREP_BYTES, NO_TDM_RULES, TDMREP_PATH, parse_tdmrep
+from pipeline.web.warc import Response
 
 __all__ = ["ELSEWHERE", "CrawlCounts", "CrawlOptions", "Link", "crawl"]
 

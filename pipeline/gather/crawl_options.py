@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
-from pipeline.gather.guard import parse_networks
+from pipeline.web.guard import parse_networks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from aiohttp.connector import Connection
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from pipeline.gather.guard import Guard, GuardedResolver, RefusedAddressError
-from pipeline.gather.warc import Response
 from pipeline.runner.records import Drop
+from pipeline.web.guard import Guard, GuardedResolver, RefusedAddressError
+from pipeline.web.warc import Response
 
 # A page's headers may take this much and no more: 200 × 32 KiB = 6.4 MB.
 MAX_HEADER_BYTES = 32 * 1024

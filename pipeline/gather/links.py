@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from pipeline.gather.blocklist import load_blocklist
-from pipeline.gather.guard import address_refusal, parse_networks
 from pipeline.gather.submissions import Submission
-from pipeline.gather.urls import LONGEST_ADDRESS, Address, parse
 from pipeline.runner.records import DROPS, UTC_SECONDS, Drop
+from pipeline.web.blocklist import load_blocklist
+from pipeline.web.guard import address_refusal, parse_networks
+from pipeline.web.urls import LONGEST_ADDRESS, Address, parse
 
 BATCH_SUBMISSIONS = 16_384
 

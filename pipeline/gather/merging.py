@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.gather.urls import host_of_key, registrable_domain
 from pipeline.runner.records import DROPS, LINKS, UTC_SECONDS
+from pipeline.web.urls import host_of_key, registrable_domain
 
 Flags = npt.NDArray[np.bool_]
 

@@ -3,9 +3,9 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from pipeline.gather.optout import NO_TDM_RULES, TdmRules
 from pipeline.gather.robots import ALLOW_ALL, MAX_AGE_S, Robots
 from pipeline.runner.records import Drop
+from pipeline.web.optout import NO_TDM_RULES, TdmRules
 
 # robots.txt files take about twelve times their size once parsed: 200 MB in all.
 MAX_KEPT_BYTES = 16 * 1024 * 1024

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from protego import Protego
 
 from pipeline.runner.records import Drop
-
-PRODUCT = "outbound"
-"""The product token (RFC 9309, section 2.2.1) under which sites can name this crawler."""
+from pipeline.web.optout import PRODUCT
 
 MAX_AGE_S = 24 * 3600.0  # section 2.4
 MAX_REDIRECTS = 5  # section 2.3.1.2

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.gather.crawl_options import CrawlOptions
-from pipeline.gather.warc import Response, response_record, warcinfo_record
 from pipeline.runner.records import FETCHES
+from pipeline.web.warc import Response, response_record, warcinfo_record
 
 MAX_ROWS = 100_000
 ROWS_AT_ONCE = 5_000  # of a log, in memory

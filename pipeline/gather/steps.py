@@ -20,13 +20,13 @@ from pipeline.gather.links import CANDIDATES, Batch, LinkOptions, LinkRules, buc
 from pipeline.gather.merging import merge
 from pipeline.gather.segments import fetch_log
 from pipeline.gather.submissions import Submission, read_submissions
-from pipeline.gather.urls import parse, registrable_domain
 from pipeline.gather.visits import Target, locate
-from pipeline.gather.warc import PageRecord, scan_pages
 from pipeline.runner import storage
 from pipeline.runner.records import DROPS, FETCHES, LINKS, UTC_SECONDS, Drop
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import Sieve, TableWriter, read_rows, read_tables
+from pipeline.web.urls import parse, registrable_domain
+from pipeline.web.warc import PageRecord, scan_pages
 
 ROWS_A_SCATTER = 131_072  # candidates held in memory before they are cut into buckets
 DAMAGE = frozenset({"damaged file", "empty file", "damaged archive"})

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pipeline.gather.decompression import COMPRESSED_ENDINGS, STEP_BYTES, DamagedFileError, decompress
 from pipeline.runner import storage
 from pipeline.runner.records import Drop
+from pipeline.web.decompression import COMPRESSED_ENDINGS, STEP_BYTES, DamagedFileError, decompress
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

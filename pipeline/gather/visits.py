@@ -9,10 +9,10 @@ from urllib.parse import urljoin
 
 from ada_url import URL
 
-from pipeline.gather.guard import url_refusal
-from pipeline.gather.urls import registrable_domain
-from pipeline.gather.warc import Response
 from pipeline.runner.records import Drop
+from pipeline.web.guard import url_refusal
+from pipeline.web.urls import registrable_domain
+from pipeline.web.warc import Response
 
 
 class Target(NamedTuple):

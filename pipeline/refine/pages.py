@@ -9,13 +9,13 @@ from datetime import date
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.gather.optout import header_opt_out, meta_opt_out
-from pipeline.gather.warc import Page
 from pipeline.refine.extract import Extraction, ExtractOptions, absolute, extract_text
 from pipeline.refine.sandbox import Failure, Sandbox
 from pipeline.refine.wikipedia import REASON as WIKIPEDIA
 from pipeline.refine.wikipedia import is_declared_in_html, is_wikipedia_address
 from pipeline.runner.records import Drop
+from pipeline.web.optout import header_opt_out, meta_opt_out
+from pipeline.web.warc import Page
 
 REMEMBERED_CHARACTERS = 32 * 2**20  # of results, in case a copy of their page comes
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from pipeline.gather.decompression import COMPRESSED_ENDINGS, DamagedFileError, decompress
 from pipeline.runner import storage
+from pipeline.web.decompression import COMPRESSED_ENDINGS, DamagedFileError, decompress
 
 RECORD_ENDINGS = (".jsonl", ".ndjson")
 

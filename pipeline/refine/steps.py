@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.gather.warc import Page, read_page
 from pipeline.refine.extract import Extraction
 from pipeline.refine.pages import PageExtractor, PageOptions
 from pipeline.refine.quality import RefineOptions, judge
@@ -13,6 +12,7 @@ from pipeline.runner import storage
 from pipeline.runner.records import DOCUMENTS, LINKS, Drop
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import Sieve, read_rows
+from pipeline.web.warc import Page, read_page
 
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 

@@ -5,7 +5,7 @@ from collections import Counter
 from functools import cache
 from importlib import resources
 
-from pipeline.gather.lists import read_list
+from pipeline.web.lists import read_list
 
 LEAST_WALL_SHARE = 0.25
 """Share of a page's words that must stand in a wall's sentences, however little the rest is."""

@@ -9,9 +9,9 @@ Wikipedia has neither, and other wikis have few of the editors' marks.
 import re
 from functools import cache
 
-from pipeline.gather.blocklist import Blocklist, load_blocklist
-from pipeline.gather.urls import parse
 from pipeline.runner.records import Drop
+from pipeline.web.blocklist import Blocklist, load_blocklist
+from pipeline.web.urls import parse
 
 REASON = "Wikipedia"
 

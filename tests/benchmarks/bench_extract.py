@@ -33,8 +33,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fastwarc.warc import WarcRecord, WarcRecordType
 
-from pipeline.gather.optout import header_opt_out, meta_opt_out
-from pipeline.gather.warc import Page, read_page, scan_pages
 from pipeline.refine import extract
 from pipeline.refine.characters import decode
 from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
@@ -47,6 +45,8 @@ from pipeline.refine.sandbox import Failure, Sandbox
 from pipeline.runner.records import DOCUMENTS, FETCHES, LINKS, Drop
 from pipeline.runner.stages import Task
 from pipeline.runner.tables import TableWriter
+from pipeline.web.optout import header_opt_out, meta_opt_out
+from pipeline.web.warc import Page, read_page, scan_pages
 
 DATATROVE_NEEDS = (
     "datatrove==0.10.1",

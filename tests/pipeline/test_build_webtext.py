@@ -30,10 +30,10 @@ from pipeline.funnel import read_funnel
 from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.links import LinkOptions, bucket_of
 from pipeline.gather.steps import MergeOptions
-from pipeline.gather.urls import host_of_key, registrable_domain
-from pipeline.gather.warc import Response, response_record
 from pipeline.show_document import ShowOptions
 from pipeline.show_document import main as show
+from pipeline.web.urls import host_of_key, registrable_domain
+from pipeline.web.warc import Response, response_record
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gather.blocklist import load_blocklist, profiles
+from pipeline.web.blocklist import load_blocklist, profiles
 
 WEBTEXT = load_blocklist("webtext")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gather.content_coding import CodingError, TooLargeError, decode
+from pipeline.web.content_coding import CodingError, TooLargeError, decode
 
 
 def bare_deflate(body: bytes) -> bytes:

@@ -21,8 +21,8 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from pipeline.gather.crawl import ELSEWHERE, CrawlCounts, CrawlOptions, Link, crawl
 from pipeline.gather.segments import committed_logs
-from pipeline.gather.warc import Page, read_page, scan_pages
 from pipeline.runner.storage import locked
+from pipeline.web.warc import Page, read_page, scan_pages
 
 if TYPE_CHECKING:
     from tests.pipeline.gather.conftest import Asked, Web

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import zstandard
 
-from pipeline.gather.decompression import STEP_BYTES, DamagedFileError, decompress
+from pipeline.web.decompression import STEP_BYTES, DamagedFileError, decompress
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ".zst": lambda data: zstandard.ZstdCompressor(write_checksum=True).compress(data),

@@ -9,13 +9,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gather.guard import (
-    Guard,
-    GuardedResolver,
-    RefusedAddressError,
-    address_refusal,
-    parse_networks,
-)
+from pipeline.web.guard import Guard, GuardedResolver, RefusedAddressError, address_refusal, parse_networks
 
 REFUSED = {
     "0.0.0.0": "unspecified address",

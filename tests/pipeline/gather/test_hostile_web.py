@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastwarc.stream_io import BrotliWriter
 
-from pipeline.gather.warc import Page, read_page
+from pipeline.web.warc import Page, read_page
 
 if TYPE_CHECKING:
     from tests.pipeline.gather.conftest import Asked, Web

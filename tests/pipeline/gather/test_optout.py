@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gather.optout import header_opt_out, matches_pattern, meta_opt_out, parse_tdmrep
+from pipeline.web.optout import header_opt_out, matches_pattern, meta_opt_out, parse_tdmrep
 
 HEADERS = [
     ("X-Robots-Tag", "noindex", "opt-out noindex"),

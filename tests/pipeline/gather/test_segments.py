@@ -14,7 +14,7 @@ from pipeline.gather.segments import (
     fetch_log,
     finish_interrupted,
 )
-from pipeline.gather.warc import Page, Response, read_page, scan_pages
+from pipeline.web.warc import Page, Response, read_page, scan_pages
 
 OPTIONS = CrawlOptions(contact="tests@example.org")
 ROWS = 8

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.gather.urls import LONGEST_ADDRESS, Address, canonical, host_of_key, parse, registrable_domain
 from pipeline.runner.records import Drop
+from pipeline.web.urls import LONGEST_ADDRESS, Address, canonical, host_of_key, parse, registrable_domain
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import zstandard
 from fastwarc.stream_io import BrotliWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
 
-from pipeline.gather.warc import (
+from pipeline.runner.records import Drop
+from pipeline.web.warc import (
     Page,
     PageRecord,
     Response,
@@ -23,7 +24,6 @@ from pipeline.gather.warc import (
     scan_pages,
     warcinfo_record,
 )
-from pipeline.runner.records import Drop
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "pages.warc.gz"

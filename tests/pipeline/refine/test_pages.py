@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.gather.warc import Page
 from pipeline.refine import sandbox as sandboxes
 from pipeline.refine.extract import Extraction, ExtractOptions
 from pipeline.refine.pages import PageExtractor, PageOptions
 from pipeline.refine.sandbox import Sandbox
 from pipeline.runner.records import Drop
+from pipeline.web.warc import Page
 
 ENGLISH = "The harbour was quiet that morning, and the boats lay still at their moorings while it rained. "
 GERMAN = "Der Hafen war an diesem Morgen still, und die Boote lagen ruhig an ihren Plätzen im Regen. "

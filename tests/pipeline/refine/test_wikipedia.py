@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.gather.answers import Response
-from pipeline.gather.warc import response_record
 from pipeline.refine.extract import ExtractOptions
 from pipeline.refine.pages import PageOptions
 from pipeline.refine.steps import extract_pages
 from pipeline.refine.wikipedia import is_declared_in_html, is_wikipedia_address, is_wikipedia_copy
 from pipeline.runner.records import FETCHES, LINKS
 from pipeline.runner.stages import Task
+from pipeline.web.warc import response_record
 
 STORY = "The harbour of the town was closed after the storm, and the boats went elsewhere. " * 20
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import translate
 from functools import cache
 
-from pipeline.gather.lists import BUNDLED, read_list
+from pipeline.web.lists import BUNDLED, read_list
 
 _TOKEN = r"(?=.*[0-9])(?=.*[A-Za-z])[0-9A-Za-z]{20,}\Z"
 

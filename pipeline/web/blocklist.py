@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.gather.lists import BUNDLED, read_list
+from pipeline.web.lists import BUNDLED, read_list
 
 KINDS = ("host", "host-ending", "passage", "ending", "subreddit")
 

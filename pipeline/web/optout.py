@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pipeline.gather.robots import PRODUCT
+PRODUCT = "outbound"
+"""The product token (RFC 9309, section 2.2.1) under which sites can name this crawler."""
 
 TDMREP_PATH = "/.well-known/tdmrep.json"
 MAX_TDMREP_BYTES = 512 * 1024

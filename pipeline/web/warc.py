@@ -17,9 +17,9 @@ from typing import IO
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 from isal import igzip
 
-from pipeline.gather import content_coding
 from pipeline.runner.records import Drop
 from pipeline.runner.storage import open_read
+from pipeline.web import content_coding
 
 # Of ISA-L, its best: on real pages 5 times the speed of zlib's level 6, and a tenth larger.
 COMPRESSION_LEVEL = 3

@@ -23,8 +23,8 @@ from typing import NamedTuple
 import ada_url
 from publicsuffixlist import PublicSuffixList
 
-from pipeline.gather.tracking import is_tracking, without_passages
 from pipeline.runner.records import Drop
+from pipeline.web.tracking import is_tracking, without_passages
 
 LONGEST_ADDRESS = 4096
 """Characters of a canonical address. RFC 9110 (4.1) asks servers for 8,000, but what is longer than

@@ -5,7 +5,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-BUNDLED: Traversable = resources.files("pipeline.gather")
+BUNDLED: Traversable = resources.files("pipeline.web")
 
 
 def read_list(file: Traversable | Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
