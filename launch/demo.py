@@ -123,7 +123,7 @@ def _run(*command: object) -> str:
 
 def _tell(output: Path, sample: str, seconds: float) -> None:
     """Show the funnel, the losses, the sample, and where everything lies."""
-    from pipeline.funnel import funnel_text, read_funnel, steps_of
+    from pipeline.corpus.funnel import funnel_text, read_funnel, steps_of
 
     losses = [
         json.loads(line)

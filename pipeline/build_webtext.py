@@ -18,10 +18,13 @@ from typing import Literal
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.card import EvaluationFile, InputFile, Provenance, dataset_card, deciding
-from pipeline.corpus import CorpusOptions, corpus_files, validation_limit
-from pipeline.figures import figures
-from pipeline.funnel import Step, check_funnel, funnel_json, funnel_text, read_funnel
+from pipeline.corpus.card import EvaluationFile, InputFile, Provenance, dataset_card, deciding
+from pipeline.corpus.figures import figures
+from pipeline.corpus.funnel import Step, check_funnel, funnel_json, funnel_text, read_funnel
+from pipeline.corpus.layout import corpus_files
+from pipeline.corpus.report import report_html
+from pipeline.corpus.split import CorpusOptions, validation_limit
+from pipeline.corpus.stages import SplitOptions, split_documents
 from pipeline.gather import steps as gather
 from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.links import LinkOptions, LinkRules
@@ -35,7 +38,6 @@ from pipeline.refine.overlap import OverlapLimits, find_sets, names_of
 from pipeline.refine.pages import PageOptions
 from pipeline.refine.plain_texts import TextOptions
 from pipeline.refine.quality import RefineOptions
-from pipeline.report import report_html
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Work, by_name, run_stage
@@ -200,8 +202,8 @@ class Recipe:
         limit = validation_limit(
             options.corpus.validation_share, told.notes["smallest_ids"], duplicates.counts.kept
         )
-        sides = duplicate_steps.SplitOptions(validation_limit=limit)
-        split = self.run("split", duplicate_steps.split_documents, _joined(texts, copies), sides)
+        sides = SplitOptions(validation_limit=limit)
+        split = self.run("split", split_documents, _joined(texts, copies), sides)
         self.tell(split, "documents in the corpus")
 
     def evaluation_filter(self) -> list[Source]:

@@ -15,7 +15,7 @@ import numpy as np
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.corpus import parquet_files
+from pipeline.corpus.layout import parquet_files
 from pipeline.overlap_report import SetOverlap, Study, to_json, to_markdown
 from pipeline.refine import overlap_steps as steps
 from pipeline.refine.overlap import EvaluationSet, find_sets, names_of

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.corpus import SPLITS, parquet_files
+from pipeline.corpus.layout import SPLITS, parquet_files
 from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Source
 

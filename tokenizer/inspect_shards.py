@@ -16,7 +16,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.corpus import Split as SplitName
+from pipeline.corpus.layout import Split as SplitName
 from pipeline.runner.command import run_command
 from tokenizer.shards import INDEX, VOCABULARY_FILE, Shards, Split, open_shards
 from tokenizer.vocabulary import Vocabulary, load_vocabulary

@@ -1,16 +1,14 @@
-"""The shell of the de-duplicating stages: sign documents, match them, name the copies, take them out.
+"""The shell of the de-duplicating stages: sign documents, match them, name the copies.
 
 A document is a number here: its place among all, in the order of the partitions. Numbers live no longer
 than a run, since a stage is done again whenever what it reads has changed.
 """
 
-import contextlib
 import heapq
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.corpus import LEAST_VALIDATION, SPLITS, place_of
+from pipeline.corpus.split import LEAST_VALIDATION
 from pipeline.refine import minhash
 from pipeline.refine.bands import Bands, digests, sketches
 from pipeline.refine.duplicates import Components, Keys, Numbers, Sketches, match
 from pipeline.refine.minhash import DuplicateOptions
 from pipeline.runner import storage
-from pipeline.runner.records import DOCUMENTS, DROPS, UTC_SECONDS
+from pipeline.runner.records import DROPS, UTC_SECONDS
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import TableWriter, read_rows, read_tables, row_count
 
@@ -238,36 +236,3 @@ def _histogram(roots: Numbers) -> dict[str, int]:
     _, sizes = np.unique(roots, return_counts=True)
     found, counts = np.unique(np.searchsorted(steps, sizes, side="right") - 1, return_counts=True)
     return {str(steps[step]): int(count) for step, count in zip(found, counts, strict=True)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitOptions:
-    """Which documents are for validation: those whose id lies below a place between 0 and 1."""
-
-    validation_limit: float
-
-
-@edition(1)
-def split_documents(task: Task) -> Counts:
-    """Take the duplicates out and write each side's documents. Inputs: documents, their duplicates."""
-    options: SplitOptions = task.options
-    documents_address, drops_address = task.inputs
-    drops = {row["url"]: row for row in read_rows(drops_address)}
-    read, dropped = 0, Counter[str]()
-    with contextlib.ExitStack() as stack:
-        drops_writer = stack.enter_context(TableWriter(task.folder / "drops.parquet", DROPS))
-        sides = {
-            split: stack.enter_context(TableWriter(task.folder / f"{split}.parquet", DOCUMENTS))
-            for split in SPLITS
-        }
-        for document in read_rows(documents_address, DOCUMENTS.names):
-            read += 1
-            if drop := drops.get(document["url"]):
-                drops_writer.write(drop)
-                dropped[drop["reason"]] += 1
-            else:
-                held_out = place_of(document["id"]) < options.validation_limit
-                sides["validation" if held_out else "train"].write(document)
-            task.progress(1)
-    task.notes["documents"] = {split: sides[split].rows for split in SPLITS}
-    return Counts(read, read - dropped.total(), dict(sorted(dropped.items())))

@@ -31,6 +31,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.corpus.stages import SplitOptions, split_documents
 from pipeline.refine import duplicate_steps as steps
 from pipeline.refine.bands import Bands, digests, sketches
 from pipeline.refine.minhash import DuplicateOptions, normalise, shingle_hashes, signature
@@ -227,8 +228,8 @@ def deduplicate(runner: Bare | OnRay, texts: Sequence[Path]) -> set[str]:
         part: [*sources, Source.of(str(found / steps.copies_file(number)))]
         for number, (part, sources) in enumerate(documents.items())
     }
-    limit = steps.SplitOptions(validation_limit=0.01)
-    split = runner.run("split", steps.split_documents, splitting, limit)
+    limit = SplitOptions(validation_limit=0.01)
+    split = runner.run("split", split_documents, splitting, limit)
     return kept_urls(path for folder in split for path in folder.glob("[tv]*.parquet"))
 
 

@@ -25,8 +25,8 @@ from made_web import all_files
 
 from launch.demo_web import EmbeddedWeb, WebPage, build_pages, write_dump
 from pipeline.build_webtext import Options, main
-from pipeline.corpus import CorpusOptions
-from pipeline.funnel import read_funnel
+from pipeline.corpus.funnel import read_funnel
+from pipeline.corpus.split import CorpusOptions
 from pipeline.gather.crawl_options import CrawlOptions
 from pipeline.gather.links import LinkOptions, bucket_of
 from pipeline.gather.steps import MergeOptions

@@ -5,7 +5,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.corpus import LEAST_VALIDATION, place_of, validation_limit
+from pipeline.corpus.split import LEAST_VALIDATION, place_of, validation_limit
 
 
 def ids(count: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.funnel import Step, check_funnel, funnel_json, funnel_text, steps_of
+from pipeline.corpus.funnel import Step, check_funnel, funnel_json, funnel_text, steps_of
 from pipeline.runner.stages import Counts
 
 STEPS = [

@@ -4,10 +4,10 @@ import dataclasses
 
 import yaml
 
-from pipeline.card import InputFile, Provenance, command_line, dataset_card, deciding
-from pipeline.figures import DropSamples, Figures, Sample, evenly
-from pipeline.funnel import Step
-from pipeline.report import report_html
+from pipeline.corpus.card import InputFile, Provenance, command_line, dataset_card, deciding
+from pipeline.corpus.figures import DropSamples, Figures, Sample, evenly
+from pipeline.corpus.funnel import Step
+from pipeline.corpus.report import report_html
 from pipeline.runner.stages import Counts
 
 STEPS = [

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.corpus import SPLITS
-from pipeline.funnel import by_size
+from pipeline.corpus.funnel import by_size
+from pipeline.corpus.layout import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.stages import Partition, StageOutput
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.figures import Figures
-from pipeline.funnel import Step, by_size
+from pipeline.corpus.figures import Figures
+from pipeline.corpus.funnel import Step, by_size
 
 NOT_DECIDING = frozenset({"output", "submissions", "warcs", "only", "workers", "contact", "decontaminate"})
 """Options that name places and people, or say how fast: no part of the recipe."""

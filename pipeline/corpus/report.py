@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pipeline.card import Provenance, command_line, render
-from pipeline.figures import DropSamples, Figures, Histogram
-from pipeline.funnel import Step, by_size, source_unit
+from pipeline.corpus.card import Provenance, command_line, render
+from pipeline.corpus.figures import DropSamples, Figures, Histogram
+from pipeline.corpus.funnel import Step, by_size, source_unit
 
 
 @dataclass(frozen=True)
