@@ -27,8 +27,9 @@ from pipeline.corpus.split import CorpusOptions, validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
 from pipeline.gather import steps as gather
 from pipeline.gather.crawl_options import CrawlOptions
-from pipeline.gather.links import LinkOptions, LinkRules
-from pipeline.gather.submissions import find_dumps
+from pipeline.links.candidates import LinkOptions, LinkRules
+from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, scatter_submissions
+from pipeline.links.submissions import find_dumps
 from pipeline.refine import duplicate_steps, overlap_steps
 from pipeline.refine import steps as refine
 from pipeline.refine.bands import Bands
@@ -39,6 +40,7 @@ from pipeline.refine.pages import PageOptions
 from pipeline.refine.plain_texts import TextOptions
 from pipeline.refine.quality import RefineOptions
 from pipeline.runner import storage
+from pipeline.runner.buckets import CutOptions, bucket_file
 from pipeline.runner.command import run_command
 from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Work, by_name, run_stage
 from pipeline.runner.summary import summary_json, summary_table
@@ -63,7 +65,7 @@ class Options:
     workers: int | None = None
     """Tasks at once; as many as the cluster has cores if not given."""
     links: LinkOptions = field(default_factory=LinkOptions)
-    karma: gather.MergeOptions = field(default_factory=gather.MergeOptions)
+    karma: MergeOptions = field(default_factory=MergeOptions)
     crawl: CrawlOptions = field(default_factory=CrawlOptions)
     extract: ExtractOptions = field(default_factory=ExtractOptions)
     refine: RefineOptions = field(default_factory=RefineOptions)
@@ -106,7 +108,7 @@ class Recipe:
     def build(self) -> None:
         """From dumps or archives to the corpus, or as far as `only` says."""
         options = self.options
-        cut = gather.CutOptions(partitions=options.partitions)
+        cut = CutOptions(partitions=options.partitions)
         sought = self.evaluation_filter() if options.only == "corpus" else []
         index = None
         if self.archives:
@@ -133,18 +135,16 @@ class Recipe:
     def links_of_submissions(self) -> StageOutput:
         """Bring all submissions of a link together from all dumps, then merge them."""
         options = self.options
-        scatter = gather.ScatterOptions(
+        scatter = ScatterOptions(
             links=options.links, allow_networks=options.crawl.allow_networks, partitions=options.partitions
         )
-        submissions = self.run("submissions", gather.scatter_submissions, by_name(self.dumps), scatter)
+        submissions = self.run("submissions", scatter_submissions, by_name(self.dumps), scatter)
         self.tell(submissions, "submissions of outbound links")
-        links = self.run(
-            "links", gather.merge_links, _gathered([submissions], options.partitions), options.karma
-        )
+        links = self.run("links", merge_links, _gathered([submissions], options.partitions), options.karma)
         self.tell(links, "links")
         return links
 
-    def crawl(self, links: StageOutput, cut: gather.CutOptions) -> Inputs:
+    def crawl(self, links: StageOutput, cut: CutOptions) -> Inputs:
         """Fetch each partition of domains; then what was redirected to domains of others; and so on.
 
         No domain is ever asked by two tasks at once: each belongs to one partition, and the rounds follow
@@ -293,7 +293,7 @@ def _flat(output: StageOutput, *names: str) -> list[Source]:
 
 
 def _gathered(
-    outputs: Sequence[StageOutput], partitions: int, file: Callable[[int], str] = gather.bucket_file
+    outputs: Sequence[StageOutput], partitions: int, file: Callable[[int], str] = bucket_file
 ) -> Inputs:
     """For each bucket, its file from every partition that scattered into it: the other half of a shuffle."""
     return {

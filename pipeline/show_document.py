@@ -158,8 +158,7 @@ class Run:
 
     def _submissions(self, url: str) -> Iterator[Event]:
         """Yield the submissions of a link, the best first."""
-        from pipeline.gather.links import bucket_of
-        from pipeline.gather.steps import bucket_file
+        from pipeline.runner.buckets import bucket_file, bucket_of
 
         key = url.partition("://")[2]
         file = bucket_file(bucket_of(key, self.partitions)).removesuffix(".parquet")

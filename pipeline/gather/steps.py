@@ -16,20 +16,17 @@ import xxhash
 
 from pipeline.gather.crawl import ELSEWHERE, Link, crawl
 from pipeline.gather.crawl_options import CrawlCounts, CrawlOptions
-from pipeline.gather.links import CANDIDATES, Batch, LinkOptions, LinkRules, bucket_of, extract, scatter
-from pipeline.gather.merging import merge
 from pipeline.gather.segments import fetch_log
-from pipeline.gather.submissions import Submission, read_submissions
 from pipeline.gather.visits import Target, locate
+from pipeline.links.candidates import LinkOptions, LinkRules
+from pipeline.links.stages import DAMAGE
 from pipeline.runner import storage
+from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of
 from pipeline.runner.records import DROPS, FETCHES, LINKS, UTC_SECONDS, Drop
 from pipeline.runner.stages import Counts, Task, edition
-from pipeline.runner.tables import Sieve, TableWriter, read_rows, read_tables
+from pipeline.runner.tables import Sieve, TableWriter, counts_of, read_rows, read_tables
 from pipeline.web.urls import parse, registrable_domain
 from pipeline.web.warc import PageRecord, scan_pages
-
-ROWS_A_SCATTER = 131_072  # candidates held in memory before they are cut into buckets
-DAMAGE = frozenset({"damaged file", "empty file", "damaged archive"})
 
 INDEX = pa.schema(
     [
@@ -43,107 +40,7 @@ INDEX = pa.schema(
 )
 
 
-def bucket_file(bucket: int) -> str:
-    """The file of a scattering partition that belongs to one gathering partition."""
-    return f"{bucket:05d}.parquet"
-
-
-# --- dumps to links ---
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScatterOptions:
-    """Which submissions count as links, and into how many partitions they are cut."""
-
-    links: LinkOptions
-    allow_networks: tuple[str, ...]
-    partitions: int
-
-
-@edition(1, "ada-url", "publicsuffixlist")
-def scatter_submissions(task: Task) -> Counts:
-    """Cut one dump's links into buckets by address. Input: a dump."""
-    options: ScatterOptions = task.options
-    rules = LinkRules(options.links, options.allow_networks)
-    read, told, dropped = 0, 0, Counter[str]()
-    submissions = _noting_damage(read_submissions(task.inputs[0]), task)
-    with contextlib.ExitStack() as stack:
-        drops = stack.enter_context(
-            pq.ParquetWriter(task.folder / "drops.parquet", DROPS, compression="zstd")
-        )
-        buckets: dict[int, pq.ParquetWriter] = {}
-        for candidates in _in_large_batches(extract(submissions, rules), drops, dropped):
-            read += len(candidates)
-            for bucket, part in scatter(candidates, options.partitions):
-                if bucket not in buckets:
-                    path = task.folder / bucket_file(bucket)
-                    buckets[bucket] = stack.enter_context(
-                        pq.ParquetWriter(path, CANDIDATES, compression="zstd")
-                    )
-                buckets[bucket].write_batch(part)
-            now = read + dropped.total()
-            task.progress(now - told)
-            told = now
-    return Counts(read + dropped.total(), read, dict(sorted(dropped.items())))
-
-
-def _in_large_batches(
-    batches: Iterable[Batch], drops: pq.ParquetWriter, dropped: Counter[str]
-) -> Iterator[pa.RecordBatch]:
-    """Write and count the drops of some batches, and yield their candidates, many at a time."""
-    waiting: list[pa.RecordBatch] = []
-    for batch in batches:
-        if len(batch.drops):
-            drops.write_batch(batch.drops)
-            dropped.update(batch.drops.column("reason").to_pylist())
-        waiting.append(batch.candidates)
-        if sum(len(candidates) for candidates in waiting) >= ROWS_A_SCATTER:
-            yield pa.concat_batches(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_batches(waiting)
-
-
-def _noting_damage(items: Iterable[Submission | Drop], task: Task) -> Iterator[Submission | Drop]:
-    """Pass items on, and keep what was wrong with the file as a whole for the run's summary."""
-    for item in items:
-        if isinstance(item, Drop) and item.reason in DAMAGE:
-            task.notes.setdefault("damage", []).append(f"{item.reason}: {item.url} {item.detail}".rstrip())
-        yield item
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergeOptions:
-    """Which links have enough karma."""
-
-    min_karma: int = 3
-    """Least karma of a link: the highest score that any one of its submissions got."""
-
-
-@edition(1, "publicsuffixlist")
-def merge_links(task: Task) -> Counts:
-    """Merge one bucket's candidates into links. Inputs: the bucket's file of every dump."""
-    options: MergeOptions = task.options
-    merged = merge(read_tables(task.inputs, CANDIDATES), options.min_karma)
-    pq.write_table(merged.links, task.folder / "links.parquet", compression="zstd")
-    pq.write_table(merged.drops, task.folder / "drops.parquet", compression="zstd")
-    task.progress(len(merged.links) + len(merged.drops))
-    return _counts(len(merged.links), merged.drops)
-
-
-def _counts(kept: int, drops: pa.Table) -> Counts:
-    reasons = Counter(drops["reason"].to_pylist())
-    return Counts(kept + len(drops), kept, dict(sorted(reasons.items())))
-
-
 # --- links to pages of given archives ---
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutOptions:
-    """Into how many partitions links or pages are cut."""
-
-    partitions: int
 
 
 @edition(1, "ada-url", "publicsuffixlist")
@@ -350,7 +247,7 @@ def _write_fetched(links: pa.Table, log: pa.Table, task: Task) -> Counts:
     pq.write_table(links.select(LINKS.names), task.folder / "links.parquet", compression="zstd")
     pq.write_table(log, task.folder / "fetches.parquet", compression="zstd")
     pq.write_table(drops, task.folder / "drops.parquet", compression="zstd")
-    return _counts(len(log) - len(drops), drops)
+    return counts_of(len(log) - len(drops), drops)
 
 
 def in_turns(links: pa.Table) -> list[Link]:

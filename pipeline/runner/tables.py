@@ -3,6 +3,7 @@
 The same rows give the same bytes: groups are cut by number of rows, never by time or memory.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -120,3 +121,9 @@ class Sieve:
         """How many rows came, stayed and went."""
         dropped = dict(sorted(self._dropped.items()))
         return Counts(self._kept.rows + sum(dropped.values()), self._kept.rows, dropped)
+
+
+def counts_of(kept: int, drops: pa.Table) -> Counts:
+    """Count the rows that were kept, and those of a table of drops by their reasons."""
+    reasons = Counter(drops["reason"].to_pylist())
+    return Counts(kept + len(drops), kept, dict(sorted(reasons.items())))

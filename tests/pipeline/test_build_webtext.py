@@ -28,8 +28,9 @@ from pipeline.build_webtext import Options, main
 from pipeline.corpus.funnel import read_funnel
 from pipeline.corpus.split import CorpusOptions
 from pipeline.gather.crawl_options import CrawlOptions
-from pipeline.gather.links import LinkOptions, bucket_of
-from pipeline.gather.steps import MergeOptions
+from pipeline.links.candidates import LinkOptions
+from pipeline.links.stages import MergeOptions
+from pipeline.runner.buckets import bucket_of
 from pipeline.show_document import ShowOptions
 from pipeline.show_document import main as show
 from pipeline.web.urls import host_of_key, registrable_domain

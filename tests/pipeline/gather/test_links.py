@@ -4,18 +4,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.gather.links import (
-    CANDIDATES,
-    Candidate,
-    LinkOptions,
-    LinkRules,
-    bucket_of,
-    extract,
-    link_of,
-    scatter,
-)
-from pipeline.gather.merging import merge
-from pipeline.gather.submissions import read_submissions
+from pipeline.links.candidates import CANDIDATES, Candidate, LinkOptions, LinkRules, extract, link_of, scatter
+from pipeline.links.merging import merge
+from pipeline.links.submissions import read_submissions
+from pipeline.runner.buckets import bucket_of
 from pipeline.runner.records import Drop
 
 SHARED_DATA = Path(__file__).parents[3].parent / "shared" / "data"

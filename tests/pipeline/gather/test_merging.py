@@ -6,8 +6,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gather.links import CANDIDATES, Candidate
-from pipeline.gather.merging import Merged, merge
+from pipeline.links.candidates import CANDIDATES, Candidate
+from pipeline.links.merging import Merged, merge
 from pipeline.runner.records import DROPS, LINKS
 
 

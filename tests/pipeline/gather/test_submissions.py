@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from pipeline.gather.submissions import find_dumps, read_submissions
+from pipeline.links.submissions import find_dumps, read_submissions
 from pipeline.runner.records import Drop
 
 SHARED_DATA = Path(__file__).parents[3].parent / "shared" / "data"

@@ -50,7 +50,7 @@ class Merged:
 def merge(candidates: pa.Table, min_karma: int = 3) -> Merged:
     """Merge the candidates of one bucket into links, and keep those with enough karma.
 
-    `candidates` has the schema `links.CANDIDATES` and holds every submission of each link in it. The
+    `candidates` has the schema `candidates.CANDIDATES` and holds every submission of each link in it. The
     reasons of the drops: "same submission again", "same link as another submission", "low karma".
     Takes memory in proportion to the bucket, about three times its size.
     """

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from pipeline.gather.submissions import Submission
+from pipeline.links.submissions import Submission
 from pipeline.runner.records import DROPS, UTC_SECONDS, Drop
 from pipeline.web.blocklist import load_blocklist
 from pipeline.web.guard import address_refusal, parse_networks
@@ -247,11 +247,6 @@ def _submission_id(submission: Submission) -> str:
         return permalink[1]
     content = repr([submission.get(field) for field in ("url", "created_utc", "subreddit", "title")])
     return xxhash.xxh3_64_hexdigest(content.encode("utf-8", "replace"))  # 16 digits; Reddit's have fewer
-
-
-def bucket_of(key: str, buckets: int) -> int:
-    """Say which of so many buckets takes a link: the same for all its submissions, on every machine."""
-    return xxhash.xxh3_64_intdigest(key.encode()) % buckets
 
 
 class Batch(NamedTuple):
