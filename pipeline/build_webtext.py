@@ -18,6 +18,7 @@ from typing import Literal
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from pipeline.archives.stages import index_archive, links_of_archives, match_pages
 from pipeline.corpus.card import EvaluationFile, InputFile, Provenance, dataset_card, deciding
 from pipeline.corpus.figures import figures
 from pipeline.corpus.funnel import Step, check_funnel, funnel_json, funnel_text, read_funnel
@@ -112,19 +113,19 @@ class Recipe:
         sought = self.evaluation_filter() if options.only == "corpus" else []
         index = None
         if self.archives:
-            index = self.run("index", gather.index_archive, by_name(self.archives), cut)
+            index = self.run("index", index_archive, by_name(self.archives), cut)
         if self.dumps:
             links = self.links_of_submissions()
         else:
             assert index is not None
             self.tell(index, "pages with an address")
-            links = self.run("links", gather.links_of_archives, _gathered([index], options.partitions))
+            links = self.run("links", links_of_archives, _gathered([index], options.partitions))
             self.tell(links, "links")
         if options.only == "links":
             return
         if index is not None:
             matching = _joined(_files(links, "links.parquet"), _gathered([index], options.partitions))
-            pages = self.run("pages", gather.match_pages, matching)
+            pages = self.run("pages", match_pages, matching)
             self.tell(pages, "pages")
             fetched = _joined(_files(links, "links.parquet"), _files(pages, "fetches.parquet"))
         else:

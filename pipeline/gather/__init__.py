@@ -1,4 +1,4 @@
-"""From links to pages: what their addresses answer, on the web or in archives.
+"""From links to pages: what their addresses answer.
 
 `crawl.py` schedules visits (`visits.py`, each in its domain's queue: `politeness.py`) and judges what comes
 back (`answers.py`); `fetch.py` makes one guarded request; `policies.py` remembers each origin's `robots.py`
