@@ -26,8 +26,8 @@ from pipeline.corpus.layout import corpus_files
 from pipeline.corpus.report import report_html
 from pipeline.corpus.split import CorpusOptions, validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
-from pipeline.gather import steps as gather
-from pipeline.gather.crawl_options import CrawlOptions
+from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.stages import FetchOptions, crawl_links, moved_file, scatter_by_domain
 from pipeline.links.candidates import LinkOptions, LinkRules
 from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, scatter_submissions
 from pipeline.links.submissions import find_dumps
@@ -152,26 +152,26 @@ class Recipe:
         one another. They end, since a link follows so many redirects and no more.
         """
         options = self.options
-        domains = self.run("domains", gather.scatter_by_domain, _files(links, "links.parquet"), cut)
+        domains = self.run("domains", scatter_by_domain, _files(links, "links.parquet"), cut)
         largest = Counter[str]()
         for partition in domains.partitions:
             largest.update(partition.notes["largest"])
         waiting = _gathered([domains], options.partitions)
         # The largest domain takes longest, so it begins first.
         waiting = dict(sorted(waiting.items(), key=lambda piece: -largest[f"{piece[0]}.parquet"]))
-        fetch = gather.FetchOptions(crawl=options.crawl, links=options.links, partitions=options.partitions)
+        fetch = FetchOptions(crawl=options.crawl, links=options.links, partitions=options.partitions)
         rounds: list[StageOutput] = []
         left = links.counts.kept
         fetched: dict[str, Sequence[Source]] = {}
         while waiting or not rounds:
             name = f"pages_{len(rounds) + 1}" if rounds else "pages"
             # A crawl waits more than it works: several share a core.
-            pages = self.run(name, gather.crawl_links, waiting, fetch, cpus=0.25, expected=left)
+            pages = self.run(name, crawl_links, waiting, fetch, cpus=0.25, expected=left)
             rounds.append(pages)
             left -= pages.counts.read
             found = _files(pages, "links.parquet", "fetches.parquet")
             fetched |= {f"{part}-{len(rounds)}": files for part, files in found.items()}
-            moved = _gathered([pages], options.partitions, gather.moved_file)
+            moved = _gathered([pages], options.partitions, moved_file)
             waiting = {part: sources for part, sources in moved.items() if sources}
         counts = Counts.total(pages.counts for pages in rounds)
         self.funnel.append(Step("pages", "pages", counts))

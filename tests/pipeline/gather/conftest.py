@@ -85,8 +85,8 @@ class Web:
 
     def crawl(self, links: Iterable[str], folder: Path, **options: Any) -> dict[str, dict[str, Any]]:
         """Crawl with impatient options and return the fetch log's rows by address."""
-        from pipeline.gather.crawl import CrawlOptions, crawl
-        from pipeline.gather.segments import fetch_log
+        from pipeline.crawl.crawler import CrawlOptions, crawl
+        from pipeline.crawl.segments import fetch_log
 
         arguments = {
             name: options.pop(name) for name in ("refusal", "owns", "tls", "on_progress") if name in options

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
-from pipeline.gather.crawl import ELSEWHERE, CrawlCounts, CrawlOptions, Link, crawl
-from pipeline.gather.segments import committed_logs
+from pipeline.crawl.crawler import ELSEWHERE, CrawlCounts, CrawlOptions, Link, crawl
+from pipeline.crawl.segments import committed_logs
 from pipeline.runner.storage import locked
 from pipeline.web.warc import Page, read_page, scan_pages
 
@@ -322,7 +322,7 @@ def test_error_in_the_caller_leaves_what_was_fetched_for_the_next_crawl(web: "We
 
 CRAWL = """
 import sys
-from pipeline.gather.crawl import CrawlOptions, crawl
+from pipeline.crawl.crawler import CrawlOptions, crawl
 folder, *links = sys.argv[1:]
 options = CrawlOptions(contact="t@example.org", delay_s=0.005, allow_networks=("127.0.0.1/32",), retries=0)
 crawl(links, folder, options)
@@ -381,7 +381,7 @@ def _wait_until(condition: Any, seconds: float = 20.0) -> None:
 CRAWL_AND_MEASURE = """
 import json, resource, sys
 from aiohttp.abc import AbstractResolver
-from pipeline.gather.crawl import CrawlOptions, crawl
+from pipeline.crawl.crawler import CrawlOptions, crawl
 
 class Loopback(AbstractResolver):
     async def resolve(self, host, port=0, family=0):

@@ -289,10 +289,10 @@ def rows(web: "Web", folder: Path) -> Iterator[dict[str, dict[str, Any]]]:
     links = [f"http://good{number}.example:{web.port}/" for number in range(GOOD_PAGES)]
     links += [address(web, where) for where, _ in HOSTILE.values()]
     links += [address(web, where) for where in ODD_BUT_GOOD]
-    import pipeline.gather.fetch
+    import pipeline.crawl.fetch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.gather.fetch, "DNS_CACHE_S", 0)
+        patch.setattr(pipeline.crawl.fetch, "DNS_CACHE_S", 0)
         patch.setenv("http_proxy", "http://127.0.0.1:9/")  # a proxy that the crawler must not use
         yield web.crawl(links, folder / "crawl")
 

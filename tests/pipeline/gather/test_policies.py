@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.gather import policies, robots
-from pipeline.gather.policies import Policies, Policy
+from pipeline.crawl import policies, robots
+from pipeline.crawl.policies import Policies, Policy
 
 if TYPE_CHECKING:
     from tests.pipeline.gather.conftest import Web

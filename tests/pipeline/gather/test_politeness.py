@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gather.politeness import Frontier
+from pipeline.crawl.politeness import Frontier
 
 if TYPE_CHECKING:
     from tests.pipeline.gather.conftest import Asked, Web

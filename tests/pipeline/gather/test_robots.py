@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.gather import robots
-from pipeline.gather.answers import robots_from
-from pipeline.gather.fetch import Failure
+from pipeline.crawl import robots
+from pipeline.crawl.answers import robots_from
+from pipeline.crawl.fetch import Failure
 from pipeline.runner.records import Drop
 
 

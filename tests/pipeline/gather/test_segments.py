@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gather.crawl_options import CrawlOptions
-from pipeline.gather.segments import (
-    Finished,
-    SegmentWriter,
-    committed_logs,
-    fetch_log,
-    finish_interrupted,
-)
+from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.segments import Finished, SegmentWriter, committed_logs, fetch_log, finish_interrupted
 from pipeline.web.warc import Page, Response, read_page, scan_pages
 
 OPTIONS = CrawlOptions(contact="tests@example.org")

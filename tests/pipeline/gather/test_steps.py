@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.gather.steps import ROUTED, in_turns
+from pipeline.crawl.stages import ROUTED, in_turns
 
 
 def links(sizes: dict[str, int]) -> pa.Table:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.gather.answers import Response
+from pipeline.crawl.answers import Response
 from pipeline.refine.extract import ExtractOptions
 from pipeline.refine.pages import PageOptions
 from pipeline.refine.steps import extract_pages

@@ -1,4 +1,4 @@
-"""The shell of the gather stages: read a partition, call the pure functions, write a partition."""
+"""The shell of the crawl's stages: cut links by domain, and fetch the pages of each partition of domains."""
 
 import contextlib
 import tempfile
@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.gather.crawl import ELSEWHERE, Link, crawl
-from pipeline.gather.crawl_options import CrawlCounts, CrawlOptions
-from pipeline.gather.segments import fetch_log
-from pipeline.gather.visits import Target, locate
+from pipeline.crawl.crawl_options import CrawlCounts, CrawlOptions
+from pipeline.crawl.crawler import ELSEWHERE, Link, crawl
+from pipeline.crawl.segments import fetch_log
+from pipeline.crawl.visits import Target, locate
 from pipeline.links.candidates import LinkOptions, LinkRules
 from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from pipeline.gather import robots
-from pipeline.gather.crawl_options import CrawlOptions
-from pipeline.gather.fetch import Failure, Headers, is_redirect
+from pipeline.crawl import robots
+from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.fetch import Failure, Headers, is_redirect
 from pipeline.runner.records import Drop
 from pipeline.web import content_coding
 from pipeline.web.optout import header_opt_out, meta_opt_out

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from aiohttp.abc import AbstractResolver
 
-from pipeline.gather import robots
-from pipeline.gather.answers import (
+from pipeline.crawl import robots
+from pipeline.crawl.answers import (
     examine_body,
     examine_file,
     examine_page,
@@ -25,12 +25,12 @@ from pipeline.gather.answers import (
     retry_wait_s,
     robots_from,
 )
-from pipeline.gather.crawl_options import CrawlCounts, CrawlOptions
-from pipeline.gather.fetch import Client, Failure, Limits, is_redirect
-from pipeline.gather.policies import Policies, Policy
-from pipeline.gather.politeness import Domain, Frontier
-from pipeline.gather.segments import Finished, SegmentWriter, finish_interrupted
-from pipeline.gather.visits import Link, Purpose, Target, Visit, locate, redirect_target
+from pipeline.crawl.crawl_options import CrawlCounts, CrawlOptions
+from pipeline.crawl.fetch import Client, Failure, Limits, is_redirect
+from pipeline.crawl.policies import Policies, Policy
+from pipeline.crawl.politeness import Domain, Frontier
+from pipeline.crawl.segments import Finished, SegmentWriter, finish_interrupted
+from pipeline.crawl.visits import Link, Purpose, Target, Visit, locate, redirect_target
 from pipeline.runner.records import Drop
 from pipeline.runner.storage import locked
 from pipeline.web.guard import Guard, parse_networks

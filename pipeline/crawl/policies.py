@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from pipeline.gather.robots import ALLOW_ALL, MAX_AGE_S, Robots
+from pipeline.crawl.robots import ALLOW_ALL, MAX_AGE_S, Robots
 from pipeline.runner.records import Drop
 from pipeline.web.optout import NO_TDM_RULES, TdmRules
 
