@@ -28,6 +28,8 @@ from pipeline.corpus.split import CorpusOptions, validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
 from pipeline.crawl.crawl_options import CrawlOptions
 from pipeline.crawl.stages import FetchOptions, crawl_links, moved_file, scatter_by_domain
+from pipeline.filters.quality import RefineOptions
+from pipeline.filters.stages import refine_documents
 from pipeline.links.candidates import LinkOptions, LinkRules
 from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, scatter_submissions
 from pipeline.links.submissions import find_dumps
@@ -39,7 +41,6 @@ from pipeline.refine.minhash import DuplicateOptions
 from pipeline.refine.overlap import OverlapLimits, find_sets, names_of
 from pipeline.refine.pages import PageOptions
 from pipeline.refine.plain_texts import TextOptions
-from pipeline.refine.quality import RefineOptions
 from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file
 from pipeline.runner.command import run_command
@@ -189,7 +190,7 @@ class Recipe:
         documents = self.run("documents", refine.extract_pages, fetched, pages)
         self.tell(documents, "pages with text")
         refined = self.run(
-            "refined", refine.refine_documents, _files(documents, "documents.parquet"), options.refine
+            "refined", refine_documents, _files(documents, "documents.parquet"), options.refine
         )
         self.tell(refined, "documents worth keeping")
         if sought:

@@ -7,7 +7,6 @@ from typing import Any
 
 from pipeline.refine.extract import Extraction
 from pipeline.refine.pages import PageExtractor, PageOptions
-from pipeline.refine.quality import RefineOptions, judge
 from pipeline.runner import storage
 from pipeline.runner.records import DOCUMENTS, LINKS, Drop
 from pipeline.runner.stages import Counts, Task, edition
@@ -63,19 +62,3 @@ def _document(found: Extraction, link: dict[str, Any]) -> dict[str, Any]:
         "first_seen": link["first_seen"],
         "characters": len(found.text),
     }
-
-
-@edition(2, "pycld2")
-def refine_documents(task: Task) -> Counts:
-    """Keep the documents that pass `judge`, with their language. Input: documents."""
-    options: RefineOptions = task.options
-    with Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
-        for document in read_rows(task.inputs[0], DOCUMENTS.names):
-            verdict = judge(document["text"], document["url"], options, document["title"])
-            if isinstance(verdict, Drop):
-                sieve.put(verdict)
-            else:
-                document["language"], document["language_score"] = verdict
-                sieve.put(document)
-            task.progress(1)
-    return sieve.counts

@@ -33,14 +33,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fastwarc.warc import WarcRecord, WarcRecordType
 
+from pipeline.filters.language import detect_language
+from pipeline.filters.quality import RefineOptions, judge
 from pipeline.refine import extract
 from pipeline.refine.characters import decode
 from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
-from pipeline.refine.language import detect_language
 from pipeline.refine.lighten import FORUM
 from pipeline.refine.look import LookOptions, look, plain_text
 from pipeline.refine.pages import WARM_UP, PageOptions
-from pipeline.refine.quality import RefineOptions, judge
 from pipeline.refine.sandbox import Failure, Sandbox
 from pipeline.runner.records import DOCUMENTS, FETCHES, LINKS, Drop
 from pipeline.runner.stages import Task

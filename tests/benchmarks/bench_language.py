@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pycld2
 
-from pipeline.refine.language import detect_language
-from pipeline.refine.quality import RefineOptions, judge
+from pipeline.filters.language import detect_language
+from pipeline.filters.quality import RefineOptions, judge
 from pipeline.runner.records import Drop
 
 SEED = 75

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.refine.language import detect_language
+from pipeline.filters.language import detect_language
 
 ENGLISH = (
     "The committee met on Tuesday to discuss the harbour, and nobody could agree on what to do with it. "

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline.refine.quality import RefineOptions, count_words, judge
+from pipeline.filters.quality import RefineOptions, count_words, judge
 from pipeline.runner.records import Drop
 
 URL = "http://a.example/"

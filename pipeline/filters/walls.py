@@ -39,5 +39,5 @@ def find_wall(text: str, title: str, least_words: int) -> tuple[str, int] | None
 
 @cache
 def _phrases() -> list[tuple[str, ...]]:
-    file = resources.files("pipeline.refine") / "walls.tsv"
+    file = resources.files("pipeline.filters") / "walls.tsv"
     return list(read_list(file, ("reason", "phrase")))

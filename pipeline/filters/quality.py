@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.refine.language import UNKNOWN, detect_language, function_word_share
-from pipeline.refine.walls import find_wall
-from pipeline.refine.wikipedia import REASON, is_wikipedia_copy
+from pipeline.filters.language import UNKNOWN, detect_language, function_word_share
+from pipeline.filters.walls import find_wall
+from pipeline.filters.wikipedia import REASON, is_wikipedia_copy
 from pipeline.runner.records import Drop
 
 
