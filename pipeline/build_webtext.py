@@ -28,16 +28,24 @@ from pipeline.corpus.split import CorpusOptions, validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
 from pipeline.crawl.crawl_options import CrawlOptions
 from pipeline.crawl.stages import FetchOptions, crawl_links, moved_file, scatter_by_domain
+from pipeline.dedup.bands import Bands
+from pipeline.dedup.minhash import DuplicateOptions
+from pipeline.dedup.stages import (
+    band_tasks,
+    bands_file,
+    copies_file,
+    find_duplicates,
+    match_documents,
+    sign_documents,
+)
 from pipeline.filters.quality import RefineOptions
 from pipeline.filters.stages import refine_documents
 from pipeline.links.candidates import LinkOptions, LinkRules
 from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, scatter_submissions
 from pipeline.links.submissions import find_dumps
-from pipeline.refine import duplicate_steps, overlap_steps
+from pipeline.refine import overlap_steps
 from pipeline.refine import steps as refine
-from pipeline.refine.bands import Bands
 from pipeline.refine.extract import ExtractOptions
-from pipeline.refine.minhash import DuplicateOptions
 from pipeline.refine.overlap import OverlapLimits, find_sets, names_of
 from pipeline.refine.pages import PageOptions
 from pipeline.refine.plain_texts import TextOptions
@@ -197,9 +205,7 @@ class Recipe:
             refined = self.decontaminate(refined, sought)
         texts = _files(refined, "documents.parquet")
         duplicates = self.duplicates(texts)
-        copies = {
-            name: duplicates.files(duplicate_steps.copies_file(number)) for number, name in enumerate(texts)
-        }
+        copies = {name: duplicates.files(copies_file(number)) for number, name in enumerate(texts)}
         (told,) = duplicates.partitions
         limit = validation_limit(
             options.corpus.validation_share, told.notes["smallest_ids"], duplicates.counts.kept
@@ -233,15 +239,15 @@ class Recipe:
         """Sign all documents, match them band by band, and name those that are copies of others."""
         options = self.options.duplicates
         print(Bands.of(options).describe(), file=sys.stderr)
-        signed = self.run("signatures", duplicate_steps.sign_documents, texts, options)
+        signed = self.run("signatures", sign_documents, texts, options)
         matching = {
-            f"{task:05d}": _flat(signed, "digests.npy", "sketches.npy", duplicate_steps.bands_file(task))
-            for task in duplicate_steps.band_tasks(options)
+            f"{task:05d}": _flat(signed, "digests.npy", "sketches.npy", bands_file(task))
+            for task in band_tasks(options)
         }
         read = signed.counts.kept * len(matching)  # every task reads all
-        matches = self.run("matches", duplicate_steps.match_documents, matching, options, expected=read)
+        matches = self.run("matches", match_documents, matching, options, expected=read)
         deciding = [*matches.files("matches.npy"), *_flat(signed, "keys.parquet", "sketches.npy")]
-        return self.run("duplicates", duplicate_steps.find_duplicates, {"all": deciding}, options)
+        return self.run("duplicates", find_duplicates, {"all": deciding}, options)
 
     def run(
         self,

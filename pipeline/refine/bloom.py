@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from pipeline.refine.letters import Places
+from pipeline.dedup.letters import Places
 from pipeline.refine.ngrams import Hashes, mix
 from pipeline.runner import storage
 

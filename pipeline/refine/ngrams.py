@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.refine.letters import Letters, Places, code_points, fold, span_hashes, word_letters, word_spans
+from pipeline.dedup.letters import Letters, Places, code_points, fold, span_hashes, word_letters, word_spans
 
 WORDS = 8
 CHARACTERS_AT_ONCE = 2**16  # of short texts: their arrays stay in the cache

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.dedup.letters import Places
 from pipeline.refine.bloom import BloomFilter
-from pipeline.refine.letters import Places
 from pipeline.refine.ngrams import WORDS, Grams, Hashes, grams_of, grams_of_pieces, in_batches
 from pipeline.refine.plain_texts import TextOptions, is_one_text, read_pieces, read_texts
 from pipeline.runner import storage

@@ -32,9 +32,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.corpus.stages import SplitOptions, split_documents
-from pipeline.refine import duplicate_steps as steps
-from pipeline.refine.bands import Bands, digests, sketches
-from pipeline.refine.minhash import DuplicateOptions, normalise, shingle_hashes, signature
+from pipeline.dedup import stages as steps
+from pipeline.dedup.bands import Bands, digests, sketches
+from pipeline.dedup.minhash import DuplicateOptions, normalise, shingle_hashes, signature
 from pipeline.runner.records import DOCUMENTS
 from pipeline.runner.stages import Source, Stage, StageOutput, Task, connect, run_stage
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.refine.bands import LEAST_CAUGHT, Bands, digests, sketches
-from pipeline.refine.minhash import DuplicateOptions
+from pipeline.dedup.bands import LEAST_CAUGHT, Bands, digests, sketches
+from pipeline.dedup.minhash import DuplicateOptions
 
 
 def signatures(similarity: float, pairs: int, values: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.refine import duplicate_steps as steps
-from pipeline.refine.minhash import DuplicateOptions
+from pipeline.dedup import stages as steps
+from pipeline.dedup.minhash import DuplicateOptions
 from pipeline.runner.records import DOCUMENTS
 from pipeline.runner.stages import Counts, Task
 from pipeline.runner.tables import TableWriter, read_rows

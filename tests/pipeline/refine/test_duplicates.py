@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.refine import duplicates
-from pipeline.refine.bands import Bands, digests, sketches
-from pipeline.refine.duplicates import Components, Numbers, Sketches, match
-from pipeline.refine.minhash import DuplicateOptions
+from pipeline.dedup import duplicates
+from pipeline.dedup.bands import Bands, digests, sketches
+from pipeline.dedup.duplicates import Components, Numbers, Sketches, match
+from pipeline.dedup.minhash import DuplicateOptions
 
 Signatures = npt.NDArray[np.uint32]
 

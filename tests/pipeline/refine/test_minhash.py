@@ -9,7 +9,7 @@ from datasketch import MinHash
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.refine.minhash import DuplicateOptions, exact_key, normalise, shingle_hashes, signature
+from pipeline.dedup.minhash import DuplicateOptions, exact_key, normalise, shingle_hashes, signature
 
 TEXT = (
     "It was the best of times, it was the worst of times; and so on. \u201cCafé\u201d n\u2019est 2 naïve_x."

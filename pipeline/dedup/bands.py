@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.refine.minhash import DuplicateOptions
+from pipeline.dedup.minhash import DuplicateOptions
 
 LEAST_CAUGHT = 0.99  # of the pairs at the threshold are to be compared
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: odd, so that no bit of a value is lost

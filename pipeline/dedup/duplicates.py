@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.refine.bands import Bands
+from pipeline.dedup.bands import Bands
 
 Numbers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]

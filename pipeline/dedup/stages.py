@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.corpus.split import LEAST_VALIDATION
-from pipeline.refine import minhash
-from pipeline.refine.bands import Bands, digests, sketches
-from pipeline.refine.duplicates import Components, Keys, Numbers, Sketches, match
-from pipeline.refine.minhash import DuplicateOptions
+from pipeline.dedup import minhash
+from pipeline.dedup.bands import Bands, digests, sketches
+from pipeline.dedup.duplicates import Components, Keys, Numbers, Sketches, match
+from pipeline.dedup.minhash import DuplicateOptions
 from pipeline.runner import storage
 from pipeline.runner.records import DROPS, UTC_SECONDS
 from pipeline.runner.stages import Counts, Task, edition

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from pipeline.refine.letters import Letters, code_points, fold, span_hashes, word_letters, word_spans
+from pipeline.dedup.letters import Letters, code_points, fold, span_hashes, word_letters, word_spans
 
 _SHINGLES_AT_ONCE = 4096  # 2 MB of permuted hashes: they stay in the cache
 
