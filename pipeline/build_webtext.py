@@ -38,16 +38,16 @@ from pipeline.dedup.stages import (
     match_documents,
     sign_documents,
 )
+from pipeline.extract.extraction import ExtractOptions
+from pipeline.extract.pages import PageOptions
+from pipeline.extract.stages import extract_pages
 from pipeline.filters.quality import RefineOptions
 from pipeline.filters.stages import refine_documents
 from pipeline.links.candidates import LinkOptions, LinkRules
 from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, scatter_submissions
 from pipeline.links.submissions import find_dumps
 from pipeline.refine import overlap_steps
-from pipeline.refine import steps as refine
-from pipeline.refine.extract import ExtractOptions
 from pipeline.refine.overlap import OverlapLimits, find_sets, names_of
-from pipeline.refine.pages import PageOptions
 from pipeline.refine.plain_texts import TextOptions
 from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file
@@ -195,7 +195,7 @@ class Recipe:
             respect_opt_outs=options.crawl.respect_opt_outs,
             drop_wikipedia=options.refine.drop_wikipedia,
         )
-        documents = self.run("documents", refine.extract_pages, fetched, pages)
+        documents = self.run("documents", extract_pages, fetched, pages)
         self.tell(documents, "pages with text")
         refined = self.run(
             "refined", refine_documents, _files(documents, "documents.parquet"), options.refine

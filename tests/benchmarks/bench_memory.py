@@ -76,7 +76,7 @@ def measure(pid: int) -> tuple[str, int]:
     size_bytes = int(peak.split()[1]) * 1024
     if words and words[0].startswith("ray::_run_job"):
         return "worker", size_bytes
-    is_child = any("pipeline.refine.sandbox" in word for word in words)
+    is_child = any("pipeline.extract.sandbox" in word for word in words)
     return ("extracting child" if is_child else ""), size_bytes
 
 

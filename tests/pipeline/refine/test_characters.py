@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.refine.characters import decode, tidy, tidy_line, utf8_for_parser
+from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 
 # Sentences of our own, long enough to show how bytes stand in their language.
 SENTENCES = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.refine.extract import Extraction, extract_text
+from pipeline.extract.extraction import Extraction, extract_text
 from pipeline.runner.records import Drop
 
 STORY = (

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.refine import sandbox as sandboxes
-from pipeline.refine.extract import Extraction, ExtractOptions
-from pipeline.refine.pages import PageExtractor, PageOptions
-from pipeline.refine.sandbox import Sandbox
+from pipeline.extract import sandbox as sandboxes
+from pipeline.extract.extraction import Extraction, ExtractOptions
+from pipeline.extract.pages import PageExtractor, PageOptions
+from pipeline.extract.sandbox import Sandbox
 from pipeline.runner.records import Drop
 from pipeline.web.warc import Page
 

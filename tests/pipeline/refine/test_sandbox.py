@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.refine import sandbox as sandboxes
-from pipeline.refine.sandbox import Failure, Sandbox
+from pipeline.extract import sandbox as sandboxes
+from pipeline.extract.sandbox import Failure, Sandbox
 
 MISBEHAVE = """
 import ctypes, os, pickle, re, signal, sys, time
@@ -203,7 +203,7 @@ def test_no_process_is_left_when_the_sandbox_ends_or_raises(misbehave: Callable[
 
 KILLED = """
 import sys
-from pipeline.refine.sandbox import Sandbox
+from pipeline.extract.sandbox import Sandbox
 from misbehaving import misbehave
 
 def calls():

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.crawl.answers import Response
+from pipeline.extract.extraction import ExtractOptions
+from pipeline.extract.pages import PageOptions
+from pipeline.extract.stages import extract_pages
 from pipeline.filters.wikipedia import is_declared_in_html, is_wikipedia_address, is_wikipedia_copy
-from pipeline.refine.extract import ExtractOptions
-from pipeline.refine.pages import PageOptions
-from pipeline.refine.steps import extract_pages
 from pipeline.runner.records import FETCHES, LINKS
 from pipeline.runner.stages import Task
 from pipeline.web.warc import response_record

@@ -1,12 +1,12 @@
-"""The shell of the refine stages: read a partition, call the pure functions, write a partition."""
+"""The shell of the extracting stage: turn the pages of a partition into documents."""
 
 import hashlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.refine.extract import Extraction
-from pipeline.refine.pages import PageExtractor, PageOptions
+from pipeline.extract.extraction import Extraction
+from pipeline.extract.pages import PageExtractor, PageOptions
 from pipeline.runner import storage
 from pipeline.runner.records import DOCUMENTS, LINKS, Drop
 from pipeline.runner.stages import Counts, Task, edition

@@ -9,10 +9,10 @@ from datetime import date
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline.extract.extraction import Extraction, ExtractOptions, absolute, extract_text
+from pipeline.extract.sandbox import Failure, Sandbox
 from pipeline.filters.wikipedia import REASON as WIKIPEDIA
 from pipeline.filters.wikipedia import is_declared_in_html, is_wikipedia_address
-from pipeline.refine.extract import Extraction, ExtractOptions, absolute, extract_text
-from pipeline.refine.sandbox import Failure, Sandbox
 from pipeline.runner.records import Drop
 from pipeline.web.optout import header_opt_out, meta_opt_out
 from pipeline.web.warc import Page

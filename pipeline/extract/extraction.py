@@ -13,9 +13,9 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from pipeline.refine.characters import decode, tidy, tidy_line, utf8_for_parser
-from pipeline.refine.lighten import FORUM, quicken_expressions, thinned
-from pipeline.refine.look import LookOptions, look, plain_text
+from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
+from pipeline.extract.lighten import FORUM, quicken_expressions, thinned
+from pipeline.extract.look import LookOptions, look, plain_text
 from pipeline.runner.records import Drop
 
 if TYPE_CHECKING:
