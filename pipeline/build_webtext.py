@@ -28,6 +28,16 @@ from pipeline.corpus.split import CorpusOptions, validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
 from pipeline.crawl.crawl_options import CrawlOptions
 from pipeline.crawl.stages import FetchOptions, crawl_links, moved_file, scatter_by_domain
+from pipeline.decontaminate.overlap import OverlapLimits, find_sets, names_of
+from pipeline.decontaminate.plain_texts import TextOptions
+from pipeline.decontaminate.stages import (
+    FILTER,
+    GRAMS,
+    DecontaminationOptions,
+    collect_grams,
+    decontaminate,
+    make_filter,
+)
 from pipeline.dedup.bands import Bands
 from pipeline.dedup.minhash import DuplicateOptions
 from pipeline.dedup.stages import (
@@ -46,9 +56,6 @@ from pipeline.filters.stages import refine_documents
 from pipeline.links.candidates import LinkOptions, LinkRules
 from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, scatter_submissions
 from pipeline.links.submissions import find_dumps
-from pipeline.refine import overlap_steps
-from pipeline.refine.overlap import OverlapLimits, find_sets, names_of
-from pipeline.refine.plain_texts import TextOptions
 from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file
 from pipeline.runner.command import run_command
@@ -219,19 +226,17 @@ class Recipe:
         if not self.evaluation:
             return []
         texts = self.options.evaluation
-        sets = self.run("evaluation", overlap_steps.collect_grams, by_name(self.evaluation), texts)
-        grams = sets.files(overlap_steps.GRAMS)
-        bloom = self.run("filter", overlap_steps.make_filter, {"all": grams})
-        return [*bloom.files(overlap_steps.FILTER), *grams]
+        sets = self.run("evaluation", collect_grams, by_name(self.evaluation), texts)
+        grams = sets.files(GRAMS)
+        bloom = self.run("filter", make_filter, {"all": grams})
+        return [*bloom.files(FILTER), *grams]
 
     def decontaminate(self, documents: StageOutput, sought: Sequence[Source]) -> StageOutput:
         """Drop the documents that overlap an evaluation set too much."""
-        limits = overlap_steps.DecontaminationOptions(
-            limits=self.options.overlap, names=names_of(self.evaluation)
-        )
+        limits = DecontaminationOptions(limits=self.options.overlap, names=names_of(self.evaluation))
         files = _files(documents, "documents.parquet")
         inputs = {name: [*file, *sought] for name, file in files.items()}
-        kept = self.run("decontaminated", overlap_steps.decontaminate, inputs, limits)
+        kept = self.run("decontaminated", decontaminate, inputs, limits)
         self.tell(kept, "documents that copy no evaluation set")
         return kept
 

@@ -18,7 +18,7 @@ from made_web import all_files
 
 from pipeline.build_webtext import Options, main
 from pipeline.corpus.funnel import read_funnel
-from pipeline.refine.overlap import OverlapLimits
+from pipeline.decontaminate.overlap import OverlapLimits
 from pipeline.show_document import ShowOptions
 from pipeline.show_document import main as show
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from pipeline.refine.plain_texts import TextOptions
+from pipeline.decontaminate.plain_texts import TextOptions
 from pipeline.report_overlap import OverlapOptions, main
 from pipeline.runner.records import DOCUMENTS
 from pipeline.runner.tables import TableWriter

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.refine.bloom import BloomFilter
+from pipeline.decontaminate.bloom import BloomFilter
 
 NUMBERS = st.sets(st.integers(0, 2**64 - 1), max_size=300)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.refine.ngrams import CHARACTERS_AT_ONCE, grams_of, grams_of_pieces, in_batches
+from pipeline.decontaminate.ngrams import CHARACTERS_AT_ONCE, grams_of, grams_of_pieces, in_batches
 
 # few letters, so that words and runs of words come again; with all that separates, joins or vanishes
 TEXTS = st.text(st.sampled_from("aab_B' \n\t.é½İ\u0301\u00ad\U00010330中1"), max_size=80)

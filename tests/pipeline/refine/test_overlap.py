@@ -15,8 +15,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.refine.ngrams import grams_of
-from pipeline.refine.overlap import (
+from pipeline.decontaminate.ngrams import grams_of
+from pipeline.decontaminate.overlap import (
     EvaluationSet,
     Finder,
     Overlap,
@@ -28,7 +28,7 @@ from pipeline.refine.overlap import (
     names_of,
     read_set,
 )
-from pipeline.refine.plain_texts import TextOptions
+from pipeline.decontaminate.plain_texts import TextOptions
 
 LINES = TextOptions(evaluation_by_line=True)
 WORD = st.sampled_from("ab")  # two words make 256 different 8-grams: many are found, few are everywhere

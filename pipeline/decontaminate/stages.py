@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.refine.bloom import BloomFilter
-from pipeline.refine.ngrams import WORDS, Grams, grams_of, in_batches
-from pipeline.refine.overlap import (
+from pipeline.decontaminate.bloom import BloomFilter
+from pipeline.decontaminate.ngrams import WORDS, Grams, grams_of, in_batches
+from pipeline.decontaminate.overlap import (
     REASON,
     EvaluationSet,
     Finder,
@@ -23,7 +23,7 @@ from pipeline.refine.overlap import (
     read_grams,
     read_set,
 )
-from pipeline.refine.plain_texts import TextOptions, is_one_text
+from pipeline.decontaminate.plain_texts import TextOptions, is_one_text
 from pipeline.runner import storage
 from pipeline.runner.records import DOCUMENTS, Drop
 from pipeline.runner.stages import Counts, Task, edition

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from pipeline.decontaminate.ngrams import Hashes, mix
 from pipeline.dedup.letters import Places
-from pipeline.refine.ngrams import Hashes, mix
 from pipeline.runner import storage
 
 FALSE_POSITIVE_RATE = 1e-8  # the GPT-2 paper's bound

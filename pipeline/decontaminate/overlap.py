@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.decontaminate.bloom import BloomFilter
+from pipeline.decontaminate.ngrams import WORDS, Grams, Hashes, grams_of, grams_of_pieces, in_batches
+from pipeline.decontaminate.plain_texts import TextOptions, is_one_text, read_pieces, read_texts
 from pipeline.dedup.letters import Places
-from pipeline.refine.bloom import BloomFilter
-from pipeline.refine.ngrams import WORDS, Grams, Hashes, grams_of, grams_of_pieces, in_batches
-from pipeline.refine.plain_texts import TextOptions, is_one_text, read_pieces, read_texts
 from pipeline.runner import storage
 
 REASON = "evaluation overlap"
