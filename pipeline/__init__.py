@@ -1,7 +1,7 @@
 """From Reddit dumps to a WebText-style corpus, on Ray.
 
-`build_webtext.py` is the command and the recipe. A room imports from those before it in this list, never from
-those after it:
+`build_webtext.py` is the command, `recipe.py` the stages on one page. A room imports from those before it in
+this list, never from those after it:
 
 - `runner/` runs the stages, whatever they do; `web/` is what crawl and archives share; `corpus/` is the
   folder that is handed on, and what is told of it;
