@@ -17,10 +17,10 @@ from pipeline.corpus.layout import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.stages import Partition, Source, Stage, run_stage
+from tokenizer.bpe.vocabulary import load_vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.publish import check_output
 from tokenizer.usage import KINDS, USAGE, Usage, measure_usage, read_usage
-from tokenizer.vocabulary import load_vocabulary
 from tokenizer.vocabulary_report import Measured, Text, describe, to_markdown
 
 

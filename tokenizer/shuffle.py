@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Task, edition
 from tokenizer import formats
+from tokenizer.bpe.encoder import load_encoder
+from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.documents import Tally, read_documents
-from tokenizer.encoder import load_encoder
 from tokenizer.formats import FormatName, Tokens, TypeName
-from tokenizer.vocabulary import Vocabulary
 
 PIECES_FILE: Final = "pieces.arrow"
 SHARD_FILE: Final = "shard.bin"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Task, edition
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import Tally, read_documents
-from tokenizer.encoder import Encoder
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]

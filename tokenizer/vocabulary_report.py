@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.usage import KINDS, Usage
-from tokenizer.vocabulary import Vocabulary
 
 LONGEST: Final = 20  # tokens that are told
 SELDOM: Final = 10

@@ -14,7 +14,7 @@ import pytest
 from pipeline.runner.records import DOCUMENTS
 from pipeline.runner.stages import Task
 from tokenizer import train_bpe
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 
 MODULES = [
     "argparse",

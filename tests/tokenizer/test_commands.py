@@ -19,9 +19,9 @@ import pytest
 
 from pipeline.runner.storage import write_text
 from tokenizer import train_bpe, write_shards
+from tokenizer.bpe.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
 from tokenizer.formats import FormatName
 from tokenizer.shards import load_index, open_shards
-from tokenizer.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
 
 ROOT = Path(__file__).parents[2]
 WriteCorpus = Callable[..., Path]
@@ -448,7 +448,8 @@ def test_a_mistake_is_one_line_and_a_non_zero_exit(tmp_path: Path) -> None:
 
 
 def test_no_module_imports_torch() -> None:
-    modules = ", ".join(f"tokenizer.{path.stem}" for path in sorted((ROOT / "tokenizer").glob("[a-z]*.py")))
+    paths = sorted((ROOT / "tokenizer").rglob("[a-z]*.py"))
+    modules = ", ".join(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths)
     done = run_python(
         "-c", f"import sys, {modules}; print([m for m in ('torch', 'ray') if m in sys.modules])"
     )

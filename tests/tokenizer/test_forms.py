@@ -11,9 +11,9 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from tokenizer import write_shards
-from tokenizer.encoder import Encoder
-from tokenizer.forms import END_OF_TEXT, read_tiktoken, read_tokenizer_json, read_vocab_and_merges
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.forms import END_OF_TEXT, read_tiktoken, read_tokenizer_json, read_vocab_and_merges
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.write_shards import ShardOptions
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tokenizer import inspect_shards, write_shards
+from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.inspect_shards import InspectOptions
 from tokenizer.shards import load_index, open_shards
-from tokenizer.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parents[2]
 FORMATS = ["llm.c", "nanogpt", "megatron"]

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, trainers
 
-from tokenizer.encoder import Encoder
-from tokenizer.learning import merges_used
-from tokenizer.merges import Merge, from_printable, learn_merges, merges_of, printable
-from tokenizer.pretokens import count_words
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.learning import merges_used
+from tokenizer.bpe.merges import Merge, from_printable, learn_merges, merges_of, printable
+from tokenizer.bpe.pretokens import count_words
+from tokenizer.bpe.vocabulary import Vocabulary
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

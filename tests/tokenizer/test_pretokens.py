@@ -12,14 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.runner.stages import Counts, Task
-from tokenizer.pretokens import (
-    CountOptions,
-    add_up_bucket,
-    bucket_file,
-    count_file,
-    count_words,
-)
-from tokenizer.word_counts import CountedWords
+from tokenizer.bpe.pretokens import CountOptions, add_up_bucket, bucket_file, count_file, count_words
+from tokenizer.bpe.word_counts import CountedWords
 
 RunWork = Callable[..., Task]
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenizer import report_vocabulary
-from tokenizer.encoder import Encoder
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.report_vocabulary import ReportOptions
 from tokenizer.usage import KINDS, Usage, lines_of
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
 
 KIND_NAMES = list(KINDS)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.runner.stages import Task
 from tokenizer import formats, shuffle
+from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.shuffle import (
     INDEX_FILE,
     PIECES_FILE,
@@ -27,7 +28,6 @@ from tokenizer.shuffle import (
     shard_count,
     shard_range,
 )
-from tokenizer.vocabulary import Vocabulary
 
 RunWork = Callable[..., Task]
 WriteCorpus = Callable[..., Path]

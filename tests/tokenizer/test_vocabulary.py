@@ -12,9 +12,9 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.encoder import Encoder
-from tokenizer.merges import from_printable, printable
-from tokenizer.vocabulary import END_OF_TEXT, Vocabulary
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.merges import from_printable, printable
+from tokenizer.bpe.vocabulary import END_OF_TEXT, Vocabulary
 
 EXPRESSION = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 Encode = Callable[[str], list[int]]
@@ -196,7 +196,7 @@ def test_fingerprint_is_the_checksum_of_tokenizer_json(
 def test_a_fresh_memory_in_between_changes_no_ids(
     vocabulary: Vocabulary, texts: list[str], encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenizer.encoder.TEXT_BYTES_BETWEEN_LOOKS", 1000)
-    monkeypatch.setattr("tokenizer.encoder.GROWTH_BYTES", -(2**40))
+    monkeypatch.setattr("tokenizer.bpe.encoder.TEXT_BYTES_BETWEEN_LOOKS", 1000)
+    monkeypatch.setattr("tokenizer.bpe.encoder.GROWTH_BYTES", -(2**40))
     forgetful = Encoder(vocabulary)
     assert [forgetful.encode(text.encode()).tolist() for text in texts] == [encode(text) for text in texts]

@@ -8,9 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tokenizer import word_counts
-from tokenizer.rare_words import BYTES_PER_WORD, BYTES_PER_WORD_BYTE, Cut, find_cut
-from tokenizer.word_counts import COUNTS, CountedWords, WordCounts, merge_sorted, read_counts, write_counts
+from tokenizer.bpe import word_counts
+from tokenizer.bpe.rare_words import BYTES_PER_WORD, BYTES_PER_WORD_BYTE, Cut, find_cut
+from tokenizer.bpe.word_counts import (
+    COUNTS,
+    CountedWords,
+    WordCounts,
+    merge_sorted,
+    read_counts,
+    write_counts,
+)
 
 PART = st.dictionaries(st.binary(max_size=3), st.integers(1, 5), max_size=12)
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.runner.stages import Counts, Task, edition
+from tokenizer.bpe.word_counts import COUNTS, WordCounts, read_counts, write_counts
 from tokenizer.documents import Tally, read_documents
-from tokenizer.word_counts import COUNTS, WordCounts, read_counts, write_counts
 
 SEPARATOR = b"\xff"  # occurs in no UTF-8, so no document can hold it
 COUNTED = "counts.parquet"

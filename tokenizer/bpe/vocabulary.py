@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Final
 
 from pipeline.runner import storage
-from tokenizer import forms
-from tokenizer.forms import END_OF_TEXT
-from tokenizer.merges import Merge
+from tokenizer.bpe import forms
+from tokenizer.bpe.forms import END_OF_TEXT
+from tokenizer.bpe.merges import Merge
 
 INDEX: Final = "training.json"
 SMALLEST_SIZE: Final = 257  # the bytes and the end of text

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 from pipeline.runner.stages import Counts, Task, edition
-from tokenizer.encoder import Encoder
-from tokenizer.merges import learn_merges
-from tokenizer.rare_words import find_cut
-from tokenizer.vocabulary import SMALLEST_SIZE, Vocabulary
-from tokenizer.word_counts import CountedWords
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.merges import learn_merges
+from tokenizer.bpe.rare_words import find_cut
+from tokenizer.bpe.vocabulary import SMALLEST_SIZE, Vocabulary
+from tokenizer.bpe.word_counts import CountedWords
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Task, edition
-from tokenizer import forms
+from tokenizer.bpe import forms
+from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.documents import Tally, read_documents
-from tokenizer.vocabulary import Vocabulary
 
 # Of the process's memory, before the encoder gets a fresh cache. A larger one would double its tables once
 # more, which takes half a gigabyte at one blow.

@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tokenizer.merges import BYTE_TO_CHARACTER, Merge, from_printable, merges_of, printable
+from tokenizer.bpe.merges import BYTE_TO_CHARACTER, Merge, from_printable, merges_of, printable
 
 END_OF_TEXT: Final = "<|endoftext|>"
 MERGES_HEADER: Final = "#version: 0.2"

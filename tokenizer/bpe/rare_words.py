@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tokenizer.word_counts import read_counts
+from tokenizer.bpe.word_counts import read_counts
 
 BYTES_PER_WORD = 250
 BYTES_PER_WORD_BYTE = 50
