@@ -4,7 +4,7 @@
 (`bpe/`). `report_vocabulary.py` measures vocabularies on a corpus (`usage.py`) and tells what they make of it
 (`vocabulary_report.py`).
 
-`write_shards.py` encodes the documents, shuffles them (`shuffle.py`) and writes token shards (`shards.py`) in
-llm.c's format or another (`formats.py`); `inspect_shards.py` looks into them. All read the corpus through
-`documents.py` and hand over what they made through `publish.py`.
+`write_shards.py` encodes the documents, shuffles them and writes token shards in llm.c's format or another
+(`shards/`); `inspect_shards.py` looks into them. All read the corpus through `documents.py` and hand over
+what they made through `publish.py`.
 """

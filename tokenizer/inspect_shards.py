@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.corpus.layout import Split as SplitName
 from pipeline.runner.command import run_command
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
-from tokenizer.shards import INDEX, VOCABULARY_FILE, Shards, Split, open_shards
+from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shards, Split, open_shards
 
 SHARES = (0, 10, 50, 90, 99, 100)  # of the documents are no longer than this
 

@@ -17,12 +17,12 @@ from pipeline.corpus.layout import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.stages import Partition, Source, Stage, StageOutput, run_stage
-from tokenizer import formats, shuffle
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import open_corpus
-from tokenizer.formats import FormatName
 from tokenizer.publish import Finished, check_output, publish
-from tokenizer.shards import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
+from tokenizer.shards import formats, shuffle
+from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
+from tokenizer.shards.formats import FormatName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,10 +37,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.runner.stages import Task, Work
-from tokenizer import shuffle
 from tokenizer.bpe import encoder as encoder_module
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.shards import shuffle
 
 SEED = 1989
 LINES_PER_DOCUMENT = (4, 60)

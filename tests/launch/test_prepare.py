@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tokenizer import formats
+from tokenizer.shards import formats
 from trainer.config import TrainingOptions
 from trainer.loop import _starting_model
 from trainer.prepare import Run, prepare

@@ -20,8 +20,8 @@ import pytest
 from pipeline.runner.storage import write_text
 from tokenizer import train_bpe, write_shards
 from tokenizer.bpe.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
-from tokenizer.formats import FormatName
-from tokenizer.shards import load_index, open_shards
+from tokenizer.shards.folder import load_index, open_shards
+from tokenizer.shards.formats import FormatName
 
 ROOT = Path(__file__).parents[2]
 WriteCorpus = Callable[..., Path]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tokenizer.formats import (
+from tokenizer.shards.formats import (
     FormatName,
     TypeName,
     dtype,

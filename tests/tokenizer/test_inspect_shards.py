@@ -13,7 +13,7 @@ import pytest
 from tokenizer import inspect_shards, write_shards
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.inspect_shards import InspectOptions
-from tokenizer.shards import load_index, open_shards
+from tokenizer.shards.folder import load_index, open_shards
 
 ROOT = Path(__file__).parents[2]
 FORMATS = ["llm.c", "nanogpt", "megatron"]

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer import formats
-from tokenizer.formats import FormatName, TypeName
-from tokenizer.shards import (
+from tokenizer.shards import formats
+from tokenizer.shards.folder import (
     Shard,
     ShardIndex,
     Split,
@@ -22,6 +21,7 @@ from tokenizer.shards import (
     load_index,
     open_shards,
 )
+from tokenizer.shards.formats import FormatName, TypeName
 
 PARTS = [[999, 1, 2, 999, 3], [4, 5], [6, 999, 999, 998]]  # the second document ends in the third shard
 INDEX = ShardIndex(

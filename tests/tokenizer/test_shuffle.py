@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.runner.stages import Task
-from tokenizer import formats, shuffle
 from tokenizer.bpe.vocabulary import Vocabulary
-from tokenizer.shuffle import (
+from tokenizer.shards import formats, shuffle
+from tokenizer.shards.shuffle import (
     INDEX_FILE,
     PIECES_FILE,
     SHARD_FILE,

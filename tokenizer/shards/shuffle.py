@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Task, edition
-from tokenizer import formats
 from tokenizer.bpe.encoder import load_encoder
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.documents import Tally, read_documents
-from tokenizer.formats import FormatName, Tokens, TypeName
+from tokenizer.shards import formats
+from tokenizer.shards.formats import FormatName, Tokens, TypeName
 
 PIECES_FILE: Final = "pieces.arrow"
 SHARD_FILE: Final = "shard.bin"

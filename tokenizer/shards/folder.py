@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runner import storage
-from tokenizer import formats
-from tokenizer.formats import FormatName, Tokens, TypeName
+from tokenizer.shards import formats
+from tokenizer.shards.formats import FormatName, Tokens, TypeName
 
 INDEX: Final = "shards.json"
 VOCABULARY_FILE: Final = "tokenizer.json"
