@@ -20,8 +20,8 @@ from pipeline.runner.stages import Partition, Source, Stage, run_stage
 from tokenizer.bpe.vocabulary import load_vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.publish import check_output
-from tokenizer.usage import KINDS, USAGE, Usage, measure_usage, read_usage
-from tokenizer.vocabulary_report import Measured, Text, describe, to_markdown
+from tokenizer.report.usage import KINDS, USAGE, Usage, measure_usage, read_usage
+from tokenizer.report.vocabulary_report import Measured, Text, describe, to_markdown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tokenizer import report_vocabulary
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.report.usage import KINDS, Usage, lines_of
 from tokenizer.report_vocabulary import ReportOptions
-from tokenizer.usage import KINDS, Usage, lines_of
 
 KIND_NAMES = list(KINDS)
 

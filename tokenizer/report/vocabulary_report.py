@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from tokenizer.bpe.vocabulary import Vocabulary
-from tokenizer.usage import KINDS, Usage
+from tokenizer.report.usage import KINDS, Usage
 
 LONGEST: Final = 20  # tokens that are told
 SELDOM: Final = 10
