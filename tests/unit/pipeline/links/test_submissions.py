@@ -9,7 +9,7 @@ import zstandard
 from pipeline.links.submissions import find_dumps, read_submissions
 from pipeline.runner.records import Drop
 
-SHARED_DATA = Path(__file__).parents[3].parent / "shared" / "data"
+SHARED_DATA = Path(__file__).parents[4].parent / "shared" / "data"
 
 
 def dump(folder: Path, *lines: bytes, name: str = "RS_2012-05") -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from made_web import all_files
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_interrupted_build_ends_with_a_line_and_leaves_no_process(

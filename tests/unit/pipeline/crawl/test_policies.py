@@ -1,15 +1,7 @@
 """What is remembered about an origin, how long, and what happens when room runs out."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
-
 from pipeline.crawl import policies, robots
 from pipeline.crawl.policies import Policies, Policy
-
-if TYPE_CHECKING:
-    from tests.pipeline.gather.conftest import Web
 
 DAY_S = 24 * 3600.0
 
@@ -37,24 +29,6 @@ def test_policies_unused_for_longest_go_when_there_are_too_many_or_too_large_one
     left = [number for number in range(100) if kept.get(str(number), 0.0) is not None]
     assert left == list(range(100 - len(left), 100))
     assert 0 < len(left) * large.size_bytes <= policies.MAX_KEPT_BYTES
-
-
-def test_crawl_ends_even_where_no_policy_is_remembered(
-    web: "Web", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(policies, "MAX_KEPT_BYTES", 0)
-    for number in range(20):
-        paths = {f"/{page}": web.page("page") for page in range(3)}
-        web.site(
-            f"squeezed{number}.example", {**paths, "/robots.txt": web.robots("User-agent: *\nDisallow: /2\n")}
-        )
-    links = [web.url(f"squeezed{number}.example", f"/{page}") for page in range(3) for number in range(20)]
-    rows = web.crawl(links, tmp_path)
-    assert {url: row["reason"] for url, row in rows.items()} == {
-        url: "robots.txt" if url.endswith("/2") else "" for url in links
-    }
-    asked = [len(web.asked(f"squeezed{number}.example", "/robots.txt")) for number in range(20)]
-    assert max(asked) <= 3  # once a page, not once a turn
 
 
 def test_policy_tells_whether_and_how_soon_a_page_may_be_asked_for() -> None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from made_web import all_files
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RAY = str(Path(sys.executable).with_name("ray"))
 
 

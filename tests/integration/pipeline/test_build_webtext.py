@@ -36,7 +36,7 @@ from pipeline.show_document import main as show
 from pipeline.web.urls import host_of_key, registrable_domain
 from pipeline.web.warc import Response, response_record
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "data"
 DUMP, WARC = "RS_2012-05.zst", "pages.warc.gz"
 LOOPBACK = CrawlOptions(contact="test@example.org", delay_s=0.0, allow_networks=("127.0.0.0/8",), retries=0)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROOF = Path(__file__).parents[1] / "proofs" / "kill_pipeline.py"
+PROOF = Path(__file__).parents[2] / "proofs" / "kill_pipeline.py"
 
 
 def test_killed_builds_give_the_same_bytes_and_redo_nothing() -> None:

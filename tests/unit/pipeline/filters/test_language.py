@@ -12,7 +12,7 @@ from pipeline.filters.language import detect_language
 ENGLISH = (
     "The committee met on Tuesday to discuss the harbour, and nobody could agree on what to do with it. "
 )
-LANGUAGES = Path(__file__).parents[4] / "shared" / "data" / "languages"
+LANGUAGES = Path(__file__).parents[5] / "shared" / "data" / "languages"
 
 FOREIGN = {
     "de": "Der Hafen blieb nach dem Sturm geschlossen. Niemand wusste, wann die Boote zurückkehren können.",

@@ -19,7 +19,7 @@ from pipeline.report_overlap import OverlapOptions, main
 from pipeline.runner.records import DOCUMENTS
 from pipeline.runner.tables import TableWriter
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WORDS = ["The", "cat", "sat;", "on", "a", "mat", "I've", "2"]
 
 

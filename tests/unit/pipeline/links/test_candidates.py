@@ -10,7 +10,7 @@ from pipeline.links.submissions import read_submissions
 from pipeline.runner.buckets import bucket_of
 from pipeline.runner.records import Drop
 
-SHARED_DATA = Path(__file__).parents[3].parent / "shared" / "data"
+SHARED_DATA = Path(__file__).parents[4].parent / "shared" / "data"
 RULES = LinkRules(LinkOptions())
 
 POST = {

@@ -25,7 +25,7 @@ from pipeline.runner.storage import locked
 from pipeline.web.warc import Page, read_page, scan_pages
 
 if TYPE_CHECKING:
-    from tests.pipeline.gather.conftest import Asked, Web
+    from tests.integration.pipeline.crawl.conftest import Asked, Web
 
 
 def test_server_that_speaks_no_tls_is_told_as_such(web: "Web", tmp_path: Path) -> None:

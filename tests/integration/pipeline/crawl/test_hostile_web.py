@@ -14,7 +14,7 @@ from fastwarc.stream_io import BrotliWriter
 from pipeline.web.warc import Page, read_page
 
 if TYPE_CHECKING:
-    from tests.pipeline.gather.conftest import Asked, Web
+    from tests.integration.pipeline.crawl.conftest import Asked, Web
 
 GOOD_PAGES = 40
 DEADLINE_S = 1.5

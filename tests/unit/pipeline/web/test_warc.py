@@ -26,7 +26,7 @@ from pipeline.web.warc import (
 )
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SHARED = Path(__file__).parents[4] / "shared" / "data" / "pages.warc.gz"
+SHARED = Path(__file__).parents[5] / "shared" / "data" / "pages.warc.gz"
 
 
 def response(url: str, body: bytes, *headers: tuple[bytes, bytes], status: int = 200) -> Response:
