@@ -4,7 +4,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "tests" / "unit"
-PACKAGES = ["pipeline"]
+PACKAGES = ["pipeline", "tokenizer"]
 
 
 def test_each_folder_of_unit_tests_is_a_folder_of_the_packages() -> None:

@@ -1,4 +1,4 @@
-"""A small corpus of docstrings and of what trips tokenizers, and a vocabulary learned from it."""
+"""Fixtures: a small corpus of docstrings and of what trips tokenizers, and one task's work without Ray."""
 
 import hashlib
 import importlib
@@ -13,8 +13,6 @@ import pytest
 
 from pipeline.runner.records import DOCUMENTS
 from pipeline.runner.stages import Task
-from tokenizer import train_bpe
-from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 
 MODULES = [
     "argparse",
@@ -73,20 +71,6 @@ def write_corpus() -> WriteCorpus:
 def corpus(tmp_path_factory: pytest.TempPathFactory, texts: list[str], write_corpus: WriteCorpus) -> Path:
     """The texts as a corpus."""
     return write_corpus(tmp_path_factory.mktemp("corpus"), texts)
-
-
-@pytest.fixture(scope="session")
-def vocabulary_folder(tmp_path_factory: pytest.TempPathFactory, corpus: Path, ray: None) -> Path:
-    """What the command makes of the corpus: 1,000 entries."""
-    folder = tmp_path_factory.mktemp("vocabulary")
-    train_bpe.main(train_bpe.TrainOptions(corpus=str(corpus), output=str(folder), vocab_size=1000))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def vocabulary(vocabulary_folder: Path) -> Vocabulary:
-    """The same, loaded."""
-    return load_vocabulary(str(vocabulary_folder))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.inspect_shards import InspectOptions
 from tokenizer.shards.folder import load_index, open_shards
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FORMATS = ["llm.c", "nanogpt", "megatron"]
 
 

@@ -20,7 +20,7 @@ from tokenizer.bpe.merges import Merge, from_printable, learn_merges, merges_of,
 from tokenizer.bpe.pretokens import count_words
 from tokenizer.bpe.vocabulary import Vocabulary
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+SHARED = Path(__file__).parents[4].parent / "shared" / "data"
 
 
 def exact_merges(counts: list[tuple[bytes, int]], merges: int) -> list[Merge]:

@@ -16,7 +16,7 @@ from tokenizer.bpe.forms import END_OF_TEXT, read_tiktoken, read_tokenizer_json,
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.write_shards import ShardOptions
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 FORMS = [
     ["tokenizer.json"],
     ["vocab.json", "merges.txt"],

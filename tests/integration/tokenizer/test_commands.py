@@ -23,7 +23,7 @@ from tokenizer.bpe.vocabulary import END_OF_TEXT, Vocabulary, load_vocabulary
 from tokenizer.shards.folder import load_index, open_shards
 from tokenizer.shards.formats import FormatName
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WriteCorpus = Callable[..., Path]
 
 
