@@ -42,7 +42,8 @@ from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, sca
 from pipeline.links.submissions import find_dumps
 from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file
-from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Work, by_name, run_stage
+from pipeline.runner.executor import run_stage
+from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Work, by_name
 
 Inputs = Mapping[str, Sequence[Source]]
 

@@ -22,7 +22,8 @@ from pipeline.decontaminate.overlap_report import SetOverlap, Study, to_json, to
 from pipeline.decontaminate.plain_texts import TextOptions
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
-from pipeline.runner.stages import Source, Stage, StageOutput, by_name, run_stage
+from pipeline.runner.executor import run_stage
+from pipeline.runner.stages import Source, Stage, StageOutput, by_name
 
 
 @dataclass(frozen=True, kw_only=True)

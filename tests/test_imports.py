@@ -90,8 +90,8 @@ def test_no_module_of_pipeline_or_tokenizer_imports_itself_by_way_of_others() ->
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(paths)
 
 
-def test_only_stages_speaks_ray_and_only_the_engine_deepspeed() -> None:
-    homes = {"ray": "pipeline/runner/stages.py", "deepspeed": "trainer/ranks.py"}
+def test_only_the_executor_speaks_ray_and_only_the_engine_deepspeed() -> None:
+    homes = {"ray": "pipeline/runner/executor.py", "deepspeed": "trainer/ranks.py"}
     for path in (path for package in ORDER for path in modules(package)):
         for library, home in homes.items():
             if any(name.partition(".")[0] == library for name in imported(path)):

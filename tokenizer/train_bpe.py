@@ -16,7 +16,8 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
-from pipeline.runner.stages import Partition, Stage, run_stage
+from pipeline.runner.executor import run_stage
+from pipeline.runner.stages import Partition, Stage
 from tokenizer.bpe import pretokens, vocabulary
 from tokenizer.bpe.encoder import measure_file
 from tokenizer.bpe.learning import LearnOptions, learn_vocabulary

@@ -16,7 +16,8 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from pipeline.corpus.layout import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
-from pipeline.runner.stages import Partition, Source, Stage, StageOutput, run_stage
+from pipeline.runner.executor import run_stage
+from pipeline.runner.stages import Partition, Source, Stage, StageOutput
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.publish import Finished, check_output, publish

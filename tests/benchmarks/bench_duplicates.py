@@ -35,8 +35,9 @@ from pipeline.corpus.stages import SplitOptions, split_documents
 from pipeline.dedup import stages as steps
 from pipeline.dedup.bands import Bands, digests, sketches
 from pipeline.dedup.minhash import DuplicateOptions, normalise, shingle_hashes, signature
+from pipeline.runner.executor import connect, run_stage
 from pipeline.runner.records import DOCUMENTS
-from pipeline.runner.stages import Source, Stage, StageOutput, Task, connect, run_stage
+from pipeline.runner.stages import Source, Stage, StageOutput, Task
 
 OPTIONS = DuplicateOptions()
 BANDS = Bands.of(OPTIONS)

@@ -14,7 +14,8 @@ PROGRAM = textwrap.dedent("""
     from pathlib import Path
     import ray
     from ray.cluster_utils import Cluster
-    from pipeline.runner.stages import Counts, Source, Stage, run_stage
+    from pipeline.runner.executor import run_stage
+    from pipeline.runner.stages import Counts, Source, Stage
 
     folder = Path(sys.argv[1])
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.build_webtext import Options, main
 from pipeline.runner import storage
-from pipeline.runner.stages import StageError
+from pipeline.runner.executor import StageError
 
 OPTIONS = Options(output="", partitions=2)
 

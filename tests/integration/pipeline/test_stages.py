@@ -12,17 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runner.stages import (
-    Counts,
-    Source,
-    Stage,
-    StageError,
-    StageOutput,
-    Task,
-    Work,
-    edition,
-    run_stage,
-)
+from pipeline.runner.executor import StageError, run_stage
+from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Task, Work, edition
 from pipeline.runner.summary import summary_json, summary_table
 
 
@@ -250,7 +241,8 @@ def test_killed_run_leaves_no_half_partition_and_goes_on(tmp_path: Path) -> None
         textwrap.dedent("""
         import sys, time
         from pathlib import Path
-        from pipeline.runner.stages import Counts, Source, Stage, run_stage
+        from pipeline.runner.executor import run_stage
+        from pipeline.runner.stages import Counts, Source, Stage
 
         def work(task):
             text = Path(task.inputs[0]).read_text()
