@@ -19,7 +19,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from launch.demo_web import EmbeddedWeb, build_pages, write_dump
-from pipeline.command import run_command
+from pipeline.runner.command import run_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ def _run(*command: object) -> str:
 
 def _tell(output: Path, sample: str, seconds: float) -> None:
     """Show the funnel, the losses, the sample, and where everything lies."""
-    from pipeline.funnel import funnel_text, read_funnel, steps_of
+    from pipeline.corpus.funnel import funnel_text, read_funnel, steps_of
 
     losses = [
         json.loads(line)

@@ -17,8 +17,8 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 
 from tqdm import tqdm
 
-from pipeline.command import run_command
-from pipeline.storage import fingerprint, write_text
+from pipeline.runner.command import run_command
+from pipeline.runner.storage import fingerprint, write_text
 from trainer.loading import LoadedModel, ModelOptions, load_model
 from trainer.zeroshot.suite import SetOptions, Task, open_tasks
 from trainer.zeroshot.table import as_markdown, shown

@@ -12,8 +12,8 @@ from typing import Final, Literal
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import run_command
-from pipeline.storage import new_folder
+from pipeline.runner.command import run_command
+from pipeline.runner.storage import new_folder
 from trainer.export import DType, FormatName
 
 EXPORTED: Final = ("config.json", "hparams.json", "model.gguf", "model.bin")  # a file of each format

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import run_command
+from pipeline.runner.command import run_command
 from trainer.loading import LoadedModel, ModelOptions, load_model
 from trainer.prompts import read_prompts
 from trainer.sampling import Sampling

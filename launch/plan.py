@@ -12,7 +12,7 @@ from typing import Any
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import run_command
+from pipeline.runner.command import run_command
 from trainer.config import Optimizer, TrainingOptions, TrainingPlan, resolve
 from trainer.flops import GPUS, Gpu, find_gpu, flops_per_token
 from trainer.memory import GIB, Layout, predict

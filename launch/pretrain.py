@@ -11,7 +11,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.command import run_command
+from pipeline.runner.command import run_command
 from trainer.config import TrainingOptions
 
 

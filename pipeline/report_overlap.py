@@ -15,14 +15,15 @@ import numpy as np
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import storage
-from pipeline.command import run_command
-from pipeline.corpus import parquet_files
-from pipeline.overlap_report import SetOverlap, Study, to_json, to_markdown
-from pipeline.refine import overlap_steps as steps
-from pipeline.refine.overlap import EvaluationSet, find_sets, names_of
-from pipeline.refine.plain_texts import TextOptions
-from pipeline.stages import Source, Stage, StageOutput, by_name, run_stage
+from pipeline.corpus.layout import parquet_files
+from pipeline.decontaminate import stages as steps
+from pipeline.decontaminate.overlap import EvaluationSet, find_sets, names_of
+from pipeline.decontaminate.overlap_report import SetOverlap, Study, to_json, to_markdown
+from pipeline.decontaminate.plain_texts import TextOptions
+from pipeline.runner import storage
+from pipeline.runner.command import run_command
+from pipeline.runner.executor import run_stage
+from pipeline.runner.stages import Source, Stage, StageOutput, by_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,9 +19,9 @@ import tyro
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import storage
-from pipeline.command import run_command
-from pipeline.corpus import SPLITS
+from pipeline.corpus.layout import SPLITS
+from pipeline.runner import storage
+from pipeline.runner.command import run_command
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -158,8 +158,7 @@ class Run:
 
     def _submissions(self, url: str) -> Iterator[Event]:
         """Yield the submissions of a link, the best first."""
-        from pipeline.gather.links import bucket_of
-        from pipeline.gather.steps import bucket_file
+        from pipeline.runner.buckets import bucket_file, bucket_of
 
         key = url.partition("://")[2]
         file = bucket_file(bucket_of(key, self.partitions)).removesuffix(".parquet")
@@ -184,8 +183,8 @@ class Run:
 
 def _spellings(page: str) -> list[str]:
     """Return the addresses that mean one link: as given, and in canonical form under both schemes."""
-    from pipeline.gather.urls import parse
-    from pipeline.records import Drop
+    from pipeline.runner.records import Drop
+    from pipeline.web.urls import parse
 
     address = parse(page)
     canonical = (

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
-from pipeline.corpus import SPLITS, parquet_files
-from pipeline.stages import Counts, Source
+from pipeline.corpus.layout import SPLITS, parquet_files
+from pipeline.runner import storage
+from pipeline.runner.stages import Counts, Source
 
 DOCUMENTS_PER_BATCH = 1024
 TEXT_BYTES_PER_BATCH = 16 * 2**20  # of long documents, fewer at once

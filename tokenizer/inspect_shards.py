@@ -16,10 +16,10 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.command import run_command
-from pipeline.corpus import Split as SplitName
-from tokenizer.shards import INDEX, VOCABULARY_FILE, Shards, Split, open_shards
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from pipeline.corpus.layout import Split as SplitName
+from pipeline.runner.command import run_command
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shards, Split, open_shards
 
 SHARES = (0, 10, 50, 90, 99, 100)  # of the documents are no longer than this
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline import storage
-from pipeline.stages import Partition
+from pipeline.runner import storage
+from pipeline.runner.stages import Partition
 
 
 @dataclass(frozen=True)

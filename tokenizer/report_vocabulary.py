@@ -13,15 +13,16 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import storage
-from pipeline.command import run_command
-from pipeline.corpus import SPLITS
-from pipeline.stages import Partition, Source, Stage, run_stage
+from pipeline.corpus.layout import SPLITS
+from pipeline.runner import storage
+from pipeline.runner.command import run_command
+from pipeline.runner.executor import run_stage
+from pipeline.runner.stages import Partition, Source, Stage
+from tokenizer.bpe.vocabulary import load_vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.publish import check_output
-from tokenizer.usage import KINDS, USAGE, Usage, measure_usage, read_usage
-from tokenizer.vocabulary import load_vocabulary
-from tokenizer.vocabulary_report import Measured, Text, describe, to_markdown
+from tokenizer.report.usage import KINDS, USAGE, Usage, measure_usage, read_usage
+from tokenizer.report.vocabulary_report import Measured, Text, describe, to_markdown
 
 
 @dataclass(frozen=True, kw_only=True)

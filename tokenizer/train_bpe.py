@@ -14,13 +14,14 @@ from typing import Any
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import storage
-from pipeline.command import run_command
-from pipeline.stages import Partition, Stage, run_stage
-from tokenizer import pretokens, vocabulary
+from pipeline.runner import storage
+from pipeline.runner.command import run_command
+from pipeline.runner.executor import run_stage
+from pipeline.runner.stages import Partition, Stage
+from tokenizer.bpe import pretokens, vocabulary
+from tokenizer.bpe.encoder import measure_file
+from tokenizer.bpe.learning import LearnOptions, learn_vocabulary
 from tokenizer.documents import open_corpus
-from tokenizer.encoder import measure_file
-from tokenizer.learning import LearnOptions, learn_vocabulary
 from tokenizer.publish import Finished, check_output, publish
 
 PARQUET_BYTES_PER_BUCKET = 2**30

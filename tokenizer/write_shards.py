@@ -13,16 +13,17 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import storage
-from pipeline.command import run_command
-from pipeline.corpus import SPLITS
-from pipeline.stages import Partition, Source, Stage, StageOutput, run_stage
-from tokenizer import formats, shuffle
+from pipeline.corpus.layout import SPLITS
+from pipeline.runner import storage
+from pipeline.runner.command import run_command
+from pipeline.runner.executor import run_stage
+from pipeline.runner.stages import Partition, Source, Stage, StageOutput
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import open_corpus
-from tokenizer.formats import FormatName
 from tokenizer.publish import Finished, check_output, publish
-from tokenizer.shards import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.shards import formats, shuffle
+from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
+from tokenizer.shards.formats import FormatName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ each token but the very first exactly once as a target.
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.shards import TokenStream
+from tokenizer.shards.folder import TokenStream
 from trainer.config import IGNORED
 
 Tokens = NDArray[np.int64]

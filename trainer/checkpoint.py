@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from pipeline.storage import write_text
+from pipeline.runner.storage import write_text
 from trainer.config import ModelConfig
 
 if TYPE_CHECKING:  # which takes seconds to import

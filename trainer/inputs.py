@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.storage import read_text
-from tokenizer.shards import TOKENS_AT_ONCE, VOCABULARY_FILE, Shard, Shards, open_shards
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from pipeline.runner.storage import read_text
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.shards.folder import TOKENS_AT_ONCE, VOCABULARY_FILE, Shard, Shards, open_shards
 from trainer.batches import check_tokens
 
 Stamp = tuple[int, int]  # size in bytes, and when it was last written, in ns

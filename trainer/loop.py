@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.storage import write_text
+from pipeline.runner.storage import write_text
 from trainer import checkpoint
 from trainer.agreement import check_agreement, option_facts, tensor_facts
 from trainer.anomalies import Verdict, Watch

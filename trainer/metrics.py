@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage import write_text
+from pipeline.runner.storage import write_text
 
 Record = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.storage import local_path
+from pipeline.runner.storage import local_path
 from trainer import checkpoint
 from trainer.abilities import has_bf16, missing_for_kernels, settled_compilation
 from trainer.agreement import code_facts, option_facts

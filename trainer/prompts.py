@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Literal
 
-from pipeline import storage
+from pipeline.runner import storage
 
 
 def read_prompts(address: str, layout: Literal["auto", "lines", "jsonl"]) -> list[str]:

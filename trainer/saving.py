@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.storage import locked
+from pipeline.runner.storage import locked
 from trainer import checkpoint
 from trainer.checkpoint import State
 from trainer.engine import Engine

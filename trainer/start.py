@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tokenizer.vocabulary import load_vocabulary
+from tokenizer.bpe.vocabulary import load_vocabulary
 from trainer.checkpoint import find_checkpoint, read_state, read_weights
 from trainer.config import ModelConfig
 

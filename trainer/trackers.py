@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.storage import write_text
+from pipeline.runner.storage import write_text
 
 Record = dict[str, Any]
 

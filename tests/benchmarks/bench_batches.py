@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tokenizer import formats
-from tokenizer.shards import TokenStream
+from tokenizer.shards import formats
+from tokenizer.shards.folder import TokenStream
 from trainer.batches import TrainingData
 from trainer.config import TrainingOptions, TrainingPlan, resolve
 from trainer.loader import Loader, as_tensors, micro_batches

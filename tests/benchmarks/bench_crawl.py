@@ -59,7 +59,7 @@ print(json.dumps({"pages": Spider.fetched, "seconds": seconds, "cpu_seconds": cp
 
 OUR_CRAWL = """
 import json, resource, sys, time
-from pipeline.gather.crawl import CrawlOptions, crawl
+from pipeline.crawl.crawler import CrawlOptions, crawl
 links = (line.strip() for line in open(sys.argv[1]))
 options = CrawlOptions(contact="bench@example.org", delay_s=0.0, allow_networks=("127.0.0.0/8",))
 started, worked = time.perf_counter(), time.process_time()

@@ -31,11 +31,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.records import DOCUMENTS
-from pipeline.refine import duplicate_steps as steps
-from pipeline.refine.bands import Bands, digests, sketches
-from pipeline.refine.minhash import DuplicateOptions, normalise, shingle_hashes, signature
-from pipeline.stages import Source, Stage, StageOutput, Task, connect, run_stage
+from pipeline.corpus.stages import SplitOptions, split_documents
+from pipeline.dedup import stages as steps
+from pipeline.dedup.bands import Bands, digests, sketches
+from pipeline.dedup.minhash import DuplicateOptions, normalise, shingle_hashes, signature
+from pipeline.runner.executor import connect, run_stage
+from pipeline.runner.records import DOCUMENTS
+from pipeline.runner.stages import Source, Stage, StageOutput, Task
 
 OPTIONS = DuplicateOptions()
 BANDS = Bands.of(OPTIONS)
@@ -227,8 +229,8 @@ def deduplicate(runner: Bare | OnRay, texts: Sequence[Path]) -> set[str]:
         part: [*sources, Source.of(str(found / steps.copies_file(number)))]
         for number, (part, sources) in enumerate(documents.items())
     }
-    limit = steps.SplitOptions(validation_limit=0.01)
-    split = runner.run("split", steps.split_documents, splitting, limit)
+    limit = SplitOptions(validation_limit=0.01)
+    split = runner.run("split", split_documents, splitting, limit)
     return kept_urls(path for folder in split for path in folder.glob("[tv]*.parquet"))
 
 

@@ -36,11 +36,11 @@ os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.stages import Task, Work
-from tokenizer import encoder as encoder_module
-from tokenizer import shuffle
-from tokenizer.encoder import Encoder
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from pipeline.runner.stages import Task, Work
+from tokenizer.bpe import encoder as encoder_module
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.shards import shuffle
 
 SEED = 1989
 LINES_PER_DOCUMENT = (4, 60)

@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tokenizer.encoder import Encoder
-from tokenizer.merges import Merge, from_printable, learn_merges
-from tokenizer.pretokens import count_words
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.merges import Merge, from_printable, learn_merges
+from tokenizer.bpe.pretokens import count_words
+from tokenizer.bpe.vocabulary import Vocabulary
 
 SEED = 20_190_214
 LANGUAGES = Path(__file__).parents[2].parent / "shared" / "data" / "languages"

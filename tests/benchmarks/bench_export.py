@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tokenizer.vocabulary import Vocabulary  # noqa: E402  # the packages lie beside `tests`
+from tokenizer.bpe.vocabulary import Vocabulary  # noqa: E402  # the packages lie beside `tests`
 from trainer.checkpoint import State, commit, folder_of_step, tensor_files, write_tensors  # noqa: E402
 from trainer.config import ModelConfig  # noqa: E402
 from trainer.model import build  # noqa: E402

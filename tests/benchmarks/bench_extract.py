@@ -33,20 +33,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fastwarc.warc import WarcRecord, WarcRecordType
 
-from pipeline.gather.optout import header_opt_out, meta_opt_out
-from pipeline.gather.warc import Page, read_page, scan_pages
-from pipeline.records import DOCUMENTS, FETCHES, LINKS, Drop
-from pipeline.refine import extract
-from pipeline.refine.characters import decode
-from pipeline.refine.extract import Extraction, ExtractOptions, extract_text
-from pipeline.refine.language import detect_language
-from pipeline.refine.lighten import FORUM
-from pipeline.refine.look import LookOptions, look, plain_text
-from pipeline.refine.pages import WARM_UP, PageOptions
-from pipeline.refine.quality import RefineOptions, judge
-from pipeline.refine.sandbox import Failure, Sandbox
-from pipeline.stages import Task
-from pipeline.tables import TableWriter
+from pipeline.extract import extraction as extract
+from pipeline.extract.characters import decode
+from pipeline.extract.extraction import Extraction, ExtractOptions, extract_text
+from pipeline.extract.lighten import FORUM
+from pipeline.extract.look import LookOptions, look, plain_text
+from pipeline.extract.pages import WARM_UP, PageOptions
+from pipeline.extract.sandbox import Failure, Sandbox
+from pipeline.filters.language import detect_language
+from pipeline.filters.quality import RefineOptions, judge
+from pipeline.runner.records import DOCUMENTS, FETCHES, LINKS, Drop
+from pipeline.runner.stages import Task
+from pipeline.runner.tables import TableWriter
+from pipeline.web.optout import header_opt_out, meta_opt_out
+from pipeline.web.warc import Page, read_page, scan_pages
 
 DATATROVE_NEEDS = (
     "datatrove==0.10.1",
@@ -70,8 +70,8 @@ LocalPipelineExecutor(steps, tasks=1, workers=1, logging_dir=sys.argv[3] + "/log
 """
 OURS = """
 import pickle, sys
-from pipeline.refine.steps import extract_pages
-from pipeline.stages import Task
+from pipeline.extract.stages import extract_pages
+from pipeline.runner.stages import Task
 extract_pages(pickle.load(sys.stdin.buffer))
 """
 

@@ -26,7 +26,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch  # noqa: E402  # the settings come first
 import transformers  # noqa: E402
 
-from tokenizer.vocabulary import Vocabulary  # noqa: E402
+from tokenizer.bpe.vocabulary import Vocabulary  # noqa: E402
 from trainer.generation import Batch, Row  # noqa: E402
 from trainer.loading import ModelOptions, load_model  # noqa: E402
 from trainer.model import GPT2  # noqa: E402

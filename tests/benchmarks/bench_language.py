@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pycld2
 
-from pipeline.records import Drop
-from pipeline.refine.language import detect_language
-from pipeline.refine.quality import RefineOptions, judge
+from pipeline.filters.language import detect_language
+from pipeline.filters.quality import RefineOptions, judge
+from pipeline.runner.records import Drop
 
 SEED = 75
 LENGTHS = (1, 2, 3, 4, 5, 6, 20)

@@ -31,9 +31,9 @@ import orjson
 import pyarrow.parquet as pq
 import zstandard
 
-from pipeline.gather.links import CANDIDATES, LinkOptions, LinkRules, extract, scatter
-from pipeline.gather.merging import merge
-from pipeline.gather.submissions import read_submissions
+from pipeline.links.candidates import CANDIDATES, LinkOptions, LinkRules, extract, scatter
+from pipeline.links.merging import merge
+from pipeline.links.submissions import read_submissions
 
 SEED = 20_190_214
 LINKS_A_BUCKET = 25_000

@@ -22,7 +22,7 @@ import psutil
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.gather.warc import Response, response_record  # noqa: E402  # the packages lie beside `tests`
+from pipeline.web.warc import Response, response_record  # noqa: E402  # the packages lie beside `tests`
 
 WORDS_A_PAGE = 800
 WORDS = 5_000
@@ -76,7 +76,7 @@ def measure(pid: int) -> tuple[str, int]:
     size_bytes = int(peak.split()[1]) * 1024
     if words and words[0].startswith("ray::_run_job"):
         return "worker", size_bytes
-    is_child = any("pipeline.refine.sandbox" in word for word in words)
+    is_child = any("pipeline.extract.sandbox" in word for word in words)
     return ("extracting child" if is_child else ""), size_bytes
 
 

@@ -35,10 +35,10 @@ import numpy as np  # noqa: E402  # the settings come first
 import torch  # noqa: E402
 
 from launch.demo_documentation import texts  # noqa: E402
-from tokenizer.encoder import Encoder  # noqa: E402
-from tokenizer.merges import learn_merges  # noqa: E402
-from tokenizer.pretokens import count_words  # noqa: E402
-from tokenizer.vocabulary import Vocabulary  # noqa: E402
+from tokenizer.bpe.encoder import Encoder  # noqa: E402
+from tokenizer.bpe.merges import learn_merges  # noqa: E402
+from tokenizer.bpe.pretokens import count_words  # noqa: E402
+from tokenizer.bpe.vocabulary import Vocabulary  # noqa: E402
 from trainer.batches import TrainingData, ValidationData  # noqa: E402
 from trainer.config import Optimizer, TrainingOptions, TrainingPlan, resolve  # noqa: E402
 from trainer.engine import Engine  # noqa: E402

@@ -25,13 +25,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.records import DOCUMENTS
-from pipeline.refine import overlap_steps as steps
-from pipeline.refine.ngrams import grams_of, in_batches
-from pipeline.refine.overlap import Finder, filter_of, read_set
-from pipeline.refine.plain_texts import TextOptions
-from pipeline.stages import Task
-from pipeline.tables import TableWriter
+from pipeline.decontaminate import stages as steps
+from pipeline.decontaminate.ngrams import grams_of, in_batches
+from pipeline.decontaminate.overlap import Finder, filter_of, read_set
+from pipeline.decontaminate.plain_texts import TextOptions
+from pipeline.runner.records import DOCUMENTS
+from pipeline.runner.stages import Task
+from pipeline.runner.tables import TableWriter
 
 ROUNDS = 3
 WORDS_A_DOCUMENT = 800

@@ -35,11 +35,11 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tokenizer.encoder import Encoder
-from tokenizer.merges import Merge, from_printable, learn_merges
-from tokenizer.rare_words import find_cut
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
-from tokenizer.word_counts import CountedWords
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.merges import Merge, from_printable, learn_merges
+from tokenizer.bpe.rare_words import find_cut
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.word_counts import CountedWords
 
 ROOT = Path(__file__).parents[2]
 SEED = 20_190_214

@@ -21,8 +21,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from launch import export
 from launch.export import ExportOptions
-from tokenizer.merges import from_printable
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.merges import from_printable
+from tokenizer.bpe.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ import torch
 
 from launch import export
 from launch.export import ExportOptions
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from trainer.checkpoint import find_checkpoint, read_weights
 from trainer.export import FormatName, llmc
 from trainer.export.huggingface import load

@@ -44,7 +44,7 @@ def test_the_end_of_text_in_a_text_is_text_unless_allowed(model):
 
 
 def test_another_vocabulary_is_a_mistake(stage_0, model, tmp_path):
-    from tokenizer.vocabulary import Vocabulary
+    from tokenizer.bpe.vocabulary import Vocabulary
 
     other = tmp_path / "tokenizer.json"
     other.write_text(Vocabulary([(b"a", b"b")]).tokenizer_json)

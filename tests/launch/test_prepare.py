@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from tokenizer import formats
+from tokenizer.shards import formats
 from trainer.config import TrainingOptions
 from trainer.loop import _starting_model
 from trainer.prepare import Run, prepare

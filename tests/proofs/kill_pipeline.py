@@ -124,7 +124,7 @@ def strike(driver: "subprocess.Popen[str]", after_s: float, chance: random.Rando
             continue
         if words and words[0].startswith("ray::_run_job"):
             victims["worker"].append(process)
-        elif any("pipeline.refine.sandbox" in word for word in words):
+        elif any("pipeline.extract.sandbox" in word for word in words):
             victims["extractor"].append(process)
     kind = chance.choice([kind for kind, processes in victims.items() if processes])
     try:

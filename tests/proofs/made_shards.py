@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary
 
 
 def write_shards(folder: Path, *, train: int = 40_000, validation: int = 2_000, merges: int = 0) -> Path:

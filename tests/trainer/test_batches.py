@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.shards import TokenStream
+from tokenizer.shards.folder import TokenStream
 from trainer.batches import TrainingData, ValidationData, permute
 from trainer.config import IGNORED
 

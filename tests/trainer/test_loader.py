@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenizer.shards import TokenStream
+from tokenizer.shards.folder import TokenStream
 from trainer.batches import TrainingData
 from trainer.config import IGNORED, ModelConfig, TrainingOptions, TrainingPlan, resolve
 from trainer.loader import Loader, StepBatches

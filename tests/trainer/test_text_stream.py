@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.text_stream import TextStream
 
 BYTES = [bytes([byte]) for byte in range(256)]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final, Protocol
 
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config import ModelConfig
 from trainer.export import DType, FormatName, gguf, huggingface, llmc, numpy_gpt2, picogpt
 from trainer.export.numpy_gpt2 import Array, Parameters

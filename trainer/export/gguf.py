@@ -12,8 +12,8 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, LlamaFileType, TokenType
 
-from tokenizer import forms
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe import forms
+from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config import ModelConfig
 from trainer.export import DType
 from trainer.export.layout import shapes

@@ -13,8 +13,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from tokenizer.encoder import Encoder
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from trainer.config import ModelConfig
 from trainer.export import DType
 from trainer.export.card import model_card

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tokenizer.forms import END_OF_TEXT
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.forms import END_OF_TEXT
+from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config import ModelConfig
 from trainer.export import DType
 from trainer.export.layout import BLOCK, shapes

@@ -24,7 +24,7 @@ from typing import Final
 
 import numpy as np
 
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from trainer.config import ModelConfig
 from trainer.export import DType
 from trainer.export.layout import is_matrix, shapes, turned

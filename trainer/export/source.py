@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from trainer.checkpoint import (
     State,
     damaged_files,

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import storage
+from pipeline.runner import storage
 
 BLOCK_BYTES = 2**16
 LONGEST_LINE_BYTES = 64 * 2**20

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline import storage
+from pipeline.runner import storage
 from trainer.zeroshot.detokenizers import PLAIN, STANFORD, Detokenizer
 from trainer.zeroshot.files import (
     PARQUET,

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tokenizer.encoder import Encoder
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.zeroshot.questions import Choices, Passages
 from trainer.zeroshot.scoring import Ids, Scorer, Sequence
 from trainer.zeroshot.suite import Task

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline import storage
+from pipeline.runner import storage
 from trainer.zeroshot.detokenizers import ONE_BILLION_WORDS, PENN_TREEBANK, PLAIN, WIKITEXT, Detokenizer
 from trainer.zeroshot.files import (
     BLOCK_BYTES,

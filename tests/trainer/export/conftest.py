@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config import ModelConfig
 from trainer.export.source import Source
 from trainer.export.verification import source_logits

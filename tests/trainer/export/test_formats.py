@@ -15,7 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tokenizer.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from trainer.export import huggingface, picogpt
 from trainer.export.formats import export
 from trainer.export.layout import shapes

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from tokenizer.merges import from_printable
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.merges import from_printable
+from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.loading import LoadedModel, ModelOptions, load_model
 
 TEXT = """ = The Ferry = 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config import ModelConfig
 from trainer.ranks import Ranks
 from trainer.zeroshot.questions import Choice, Choices, Passage, Passages

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.encoder import Encoder
+from tokenizer.bpe.encoder import Encoder
 from trainer.zeroshot import texts
 from trainer.zeroshot.texts import (
     at_word_ends,

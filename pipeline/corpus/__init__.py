@@ -1,0 +1,6 @@
+"""The corpus: the folder that is handed on, its two sides, and what is told of how it came about.
+
+`layout.py` says which file lies where, `split.py` which document is on which side; `funnel.py` and
+`figures.py` count, `card.py` writes the dataset card and where it all came from, `report.py` the HTML page.
+`stages.py` is the shell that splits a partition on Ray.
+"""

@@ -1,0 +1,80 @@
+"""The funnel: what each step read, kept and dropped, in the terminal and as JSON.
+
+It sums exactly: each step keeps what it reads less what it drops, and the next step reads what it kept.
+"""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.runner import storage
+from pipeline.runner.stages import Counts
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the funnel: what went in, what came out, and why the rest did not."""
+
+    name: str
+    unit: str  # what came out, in words
+    counts: Counts
+
+
+def check_funnel(steps: Sequence[Step]) -> None:
+    """Make sure that nothing vanished between one step and the next."""
+    for before, after in itertools.pairwise(steps):
+        assert before.counts.kept == after.counts.read, f"{before.name} kept {before.counts}, then {after}"
+
+
+def funnel_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Return the funnel as plain data."""
+    return [
+        {
+            "step": step.name,
+            "unit": step.unit,
+            "read": step.counts.read,
+            "kept": step.counts.kept,
+            "dropped": dict(by_size(step.counts.dropped)),
+        }
+        for step in steps
+    ]
+
+
+def read_funnel(corpus: str) -> dict[str, Any]:
+    """Return what `funnel.json` of a corpus folder says; nothing where there is none or it is damaged."""
+    try:
+        told = json.loads(storage.read_text(storage.join(corpus, "funnel.json")))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def steps_of(funnel: Sequence[Mapping[str, Any]]) -> list[Step]:
+    """Turn what `funnel_json` returned back into steps."""
+    return [
+        Step(step["step"], step["unit"], Counts(step["read"], step["kept"], step["dropped"]))
+        for step in funnel
+    ]
+
+
+def funnel_text(steps: Sequence[Step]) -> str:
+    """Return the funnel as lines for a terminal: each step's survivors, then its drops by reason."""
+    lines = []
+    if steps:
+        lines.append(f"{steps[0].counts.read:>13,}  {source_unit(steps)}")
+    for step in steps:
+        lines += [f"{-count:>13,}    {reason}" for reason, count in by_size(step.counts.dropped)]
+        lines.append(f"{step.counts.kept:>13,}  {step.unit}")
+    return "\n".join(lines)
+
+
+def source_unit(steps: Sequence[Step]) -> str:
+    """What the funnel begins with."""
+    return "submissions" if steps[0].name == "submissions" else "pages in the archives"
+
+
+def by_size(dropped: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Reasons with their counts, the most frequent first."""
+    return sorted(dropped.items(), key=lambda item: (-item[1], item[0]))

@@ -1,0 +1,125 @@
+"""What a server's answer means: a page, a reason why there is none, or a question to ask again later."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from pipeline.crawl import robots
+from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.fetch import Failure, Headers, is_redirect
+from pipeline.runner.records import Drop
+from pipeline.web import content_coding
+from pipeline.web.optout import header_opt_out, meta_opt_out
+from pipeline.web.warc import HTML_TYPES, Response, media_type
+
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+RETRIED_REASONS = frozenset({"connection lost", "no connection"})
+
+# What fails before a server could answer fails for a page as it does for its robots.txt, and is told
+# as what it is; the rest (a robots.txt that hangs, that is cut off) is "robots.txt unreachable".
+ANSWER_REASONS = frozenset(
+    {"deadline", "connection lost", "bad HTTP", "too slow", "too large", "bad encoding", "server error"}
+)
+
+
+def examine_page(status: int, headers: Headers, *, respect_opt_outs: bool) -> Drop | None:
+    """Say why the body of an answer is not wanted as a page, or None if it is."""
+    if is_redirect(status):
+        return None
+    if status != 200:
+        return Drop(status_reason(status), detail=f"status {status}")
+    content_type = headers.get("Content-Type", "")
+    if media_type(content_type) not in HTML_TYPES:
+        return Drop("not HTML", detail=content_type[:100] or "no Content-Type")
+    opt_out = header_opt_out(headers.items()) if respect_opt_outs else None
+    return Drop(opt_out.reason, detail=opt_out.where) if opt_out else None
+
+
+def examine_body(outcome: Response | Failure, options: CrawlOptions) -> Response | Failure:
+    """Drop a page that is empty, broken, too large once decoded, or that opts out in its head."""
+    if isinstance(outcome, Failure):
+        return outcome
+    drop = _body_refusal(outcome, options)
+    return outcome if drop is None else Failure(drop, outcome.status)
+
+
+def _body_refusal(page: Response, options: CrawlOptions) -> Drop | None:
+    try:
+        codings = page.header("Content-Encoding")
+        body = content_coding.decode(page.body, codings, options.max_decompressed_bytes)
+    except content_coding.TooLargeError as error:
+        return Drop("too large", page.url, str(error))
+    except content_coding.CodingError as error:
+        return Drop("bad encoding", page.url, str(error))
+    if not body.strip():
+        return Drop("empty page", page.url)
+    opt_out = meta_opt_out(body) if options.respect_opt_outs else None
+    return Drop(opt_out.reason, page.url, opt_out.where) if opt_out else None
+
+
+def examine_file(status: int, headers: Headers) -> Drop | None:
+    """Say why the body of an answer is not wanted as robots.txt or tdmrep.json, or None if it is."""
+    if status == 200 or is_redirect(status):
+        return None
+    return Drop(status_reason(status), detail=f"status {status}")
+
+
+def file_body(response: Response, max_bytes: int) -> bytes:
+    """Return the decoded beginning of a file that was cut if it was long; nothing if it cannot be decoded."""
+    try:
+        return content_coding.decode(response.body, response.header("Content-Encoding"), max_bytes, cut=True)
+    except content_coding.CodingError:
+        return b""
+
+
+def robots_from(outcome: Response | Failure, *, redirected: bool) -> robots.Robots:
+    """Return what the answer to a request for a robots.txt means (RFC 9309, section 2.3.1)."""
+    if isinstance(outcome, Response):
+        return robots.parse(file_body(outcome, robots.MAX_BYTES))
+    drop = outcome.drop
+    if drop.reason == "too many redirects":
+        return robots.ALLOW_ALL
+    if outcome.status and not is_redirect(outcome.status):
+        return robots.from_status(outcome.status)
+    if not redirected and not outcome.status and drop.reason not in ANSWER_REASONS:
+        return robots.Robots(unreachable=drop)
+    detail = f"{drop.reason}: {drop.detail}"
+    return robots.Robots(unreachable=Drop("robots.txt unreachable", drop.url, detail))
+
+
+def status_reason(status: int) -> str:
+    """Return the reason for which a status gives no page."""
+    if status in (404, 410):
+        return "not found"
+    if status in (401, 402, 403, 407, 451):
+        return "forbidden"
+    if status == 429:
+        return "too many requests"
+    if 400 <= status < 500:
+        return "client error"
+    return "server error" if 500 <= status < 600 else "unexpected status"
+
+
+def retry_wait_s(outcome: Response | Failure, retries: int, options: CrawlOptions) -> float | None:
+    """Return how long to wait before the same request is made again, or None if it is not."""
+    if isinstance(outcome, Response) or retries >= options.retries:
+        return None
+    if outcome.status not in RETRIED_STATUSES and outcome.drop.reason not in RETRIED_REASONS:
+        return None
+    asked_for_s = retry_after_s(outcome.retry_after, datetime.now(UTC))
+    if asked_for_s is None:
+        return options.backoff_s * 2.0**retries
+    return asked_for_s if asked_for_s <= options.max_retry_after_s else None
+
+
+def retry_after_s(value: str, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for (RFC 9110, section 10.2.3), or None."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:12])
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, (at - now).total_seconds())

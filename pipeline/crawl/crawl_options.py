@@ -1,0 +1,92 @@
+"""How a crawl behaves, and what came of it."""
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+
+from pipeline.web.guard import parse_networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrawlOptions:
+    """How the crawler behaves. Sizes are in bytes, times in seconds."""
+
+    contact: str = ""
+    """Address or e-mail at which site owners reach you; it is part of the User-Agent. Needed to crawl."""
+    delay_s: float = 1.0
+    """Rest between two requests to one registrable domain, where its robots.txt gives no Crawl-delay."""
+    max_crawl_delay_s: float = 60.0
+    """Longest Crawl-delay that is waited for; a longer one counts as this."""
+    max_domains: int = 2_000
+    """Domains worked on at once; the others wait for one of them to be done."""
+    max_connections: int = 500
+    """Requests under way at once, each of which may hold `max_compressed_bytes` in memory."""
+    max_queued_links: int = 100_000
+    """Links read ahead and kept in memory."""
+    deadline_s: float = 60.0
+    """Time that all requests of one link may take together; waiting for its turn does not count."""
+    robots_deadline_s: float = 20.0
+    """The same for a robots.txt or tdmrep.json."""
+    connect_timeout_s: float = 10.0
+    """Time that making one connection may take."""
+    min_bytes_per_second: float = 500.0
+    """Slowest rate at which a body may come, once `rate_grace_s` has passed."""
+    rate_grace_s: float = 5.0
+    """Time that a body may come at any rate."""
+    max_compressed_bytes: int = 4 * 1024 * 1024
+    """Largest body as it is received."""
+    max_decompressed_bytes: int = 16 * 1024 * 1024
+    """Largest body once it is decoded."""
+    max_redirects: int = 10
+    """Redirects followed for one link."""
+    retries: int = 2
+    """Times that a request is made again after a lost connection or status 429, 500, 502, 503 or 504."""
+    backoff_s: float = 5.0
+    """Rest before the first retry where the server names none; doubled for each further one."""
+    max_retry_after_s: float = 120.0
+    """Longest Retry-After that is waited for; after a longer one the link is given up."""
+    allow_networks: tuple[str, ...] = ()
+    """Networks (CIDR) that may be connected to although they are not public, on any port."""
+    allowed_ports: tuple[int, ...] = (80, 443)
+    """Ports that may be connected to."""
+    respect_robots: bool = True
+    """Ask for robots.txt and obey it."""
+    respect_opt_outs: bool = True
+    """Leave out pages that opt out by X-Robots-Tag, meta robots or TDM reservation."""
+    spare_after_opt_outs: int = 20
+    """Opt-outs in a row after which a host's other pages are not asked for; 0 asks for each."""
+    warc_bytes: int = 1024 * 1024 * 1024
+    """Size at which a WARC file is committed and the next one begun."""
+    segment_s: float = 1_800.0
+    """Age at which it is, whatever its size: on an object store, only committed files are there."""
+
+    def check(self) -> None:
+        """Raise `ValueError` where a crawl cannot be made with these options."""
+        if not self.contact or not self.contact.isprintable() or not self.contact.isascii():
+            raise ValueError("a crawl needs a contact: an address or e-mail at which site owners reach you")
+        if min(self.max_domains, self.max_connections, self.max_queued_links) < 1:
+            raise ValueError("max_domains, max_connections and max_queued_links must be at least 1")
+        parse_networks(self.allow_networks)
+
+    def fingerprint(self) -> str:
+        """Return what changes when the options do that decide which links get a page."""
+        deciding = {name: value for name, value in asdict(self).items() if name not in _NOT_DECIDING}
+        return hashlib.sha256(repr(sorted(deciding.items())).encode()).hexdigest()[:16]
+
+
+_NOT_DECIDING = frozenset(
+    {"contact", "delay_s", "max_crawl_delay_s", "max_domains", "max_connections", "max_queued_links"}
+    | {"backoff_s", "warc_bytes", "segment_s"}
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class CrawlCounts:
+    """What became of the links; `links` is `reused` + `pages` + all of `drops`."""
+
+    links: int = 0
+    reused: int = 0  # links that an earlier crawl into the same folder had settled
+    pages: int = 0
+    bytes: int = 0  # of the pages' bodies, as they were received
+    requests: int = 0  # all of them: redirects, retries, robots.txt
+    drops: Counter[str] = field(default_factory=Counter)

@@ -1,0 +1,424 @@
+"""The crawler: links in, WARC files and a fetch log out; thousands of hosts at once, each left in peace.
+
+A link's way is a `Visit`: one request after another (its redirects, its retries), each in the queue of
+the domain that it goes to. An origin's robots.txt and tdmrep.json are visits too, on which the pages
+of that origin wait. Every visit ends as a page or as a `Drop`, and as one row of the fetch log.
+"""
+
+import asyncio
+import resource
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from aiohttp.abc import AbstractResolver
+
+from pipeline.crawl import robots
+from pipeline.crawl.answers import (
+    examine_body,
+    examine_file,
+    examine_page,
+    file_body,
+    retry_wait_s,
+    robots_from,
+)
+from pipeline.crawl.crawl_options import CrawlCounts, CrawlOptions
+from pipeline.crawl.fetch import Client, Failure, Limits, is_redirect
+from pipeline.crawl.policies import Policies, Policy
+from pipeline.crawl.politeness import Domain, Frontier
+from pipeline.crawl.segments import Finished, SegmentWriter, finish_interrupted
+from pipeline.crawl.visits import Link, Purpose, Target, Visit, locate, redirect_target
+from pipeline.runner.records import Drop
+from pipeline.runner.storage import locked
+from pipeline.web.guard import Guard, parse_networks
+from pipeline.web.optout import MAX_TDMREP_BYTES, NO_TDM_RULES, TDMREP_PATH, parse_tdmrep
+from pipeline.web.warc import Response
+
+__all__ = ["ELSEWHERE", "CrawlCounts", "CrawlOptions", "Link", "crawl"]
+
+VERSION = "0.1"
+TICK_S = 1.0
+LOOKUPS_AT_ONCE = 128
+READ_AT_ONCE = 1_000  # links, before the requests under way are looked after again
+Refusal = Callable[[str], str | None]
+"""Given an address, says why a page there is not wanted ("wikipedia"), or None if it is."""
+Ownership = Callable[[str], bool]
+"""Given a registrable domain, says whether this crawl may ask it: no two crawls may ask one at once."""
+ELSEWHERE = "redirect elsewhere"
+"""Reason of a link whose redirect leads to a domain of another crawl, which may go on with its `hops`."""
+
+
+def crawl(
+    links: Iterable[str | Link],
+    folder: str | Path,
+    options: CrawlOptions,
+    *,
+    refusal: Refusal = lambda url: None,
+    owns: Ownership = lambda domain: True,
+    on_progress: Callable[[CrawlCounts], None] = lambda counts: None,
+    resolver: AbstractResolver | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> CrawlCounts:
+    """Fetch pages into a local folder: WARC files, and one row a link in a fetch log (`FETCHES`).
+
+    Run again on the same folder it goes on where it was, however it ended: a link that has its page is
+    never fetched again, and one that has none only under other options.
+
+    Args:
+        links: canonical addresses, each once. They are read as they are needed. The domains take turns
+            in the order in which they come, so links that are not sorted by domain keep more hosts busy.
+        folder: for this crawl alone; made if need be. `segments.fetch_log` reads its log.
+        options: how to behave.
+        refusal: asked about each address, redirects included; what it answers is the reason of the drop.
+        owns: asked about the domain of each redirect of a page; where it says no, the link gets the reason
+            `ELSEWHERE`, and its redirects are kept.
+        on_progress: called about once a second, and at the end.
+        resolver: looks names up in place of the system's resolver; what it finds is guarded all the same.
+        tls: verifies certificates in place of the system's authorities.
+
+    Raises:
+        ValueError: the options cannot be worked with, or another crawl is writing to the folder.
+    """
+    options.check()
+    _allow_open_files(2 * options.max_domains + 256)
+    folder = Path(folder)
+    with locked(str(folder)):
+        finish_interrupted(folder)
+        try:
+            return asyncio.run(_crawl(links, folder, options, refusal, owns, on_progress, resolver, tls))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from group
+
+
+def _allow_open_files(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ceiling = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < ceiling:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
+
+
+async def _crawl(
+    links: Iterable[str | Link],
+    folder: Path,
+    options: CrawlOptions,
+    refusal: Refusal,
+    owns: Ownership,
+    on_progress: Callable[[CrawlCounts], None],
+    resolver: AbstractResolver | None,
+    tls: ssl.SSLContext | None,
+) -> CrawlCounts:
+    user_agent = f"Outbound/{VERSION} (+{options.contact})"
+    fields = [
+        ("software", f"Outbound/{VERSION}"),
+        ("format", "WARC File Format 1.1"),
+        ("conformsTo", "https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/"),
+        ("operator", options.contact),
+        ("http-header-user-agent", user_agent),
+        ("robots", "obey" if options.respect_robots else "ignore"),
+    ]
+    segments = SegmentWriter(folder, options, fields)
+    client = Client(
+        user_agent=user_agent,
+        guard=Guard(parse_networks(options.allow_networks), frozenset(options.allowed_ports)),
+        max_connections=options.max_connections,
+        keepalive_s=options.delay_s + 5,
+        resolver=resolver,
+        tls=tls,
+    )
+    finished = Finished(folder, options.fingerprint())
+    # Where aiodns is not installed, aiohttp looks names up in the loop's threads: by default a handful.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS_AT_ONCE))
+    async with client:
+        crawler = _Crawler(options, refusal, owns, client, segments, on_progress)
+        try:
+            await crawler.run(iter(links), finished)
+        except BaseException:
+            segments.abandon()
+            raise
+    segments.close()
+    return crawler.counts
+
+
+class _Crawler:
+    """The state of one crawl. Everything happens on one event loop; between two awaits nothing changes."""
+
+    def __init__(
+        self,
+        options: CrawlOptions,
+        refusal: Refusal,
+        owns: Ownership,
+        client: Client,
+        segments: SegmentWriter,
+        on_progress: Callable[[CrawlCounts], None],
+    ) -> None:
+        self.counts = CrawlCounts()
+        self._options = options
+        self._refusal = refusal
+        self._owns = owns
+        self._client = client
+        self._segments = segments
+        self._on_progress = on_progress
+        self._frontier: Frontier[Visit] = Frontier(options.max_domains)
+        self._policies = Policies(2 * options.max_domains)
+        self._robots: dict[str, robots.Robots] = {}  # of origins whose tdmrep.json is still to come
+        self._parked: dict[str, list[Visit]] = {}  # by origin, until its policy is known
+        self._open_links = 0
+        self._under_way = 0
+        self._clock = asyncio.get_running_loop().time
+        self._woken = asyncio.Event()
+
+    # --- whose turn ---
+
+    async def run(self, links: Iterator[str | Link], finished: Finished) -> None:
+        """Work until every link has its row."""
+        next_tick = self._clock() + TICK_S
+        async with asyncio.TaskGroup() as group:
+            while self._read_ahead(links, finished) or self._under_way:
+                while self._under_way < self._options.max_connections:
+                    turn = self._frontier.take(self._clock())
+                    if turn is None:
+                        break
+                    self._under_way += 1
+                    group.create_task(self._take_turn(*turn))
+                if self._clock() >= next_tick:
+                    self._tick()
+                    next_tick = self._clock() + TICK_S
+                await self._wait(next_tick)
+        self._on_progress(self.counts)
+
+    def _read_ahead(self, links: Iterator[str | Link], finished: Finished) -> bool:
+        """Queue some links, up to the number kept in memory; say whether there is work left."""
+        limit = min(self._options.max_queued_links, self._open_links + READ_AT_ONCE)
+        while self._open_links < limit:
+            link = next(links, None)
+            if link is None:
+                return self._open_links > 0
+            self.counts.links += 1
+            url, hops = link if isinstance(link, Link) else Link(link)
+            if url in finished:
+                self.counts.reused += 1
+                continue
+            self._open_links += 1
+            start = hops[-1] if hops else url
+            visit = Visit(Purpose.PAGE, url, Target(start, "", ""), hops=hops)
+            target = locate(start)
+            if isinstance(target, Drop):
+                self._settle(visit, Failure(target))
+            else:
+                visit.target = target
+                self._frontier.push(target.domain, visit)
+        return True
+
+    async def _wait(self, until: float) -> None:
+        """Wait for a turn to end, for the next domain to be ready or for the next tick."""
+        ready_at = self._frontier.next_ready_at()
+        if ready_at is not None and self._under_way < self._options.max_connections:
+            until = min(until, ready_at)
+        self._woken.clear()
+        timer = asyncio.get_running_loop().call_at(until, self._woken.set)
+        await self._woken.wait()
+        timer.cancel()
+
+    def _tick(self) -> None:
+        self._segments.flush()
+        self._frontier.forget_rested(self._clock())
+        self._on_progress(self.counts)
+
+    async def _take_turn(self, domain: Domain[Visit], visit: Visit) -> None:
+        rest_s = await self._advance(domain, visit)
+        self._under_way -= 1
+        self._frontier.release(domain, self._clock() + rest_s)
+        self._woken.set()
+
+    # --- one turn ---
+
+    async def _advance(self, domain: Domain[Visit], visit: Visit) -> float:
+        """Take a visit one request further, and return how long its domain is to be left alone then."""
+        refusal = self._refusal_before_asking(visit)
+        if refusal is not None:
+            self._settle(visit, Failure(refusal))
+            return 0.0
+        if visit.purpose is Purpose.PAGE and self._must_know_policy(visit):
+            self._park(visit)
+            return 0.0
+        keep_alive = self._frontier.has_more(domain) or visit.purpose is not Purpose.PAGE
+        outcome = await self._ask(visit, keep_alive)
+        return self._conclude(visit, outcome)
+
+    def _refusal_before_asking(self, visit: Visit) -> Drop | None:
+        if visit.purpose is not Purpose.PAGE:
+            return None
+        url = visit.target.url
+        unwanted = self._refusal(url)
+        if unwanted is not None:
+            return Drop(unwanted, url)
+        policy = self._policies.get(visit.target.origin, self._clock())
+        return None if policy is None else policy.refusal(url, self._options.spare_after_opt_outs)
+
+    async def _ask(self, visit: Visit, keep_alive: bool) -> Response | Failure:
+        options = self._options
+        asked_at = self._clock()
+        if not visit.started_at:
+            visit.started_at = asked_at
+        is_page = visit.purpose is Purpose.PAGE
+        deadline_s = options.deadline_s if is_page else options.robots_deadline_s
+        limits = Limits(
+            deadline_s=max(0.0, deadline_s - visit.spent_s),
+            connect_s=options.connect_timeout_s,
+            min_bytes_per_second=options.min_bytes_per_second,
+            rate_grace_s=options.rate_grace_s,
+            max_bytes=options.max_compressed_bytes if is_page else robots.MAX_BYTES,
+            cut=not is_page,
+        )
+        examine = (
+            partial(examine_page, respect_opt_outs=options.respect_opt_outs) if is_page else examine_file
+        )
+        self.counts.requests += 1
+        outcome = await self._client.get(visit.target.url, limits, examine, keep_alive=keep_alive)
+        visit.spent_s += self._clock() - asked_at
+        return outcome
+
+    def _conclude(self, visit: Visit, outcome: Response | Failure) -> float:
+        """Retry, follow or settle; return how long the domain that was asked is to be left alone."""
+        origin = visit.target.origin
+        retry_s = retry_wait_s(outcome, visit.retries, self._options)
+        if retry_s is not None:
+            visit.retries += 1
+            self._frontier.push(visit.target.domain, visit, first=True)
+        elif isinstance(outcome, Response) and is_redirect(outcome.status):
+            self._follow(visit, outcome)
+        else:
+            self._settle(visit, outcome)
+        return max(retry_s or 0.0, self._crawl_delay_s(origin))
+
+    def _crawl_delay_s(self, origin: str) -> float:
+        options = self._options
+        policy = self._policies.get(origin, self._clock())
+        if policy is None:
+            policy = Policy(robots=self._robots.get(origin, robots.ALLOW_ALL))
+        return policy.crawl_delay_s(options.delay_s, options.max_crawl_delay_s)
+
+    def _follow(self, visit: Visit, response: Response) -> None:
+        """Send a visit where a redirect points: into the queue of that domain."""
+        target = redirect_target(response)
+        limit = self._options.max_redirects if visit.purpose is Purpose.PAGE else robots.MAX_REDIRECTS
+        if isinstance(target, Drop):
+            self._settle(visit, Failure(target, response.status))
+            return
+        if target.url in (visit.target.url, visit.subject, *visit.hops):
+            self._settle(visit, Failure(Drop("redirect loop", target.url), response.status))
+            return
+        if len(visit.hops) >= limit:
+            self._settle(visit, Failure(Drop("too many redirects", target.url), response.status))
+            return
+        if visit.purpose is Purpose.PAGE:
+            visit.redirects += (response,)
+        visit.hops += (target.url,)
+        visit.target = target
+        if visit.purpose is Purpose.PAGE and not self._owns(target.domain):
+            refusal = self._refusal_before_asking(visit) or Drop(ELSEWHERE, target.url)
+            self._settle(visit, Failure(refusal, response.status))
+        else:
+            self._frontier.push(target.domain, visit, first=True)
+
+    # --- what an origin lets us do ---
+
+    def _must_know_policy(self, visit: Visit) -> bool:
+        """Say whether its origin is to be asked first; what waited for the answer once never waits again."""
+        asks = self._options.respect_robots or self._options.respect_opt_outs
+        known = self._policies.get(visit.target.origin, self._clock()) is not None
+        return asks and not known and visit.cleared_by != visit.target.origin
+
+    def _park(self, visit: Visit) -> None:
+        """Keep a page's visit until its origin's policy is known, for which the first one asks."""
+        origin = visit.target.origin
+        parked = self._parked.setdefault(origin, [])
+        parked.append(visit)
+        if len(parked) == 1:
+            if self._options.respect_robots:
+                self._ask_about(origin, Purpose.ROBOTS, "/robots.txt", visit.target.domain)
+            else:
+                self._ask_about(origin, Purpose.TDMREP, TDMREP_PATH, visit.target.domain)
+
+    def _ask_about(self, origin: str, purpose: Purpose, path: str, domain: str) -> None:
+        errand = Visit(purpose, origin, Target(origin + path, origin, domain))
+        self._frontier.push(domain, errand, first=True)
+
+    def _robots_answered(self, visit: Visit, outcome: Response | Failure) -> None:
+        origin = visit.subject
+        found = robots_from(outcome, redirected=bool(visit.hops))
+        reachable = found.unreachable is None and found.refusal(origin + TDMREP_PATH) is None
+        if reachable and self._options.respect_opt_outs:
+            self._robots[origin] = found
+            waiting = self._parked[origin][0]
+            self._ask_about(origin, Purpose.TDMREP, TDMREP_PATH, waiting.target.domain)
+        else:
+            self._policy_known(origin, Policy(robots=found, asked_at=self._clock()))
+
+    def _tdmrep_answered(self, visit: Visit, outcome: Response | Failure) -> None:
+        origin = visit.subject
+        tdm = NO_TDM_RULES
+        if isinstance(outcome, Response):
+            tdm = parse_tdmrep(file_body(outcome, MAX_TDMREP_BYTES))
+        found = self._robots.pop(origin, robots.ALLOW_ALL)
+        self._policy_known(origin, Policy(robots=found, tdm=tdm, asked_at=self._clock()))
+
+    def _policy_known(self, origin: str, policy: Policy) -> None:
+        """Let the waiting pages go on, and settle those that the policy refuses."""
+        self._policies.put(origin, policy)
+        for visit in reversed(self._parked.pop(origin)):
+            refusal = policy.refusal(visit.target.url, self._options.spare_after_opt_outs)
+            if refusal is not None:
+                self._settle(visit, Failure(refusal))
+            else:
+                visit.cleared_by = origin
+                self._frontier.push(visit.target.domain, visit, first=True)
+
+    # --- the end of a visit ---
+
+    def _settle(self, visit: Visit, outcome: Response | Failure) -> None:
+        match visit.purpose:
+            case Purpose.ROBOTS:
+                self._robots_answered(visit, outcome)
+            case Purpose.TDMREP:
+                self._tdmrep_answered(visit, outcome)
+            case Purpose.PAGE:
+                self._record(visit, examine_body(outcome, self._options))
+
+    def _record(self, visit: Visit, outcome: Response | Failure) -> None:
+        """Write a link's row, and its page if it has one."""
+        self._open_links -= 1
+        self._remember_opt_out(visit, outcome)
+        is_page = isinstance(outcome, Response)
+        drop = Drop("") if isinstance(outcome, Response) else outcome.drop
+        row = {
+            "url": visit.subject,
+            "final_url": visit.target.url,
+            "redirects": visit.hops,
+            "status": outcome.status,
+            "reason": drop.reason,
+            "detail": drop.detail.encode("utf-8", "replace").decode(),  # headers may hold any bytes
+            "bytes": len(outcome.body) if isinstance(outcome, Response) else 0,
+            "seconds": self._clock() - visit.started_at if visit.started_at else 0.0,
+            "fetched_at": int(datetime.now(UTC).timestamp()),
+        }
+        if isinstance(outcome, Response):
+            self._segments.add(row, (*visit.redirects, outcome))
+            self.counts.pages += 1
+            self.counts.bytes += len(outcome.body)
+        else:
+            self._segments.add(row, visit.redirects if drop.reason == ELSEWHERE else ())
+            self.counts.drops[drop.reason] += 1
+        assert is_page == (drop.reason == "")
+
+    def _remember_opt_out(self, visit: Visit, outcome: Response | Failure) -> None:
+        policy = self._policies.get(visit.target.origin, self._clock())
+        if policy is None:
+            return
+        if isinstance(outcome, Response):
+            policy.opt_outs_in_a_row = 0
+        elif outcome.drop.reason.startswith("opt-out") and outcome.status:
+            policy.opt_outs_in_a_row += 1

@@ -1,0 +1,244 @@
+"""A crawl on disk: WARC files and their fetch logs, committed in segments that a kill cannot spoil.
+
+A segment is `NAME.warc.gz` with `NAME.parquet`, one row a link. While it grows it is
+`.NAME.warc.gz.partial` beside a journal, `.NAME.jsonl.partial`, with the rows so far; each row says
+where the WARC ended once its page was in it. To commit is to rename the WARC, then the log made from
+the journal, then to delete the journal. So a journal marks a segment whose commit did not finish, and
+finishing it is the same work as committing: cut the WARC after the last row that is whole in both.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.runner.records import FETCHES
+from pipeline.web.warc import Response, response_record, warcinfo_record
+
+MAX_ROWS = 100_000
+ROWS_AT_ONCE = 5_000  # of a log, in memory
+FINGERPRINT_KEY = b"outbound.crawl_options"
+
+Row = Mapping[str, Any]
+"""One row of `FETCHES`, less `archive` and `offset`, which the segment knows."""
+
+
+class SegmentWriter:
+    """Appends pages and rows to the current segment, and commits it when it is full or closed."""
+
+    def __init__(self, folder: Path, options: CrawlOptions, warc_fields: Sequence[tuple[str, str]]) -> None:
+        self._folder = folder
+        self._options = options
+        self._warc_fields = warc_fields
+        self._number = 0
+        self._segment: _Segment | None = None
+
+    def add(self, row: Row, responses: Sequence[Response] = ()) -> None:
+        """Append a link's row, and its redirects with, last, its page, unless the row says it has none."""
+        if self._segment is None:
+            self._segment = self._open()
+        self._segment.add(row, [response_record(response) for response in responses])
+        if self._segment.position >= self._options.warc_bytes or self._segment.rows >= MAX_ROWS:
+            self.close()
+
+    def flush(self) -> None:
+        """Hand what was added to the operating system, so that a kill cannot lose it; commit what is old."""
+        if self._segment is None:
+            return
+        if time.monotonic() - self._segment.opened_at >= self._options.segment_s:
+            self.close()
+        else:
+            self._segment.flush()
+
+    def close(self) -> None:
+        """Commit the current segment, if there is one."""
+        if self._segment is not None:
+            self._segment.close()
+            _commit(self._folder, self._segment.name)
+            self._segment = None
+
+    def abandon(self) -> None:
+        """Let go of the current segment as a kill would: what was flushed is finished next time."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    def _open(self) -> "_Segment":
+        started = time.strftime("%Y%m%d%H%M%S", time.gmtime())
+        while True:
+            name = f"outbound-{started}-{self._number:05d}"
+            self._number += 1
+            if not (self._folder / f"{name}.parquet").exists():
+                opening = warcinfo_record(f"{name}.warc.gz", self._warc_fields)
+                return _Segment(self._folder, name, self._options.fingerprint(), opening)
+
+
+class _Segment:
+    """The files of one segment that is being written."""
+
+    def __init__(self, folder: Path, name: str, fingerprint: str, opening: bytes) -> None:
+        self.name = name
+        self.rows = 0
+        self.position = 0
+        self.opened_at = time.monotonic()
+        self._warc = _partial_warc(folder, name).open("wb")
+        self._journal = _journal(folder, name).open("wb")
+        self._append([opening])
+        self._note({"fingerprint": fingerprint, "end": self.position})
+        self.flush()
+
+    def add(self, row: Row, members: Sequence[bytes]) -> None:
+        offset = self._append(members)
+        place = (
+            {"archive": "", "offset": 0}
+            if row["reason"]
+            else {"archive": f"{self.name}.warc.gz", "offset": offset}
+        )
+        self._note({**row, **place, "end": self.position})
+        self.rows += 1
+
+    def flush(self) -> None:
+        self._warc.flush()  # first: the journal must never speak of what is not there
+        self._journal.flush()
+
+    def close(self) -> None:
+        self._warc.close()
+        self._journal.close()
+
+    def _append(self, members: Sequence[bytes]) -> int:
+        offset = 0
+        for member in members:
+            offset = self.position
+            self._warc.write(member)
+            self.position += len(member)
+        return offset
+
+    def _note(self, row: Row) -> None:
+        self._journal.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _partial_warc(folder: Path, name: str) -> Path:
+    return folder / f".{name}.warc.gz.partial"
+
+
+def _journal(folder: Path, name: str) -> Path:
+    return folder / f".{name}.jsonl.partial"
+
+
+def finish_interrupted(folder: Path) -> None:
+    """Commit what killed crawls left in a folder, as far as it is whole."""
+    for journal in sorted(folder.glob(".*.jsonl.partial")):
+        _commit(folder, journal.name.removeprefix(".").removesuffix(".jsonl.partial"))
+    for leftover in folder.glob(".*.partial"):
+        leftover.unlink()
+
+
+def _commit(folder: Path, name: str) -> None:
+    journal, log = _journal(folder, name), folder / f"{name}.parquet"
+    if not log.exists():
+        partial, warc = _partial_warc(folder, name), folder / f"{name}.warc.gz"
+        written = partial if partial.exists() else warc
+        unnamed_log = folder / f".{name}.parquet.partial"
+        end = _write_log(unnamed_log, journal, written.stat().st_size if written.exists() else 0)
+        if end:
+            _cut_and_sync(written, end)
+            written.rename(warc)
+            unnamed_log.rename(log)
+        else:
+            written.unlink(missing_ok=True)
+            unnamed_log.unlink(missing_ok=True)
+    journal.unlink()
+
+
+def _write_log(log: Path, journal: Path, warc_bytes: int) -> int:
+    """Yield the first line of a journal, then each row that is whole, with its page whole in the WARC."""
+    end = 0
+    rows = _whole_rows(journal, warc_bytes)
+    opening = next(rows, {"fingerprint": ""})
+    schema = FETCHES.with_metadata({FINGERPRINT_KEY: opening["fingerprint"].encode()})
+    with pq.ParquetWriter(log, schema, compression="zstd") as writer:
+        while batch := list(islice(rows, ROWS_AT_ONCE)):
+            end = batch[-1]["end"]
+            columns = {name: [row[name] for row in batch] for name in FETCHES.names}
+            seconds = pa.array(columns["fetched_at"], pa.int64())
+            columns["fetched_at"] = seconds.cast(FETCHES.field("fetched_at").type)
+            writer.write_table(pa.table(columns, schema=schema))
+    with log.open("rb") as file:
+        os.fsync(file.fileno())
+    return end
+
+
+def _whole_rows(journal: Path, warc_bytes: int) -> Iterator[dict[str, Any]]:
+    """Yield the journal's first line, then each row that is whole and whose page is whole in the WARC."""
+    with journal.open("rb") as lines:
+        for line in lines:
+            try:
+                row: dict[str, Any] = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                return
+            if row["end"] > warc_bytes or not line.endswith(b"\n"):
+                return
+            yield row
+
+
+def _cut_and_sync(path: Path, size_bytes: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(size_bytes)
+        os.fsync(file.fileno())
+
+
+def committed_logs(folder: Path) -> list[Path]:
+    """Return the fetch logs of a folder's committed segments, oldest first."""
+    return sorted(folder.glob("outbound-*.parquet"))
+
+
+def fetch_log(folder: str | Path) -> pa.Table:
+    """Return the fetch log of a crawl, one row a link: its page, or its last failure; sorted by address."""
+    tables = [pq.read_table(log, schema=FETCHES) for log in committed_logs(Path(folder))]
+    table = pa.concat_tables(tables) if tables else FETCHES.empty_table()
+    has_page = pc.equal(table["reason"], "")
+    age = pa.array(np.arange(table.num_rows))
+    ranked = table.append_column("has_page", has_page).append_column("age", age)
+    ranked = ranked.sort_by([("url", "ascending"), ("has_page", "descending"), ("age", "descending")])
+    urls = ranked["url"].combine_chunks()
+    first = np.ones(len(urls), dtype=bool)
+    if len(urls):
+        first[1:] = pc.not_equal(urls[1:], urls[:-1]).to_numpy(zero_copy_only=False)
+    return ranked.filter(pa.array(first)).select(FETCHES.names)
+
+
+class Finished:
+    """The links that need no fetching: those with a page, and those that failed under the same options.
+
+    Eight bytes a link: the chance that any of a million links is taken for another is below 10⁻⁷.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        hashes = [np.empty(0, dtype=np.uint64)]
+        for log in committed_logs(folder):
+            table = pq.read_table(log, columns=["url", "reason"])
+            same = (table.schema.metadata or {}).get(FINGERPRINT_KEY) == fingerprint.encode()
+            if not same:
+                table = table.filter(pc.equal(table["reason"], ""))
+            urls = table["url"].to_pylist()
+            hashes.append(np.array([xxhash.xxh3_64_intdigest(url.encode()) for url in urls], dtype=np.uint64))
+        self._hashes = np.unique(np.concatenate(hashes))
+
+    def __contains__(self, url: str) -> bool:
+        wanted = np.uint64(xxhash.xxh3_64_intdigest(url.encode()))
+        position = np.searchsorted(self._hashes, wanted)
+        return bool(position < len(self._hashes) and self._hashes[position] == wanted)
+
+    def __len__(self) -> int:
+        """Return how many links are finished."""
+        return len(self._hashes)

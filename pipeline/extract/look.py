@@ -1,0 +1,49 @@
+"""A cheap look at a whole page, before its text is taken out: is it surely in no language that is wanted?
+
+Text without regard to what is article and what is menu costs a tenth of an extraction (resiliparse), its
+languages another twentieth (CLD2). On the 390 pages that the project is measured with, the look drops
+three in five of those that `judge` would drop for their language, which is half of the time of all
+extractions, and none of those that it would keep.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.runner.records import Drop
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookOptions:
+    """When a page is dropped at first sight. Both limits must hold."""
+
+    max_wanted_share: float = 0.2
+    """Greatest share of the page's text that may be in wanted languages, 0 to 1."""
+    max_wanted_characters: int = 600
+    """Greatest number of characters in wanted languages: about 100 English words."""
+
+
+def plain_text(html: str) -> str:
+    """Return all visible text of a page, menus and all."""
+    from resiliparse.extract.html2text import extract_plain_text
+
+    return extract_plain_text(html, alt_texts=False, list_bullets=False)
+
+
+def look(text: str, languages: tuple[str, ...], options: LookOptions) -> Drop | None:
+    """Drop a page, by its visible text, that is surely in none of the languages; none given are all."""
+    import pycld2
+
+    if not languages:
+        return None
+    try:
+        reliable, _, details = pycld2.detect(text)
+    except pycld2.error:  # control characters, which it refuses: extraction will remove them
+        return None
+    wanted = sum(percent for _, code, percent, _ in details if code in languages) / 100
+    if (
+        not reliable
+        or wanted > options.max_wanted_share
+        or wanted * len(text) > options.max_wanted_characters
+    ):
+        return None
+    _, code, percent, _ = details[0]
+    return Drop("other language", detail=f"{code}, {percent / 100:.2f} of the page")

@@ -1,0 +1,64 @@
+"""The shell of the extracting stage: turn the pages of a partition into documents."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.extract.extraction import Extraction
+from pipeline.extract.pages import PageExtractor, PageOptions
+from pipeline.runner import storage
+from pipeline.runner.records import DOCUMENTS, LINKS, Drop
+from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.tables import Sieve, read_rows
+from pipeline.web.warc import Page, read_page
+
+PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
+
+
+@edition(4, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
+def extract_pages(task: Task) -> Counts:
+    """Turn the pages of a fetch log into documents. Inputs: links, fetch log."""
+    links_address, fetches_address = task.inputs
+    options: PageOptions = task.options
+    links = {row["url"]: row for row in read_rows(links_address, LINKS.names)}
+    fetches = [row for row in read_rows(fetches_address) if not row["reason"]]
+    fetches.sort(key=lambda row: row["url"])  # never the order in which the pages happened to come
+    folder = fetches_address.rpartition("/")[0]
+    with PageExtractor(options) as extractor, Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
+        for start in range(0, len(fetches), PAGES_AT_ONCE):
+            results = {}
+            for url, found in extractor.extract(_pages(fetches[start : start + PAGES_AT_ONCE], folder, task)):
+                results[url] = found if isinstance(found, Drop) else _document(found, links[url])
+            for _, result in sorted(results.items()):
+                sieve.put(result)
+    return sieve.counts
+
+
+def _pages(fetches: list[dict[str, Any]], folder: str, task: Task) -> Iterator[tuple[str, Page | Drop]]:
+    """Read some pages, each archive once and forwards; yield them with their links' addresses."""
+    ordered = sorted(fetches, key=lambda row: (row["archive"], row["offset"]))
+    for archive, fetches_there in itertools.groupby(ordered, key=lambda row: row["archive"]):
+        with storage.open_read(storage.resolve(folder, archive)) as file:
+            for fetch in fetches_there:
+                page = read_page(file, fetch["offset"])
+                task.progress(1, len(page.body) if isinstance(page, Page) else 0)
+                yield fetch["url"], page
+
+
+def _document(found: Extraction, link: dict[str, Any]) -> dict[str, Any]:
+    """Put together what the page says and what is known of its link."""
+    return {
+        "id": hashlib.sha256(found.text.encode()).hexdigest()[:32],
+        "text": found.text,
+        "url": link["url"],
+        "domain": link["domain"],
+        "title": found.title,
+        "date": found.date,
+        "language": "",
+        "language_score": 0.0,
+        "karma": link["karma"],
+        "subreddit": link["subreddit"],
+        "first_seen": link["first_seen"],
+        "characters": len(found.text),
+    }

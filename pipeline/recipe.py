@@ -1,0 +1,307 @@
+"""The recipe on one page: which stages make a WebText-style corpus, in which order, of what."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline.archives.stages import index_archive, links_of_archives, match_pages
+from pipeline.corpus.funnel import Step
+from pipeline.corpus.split import CorpusOptions, validation_limit
+from pipeline.corpus.stages import SplitOptions, split_documents
+from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.stages import FetchOptions, crawl_links, moved_file, scatter_by_domain
+from pipeline.decontaminate.overlap import OverlapLimits, find_sets, names_of
+from pipeline.decontaminate.plain_texts import TextOptions
+from pipeline.decontaminate.stages import (
+    FILTER,
+    GRAMS,
+    DecontaminationOptions,
+    collect_grams,
+    decontaminate,
+    make_filter,
+)
+from pipeline.dedup.bands import Bands
+from pipeline.dedup.minhash import DuplicateOptions
+from pipeline.dedup.stages import (
+    band_tasks,
+    bands_file,
+    copies_file,
+    find_duplicates,
+    match_documents,
+    sign_documents,
+)
+from pipeline.extract.extraction import ExtractOptions
+from pipeline.extract.pages import PageOptions
+from pipeline.extract.stages import extract_pages
+from pipeline.filters.quality import RefineOptions
+from pipeline.filters.stages import refine_documents
+from pipeline.links.candidates import LinkOptions, LinkRules
+from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, scatter_submissions
+from pipeline.links.submissions import find_dumps
+from pipeline.runner import storage
+from pipeline.runner.buckets import CutOptions, bucket_file
+from pipeline.runner.executor import run_stage
+from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Work, by_name
+
+Inputs = Mapping[str, Sequence[Source]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to build a corpus from, and how."""
+
+    output: str
+    """Folder for everything; a local path or an fsspec address."""
+    submissions: tuple[str, ...] = ()
+    """Reddit dumps (.zst, .xz, .bz2, .gz or plain): files, folders, globs or fsspec addresses."""
+    warcs: tuple[str, ...] = ()
+    """WARC files to take the pages from, in place of a crawl."""
+    only: Literal["links", "pages", "corpus"] = "corpus"
+    """Where to stop."""
+    partitions: int = 16
+    """Pieces that links and pages are cut into: about one for each million links."""
+    workers: int | None = None
+    """Tasks at once; as many as the cluster has cores if not given."""
+    links: LinkOptions = field(default_factory=LinkOptions)
+    karma: MergeOptions = field(default_factory=MergeOptions)
+    crawl: CrawlOptions = field(default_factory=CrawlOptions)
+    extract: ExtractOptions = field(default_factory=ExtractOptions)
+    refine: RefineOptions = field(default_factory=RefineOptions)
+    duplicates: DuplicateOptions = field(default_factory=DuplicateOptions)
+    corpus: CorpusOptions = field(default_factory=CorpusOptions)
+    decontaminate: tuple[str, ...] = ()
+    """Evaluation sets that the corpus is to hold no copies of: UTF-8 text or JSON Lines (.jsonl), compressed
+    or not; files, folders, globs or fsspec addresses."""
+    overlap: OverlapLimits = field(default_factory=OverlapLimits)
+    evaluation: TextOptions = field(default_factory=TextOptions)
+
+
+class Recipe:
+    """Runs the stages one after the other, and keeps what each has to tell."""
+
+    def __init__(self, options: Options) -> None:
+        """Find what to read.
+
+        Raises:
+            ValueError: an argument names nothing, or the options do not go together.
+        """
+        self.options = options
+        self.dumps = _outside(options.output, find_dumps(options.submissions))
+        self.archives = _outside(options.output, storage.find_files(options.warcs, _is_archive, "WARC file"))
+        if not self.dumps and not self.archives:
+            raise ValueError("give --submissions (Reddit dumps), --warcs (WARC files), or both")
+        if options.only == "links" and self.archives:
+            raise ValueError("--only links takes no --warcs")
+        LinkRules(options.links, options.crawl.allow_networks)  # tells now if they cannot be used
+        if not self.archives and options.only != "links":
+            options.crawl.check()
+        if options.partitions < 1:
+            raise ValueError("--partitions must be 1 or more")
+        self.evaluation = (
+            find_sets(options.decontaminate, options.evaluation) if options.decontaminate else []
+        )
+        self.outputs: list[StageOutput] = []
+        self.funnel: list[Step] = []
+
+    def build(self) -> None:
+        """From dumps or archives to the corpus, or as far as `only` says."""
+        options = self.options
+        cut = CutOptions(partitions=options.partitions)
+        sought = self.evaluation_filter() if options.only == "corpus" else []
+        index = None
+        if self.archives:
+            index = self.run("index", index_archive, by_name(self.archives), cut)
+        if self.dumps:
+            links = self.links_of_submissions()
+        else:
+            assert index is not None
+            self.tell(index, "pages with an address")
+            links = self.run("links", links_of_archives, _gathered([index], options.partitions))
+            self.tell(links, "links")
+        if options.only == "links":
+            return
+        if index is not None:
+            matching = _joined(_files(links, "links.parquet"), _gathered([index], options.partitions))
+            pages = self.run("pages", match_pages, matching)
+            self.tell(pages, "pages")
+            fetched = _joined(_files(links, "links.parquet"), _files(pages, "fetches.parquet"))
+        else:
+            fetched = self.crawl(links, cut)
+        if options.only == "corpus":
+            self.refine(fetched, sought)
+
+    def links_of_submissions(self) -> StageOutput:
+        """Bring all submissions of a link together from all dumps, then merge them."""
+        options = self.options
+        scatter = ScatterOptions(
+            links=options.links, allow_networks=options.crawl.allow_networks, partitions=options.partitions
+        )
+        submissions = self.run("submissions", scatter_submissions, by_name(self.dumps), scatter)
+        self.tell(submissions, "submissions of outbound links")
+        links = self.run("links", merge_links, _gathered([submissions], options.partitions), options.karma)
+        self.tell(links, "links")
+        return links
+
+    def crawl(self, links: StageOutput, cut: CutOptions) -> Inputs:
+        """Fetch each partition of domains; then what was redirected to domains of others; and so on.
+
+        No domain is ever asked by two tasks at once: each belongs to one partition, and the rounds follow
+        one another. They end, since a link follows so many redirects and no more.
+        """
+        options = self.options
+        domains = self.run("domains", scatter_by_domain, _files(links, "links.parquet"), cut)
+        largest = Counter[str]()
+        for partition in domains.partitions:
+            largest.update(partition.notes["largest"])
+        waiting = _gathered([domains], options.partitions)
+        # The largest domain takes longest, so it begins first.
+        waiting = dict(sorted(waiting.items(), key=lambda piece: -largest[f"{piece[0]}.parquet"]))
+        fetch = FetchOptions(crawl=options.crawl, links=options.links, partitions=options.partitions)
+        rounds: list[StageOutput] = []
+        left = links.counts.kept
+        fetched: dict[str, Sequence[Source]] = {}
+        while waiting or not rounds:
+            name = f"pages_{len(rounds) + 1}" if rounds else "pages"
+            # A crawl waits more than it works: several share a core.
+            pages = self.run(name, crawl_links, waiting, fetch, cpus=0.25, expected=left)
+            rounds.append(pages)
+            left -= pages.counts.read
+            found = _files(pages, "links.parquet", "fetches.parquet")
+            fetched |= {f"{part}-{len(rounds)}": files for part, files in found.items()}
+            moved = _gathered([pages], options.partitions, moved_file)
+            waiting = {part: sources for part, sources in moved.items() if sources}
+        counts = Counts.total(pages.counts for pages in rounds)
+        self.funnel.append(Step("pages", "pages", counts))
+        return fetched
+
+    def refine(self, fetched: Inputs, sought: Sequence[Source]) -> None:
+        """Pages to documents, without those that are unwanted, copy what is `sought`, or are there twice."""
+        options = self.options
+        pages = PageOptions(
+            extract=options.extract,
+            languages=options.refine.languages,
+            respect_opt_outs=options.crawl.respect_opt_outs,
+            drop_wikipedia=options.refine.drop_wikipedia,
+        )
+        documents = self.run("documents", extract_pages, fetched, pages)
+        self.tell(documents, "pages with text")
+        refined = self.run(
+            "refined", refine_documents, _files(documents, "documents.parquet"), options.refine
+        )
+        self.tell(refined, "documents worth keeping")
+        if sought:
+            refined = self.decontaminate(refined, sought)
+        texts = _files(refined, "documents.parquet")
+        duplicates = self.duplicates(texts)
+        copies = {name: duplicates.files(copies_file(number)) for number, name in enumerate(texts)}
+        (told,) = duplicates.partitions
+        limit = validation_limit(
+            options.corpus.validation_share, told.notes["smallest_ids"], duplicates.counts.kept
+        )
+        sides = SplitOptions(validation_limit=limit)
+        split = self.run("split", split_documents, _joined(texts, copies), sides)
+        self.tell(split, "documents in the corpus")
+
+    def evaluation_filter(self) -> list[Source]:
+        """Read the evaluation sets, if there are any, and make a filter of them."""
+        if not self.evaluation:
+            return []
+        texts = self.options.evaluation
+        sets = self.run("evaluation", collect_grams, by_name(self.evaluation), texts)
+        grams = sets.files(GRAMS)
+        bloom = self.run("filter", make_filter, {"all": grams})
+        return [*bloom.files(FILTER), *grams]
+
+    def decontaminate(self, documents: StageOutput, sought: Sequence[Source]) -> StageOutput:
+        """Drop the documents that overlap an evaluation set too much."""
+        limits = DecontaminationOptions(limits=self.options.overlap, names=names_of(self.evaluation))
+        files = _files(documents, "documents.parquet")
+        inputs = {name: [*file, *sought] for name, file in files.items()}
+        kept = self.run("decontaminated", decontaminate, inputs, limits)
+        self.tell(kept, "documents that copy no evaluation set")
+        return kept
+
+    def duplicates(self, texts: Inputs) -> StageOutput:
+        """Sign all documents, match them band by band, and name those that are copies of others."""
+        options = self.options.duplicates
+        print(Bands.of(options).describe(), file=sys.stderr)
+        signed = self.run("signatures", sign_documents, texts, options)
+        matching = {
+            f"{task:05d}": _flat(signed, "digests.npy", "sketches.npy", bands_file(task))
+            for task in band_tasks(options)
+        }
+        read = signed.counts.kept * len(matching)  # every task reads all
+        matches = self.run("matches", match_documents, matching, options, expected=read)
+        deciding = [*matches.files("matches.npy"), *_flat(signed, "keys.parquet", "sketches.npy")]
+        return self.run("duplicates", find_duplicates, {"all": deciding}, options)
+
+    def run(
+        self,
+        name: str,
+        work: Work,
+        inputs: Inputs,
+        options: object = None,
+        *,
+        cpus: float = 1,
+        expected: int | None = None,
+    ) -> StageOutput:
+        """Run one stage over its partitions; it is `expected` to read what the funnel's last step kept."""
+        stage = Stage(name=name, work=work, options=options, cpus=cpus)
+        if expected is None and self.funnel:
+            expected = self.funnel[-1].counts.kept
+        place, workers = self.options.output, self.options.workers
+        output = run_stage(stage, inputs, place, workers=workers, expected=expected)
+        self.outputs.append(output)
+        return output
+
+    def tell(self, output: StageOutput, unit: str) -> None:
+        """Make a stage a step of the funnel."""
+        self.funnel.append(Step(output.stage, unit, output.counts))
+
+    @property
+    def damage(self) -> list[str]:
+        """What was wrong with whole files."""
+        return [
+            line
+            for output in self.outputs
+            for partition in output.partitions
+            for line in partition.notes.get("damage", [])
+        ]
+
+
+def _outside(output: str, addresses: Sequence[str]) -> list[str]:
+    """Leave out what lies in the output folder: it may be in a folder that is read."""
+    inside = storage.join(str(storage.local_path(output) or output), "")
+    return [address for address in addresses if not address.startswith(inside)]
+
+
+def _files(output: StageOutput, *names: str) -> Inputs:
+    """For each partition of a stage, the files of these names."""
+    found = {part.name: [part.file(name) for name in names] for part in output.partitions}
+    return {part: [source for source in sources if source is not None] for part, sources in found.items()}
+
+
+def _flat(output: StageOutput, *names: str) -> list[Source]:
+    """Return the files of these names of all partitions, those of one partition together."""
+    return [source for sources in _files(output, *names).values() for source in sources]
+
+
+def _gathered(
+    outputs: Sequence[StageOutput], partitions: int, file: Callable[[int], str] = bucket_file
+) -> Inputs:
+    """For each bucket, its file from every partition that scattered into it: the other half of a shuffle."""
+    return {
+        f"{bucket:05d}": [source for output in outputs for source in output.files(file(bucket))]
+        for bucket in range(partitions)
+    }
+
+
+def _joined(left: Inputs, right: Inputs) -> Inputs:
+    """For each partition, what both have for it."""
+    return {name: [*sources, *right[name]] for name, sources in left.items()}
+
+
+def _is_archive(name: str) -> bool:
+    return name.endswith((".warc", ".warc.gz", ".warc.zst"))

@@ -1,0 +1,158 @@
+"""What a stage is: the function that does its work, what that is given, and what it brings forth."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.runner import storage
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a task did with its records. Nothing vanishes: `read == kept + sum(dropped.values())`."""
+
+    read: int
+    kept: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert self.read == self.kept + sum(self.dropped.values()), f"records lost or made up: {self}"
+
+    @staticmethod
+    def total(parts: Iterable["Counts"]) -> "Counts":
+        """Add up the counts of several tasks."""
+        read, kept, dropped = 0, 0, Counter[str]()
+        for part in parts:
+            read, kept = read + part.read, kept + part.kept
+            dropped.update(part.dropped)
+        return Counts(read, kept, dict(sorted(dropped.items())))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something a task reads: an address, and a fingerprint that changes whenever its content does."""
+
+    address: str
+    fingerprint: str
+    size_bytes: int = 0
+
+    @staticmethod
+    def of(address: str) -> "Source":
+        """A file that no stage made, such as a dump."""
+        return Source(storage.absolute(address), storage.fingerprint(address), storage.size_bytes(address))
+
+
+def by_name(addresses: Sequence[str]) -> dict[str, list[Source]]:
+    """Give each file a partition named after it, so that a further file changes no other's."""
+    names = (
+        f"{address.rsplit('/', 1)[-1]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+        for address in addresses
+    )
+    return {name: [Source.of(address)] for name, address in zip(names, addresses, strict=True)}
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One committed piece of a stage's output: a folder, the files in it, and what the task counted."""
+
+    name: str
+    address: str
+    files: Mapping[str, tuple[int, str]]  # name -> size in bytes, checksum
+    counts: Counts
+    notes: Mapping[str, Any]  # what else the task has to tell; small, JSON
+    bytes_read: int  # of inputs as they lie on the disk, and of pages
+    seconds: float
+
+    def file(self, name: str) -> Source | None:
+        """One of the partition's files, or None where the task wrote no such file."""
+        if name not in self.files:
+            return None
+        size_bytes, checksum = self.files[name]
+        return Source(storage.join(self.address, name), checksum, size_bytes)
+
+
+class Report(Protocol):
+    """How a work function tells what it has read since it last did."""
+
+    def __call__(self, records: int, page_bytes: int = 0) -> None:
+        """Take note of further records, and of the bytes of pages that are no inputs of the task's."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a work function is given."""
+
+    name: str  # of the partition
+    inputs: Sequence[str]  # addresses
+    folder: Path  # local and empty: what is written here becomes the partition
+    options: Any
+    progress: Report
+    notes: dict[str, Any]  # what the work function puts here comes back in `Partition.notes`
+    store: str  # an address that outlives attempts, for a task that keeps what it has got so far
+
+
+Work = Callable[[Task], Counts]
+
+
+def edition(number: int, *packages: str) -> Callable[[Work], Work]:
+    """State beside a work function which edition of its output it writes; unstated, it is the first.
+
+    Raise the number when the code changes what is written. The packages named decide that too: another
+    release of one makes another edition. So what an older edition wrote is never taken for this one's.
+    """
+
+    def stated(work: Work) -> Work:
+        work.__dict__["edition"] = (number, packages)
+        return work
+
+    return stated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of a recipe: what it is called, and the function that turns inputs into a partition."""
+
+    name: str
+    """Short, unique in its recipe: the name of its output folder."""
+    work: Work
+    """A function of a module (Ray imports it on the workers)."""
+    options: Any = None
+    """A dataclass, or None: whatever in it changes makes the stage run again."""
+    cpus: float = 1.0
+    """Cores that one task occupies."""
+
+    @property
+    def edition(self) -> dict[str, int | str]:
+        """The edition of the work function, and the releases of the packages that decide what it writes."""
+        number, packages = self.work.__dict__.get("edition", (1, ()))
+        return {"edition": number} | {package: version(package) for package in packages}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOutput:
+    """All partitions of a stage, in the order of its inputs, and what this run did of them."""
+
+    stage: str
+    partitions: Sequence[Partition]
+    reused: int
+    """Partitions that were there already."""
+    seconds: float
+    """Time that passed until the others were committed; 0 where there were none."""
+    task_seconds: float
+    """Time that their tasks took together."""
+    bytes_read: int
+    """What their tasks read."""
+
+    @property
+    def counts(self) -> Counts:
+        """What all tasks together did with their records."""
+        return Counts.total(partition.counts for partition in self.partitions)
+
+    def files(self, name: str) -> list[Source]:
+        """The file of that name from every partition that has one."""
+        found = (partition.file(name) for partition in self.partitions)
+        return [source for source in found if source is not None]

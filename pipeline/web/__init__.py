@@ -1,0 +1,7 @@
+"""What the web is to whoever reads it, a crawl or an archive: addresses, archives, codings, refusals.
+
+`urls.py` gives each page one address (`tracking.py` knows what in it names no page), `blocklist.py` knows
+what is left out and why; both read their lists through `lists.py`. `warc.py` reads and writes archives
+(`content_coding.py`), `decompression.py` opens compressed files. `optout.py` knows how pages opt out, and
+`guard.py` which addresses may be connected to.
+"""

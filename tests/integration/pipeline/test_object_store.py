@@ -1,0 +1,90 @@
+"""A whole build on an object store: a real S3 server on loopback, also at the end of a bad line."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.build_webtext import Options, main
+from pipeline.runner import storage
+from pipeline.runner.executor import StageError
+
+OPTIONS = Options(output="", partitions=2)
+
+
+def on_disk(folder: Path, output: Path) -> Options:
+    dumps, archives = (f"{folder}/RS_*.zst",), (f"{folder}/pages-*.warc.gz",)
+    return dataclasses.replace(OPTIONS, submissions=dumps, warcs=archives, output=str(output))
+
+
+def on_s3(bucket: str, web_files: Path) -> Options:
+    filesystem, path = storage.locate(bucket)
+    for file in web_files.iterdir():
+        filesystem.put_file(str(file), f"{path}/web/{file.name}")
+    given = {"submissions": (f"{bucket}/web/RS_*.zst",), "warcs": (f"{bucket}/web",)}
+    return dataclasses.replace(OPTIONS, **given, output=f"{bucket}/out")
+
+
+def corpus(output: str) -> dict[str, bytes]:
+    """Every file of the corpus folder, without what names the dump, and so the place, that it came from."""
+    folder = f"{output}/corpus"
+    names = [name for name in storage.file_sizes(folder) if not name.startswith("drops/stage=submissions")]
+    files = {name: storage.open_read(f"{folder}/{name}").read() for name in names}
+    files["funnel.json"] = json.dumps(json.loads(files["funnel.json"])["steps"]).encode()
+    return files
+
+
+def markers(output: str) -> dict[str, bytes]:
+    """Every partition's marker: a partition that is done again has another one, with other times."""
+    found = [name for name in storage.file_sizes(output) if name.endswith(".json") and name.count("/") == 1]
+    return {name: storage.read_text(f"{output}/{name}").encode() for name in sorted(found)}
+
+
+@pytest.fixture(scope="module")
+def expected(ray: None, web_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The corpus that a build on the local disk makes."""
+    output = tmp_path_factory.mktemp("local")
+    main(on_disk(web_files, output))
+    return corpus(str(output))
+
+
+def test_build_on_s3_gives_the_bytes_of_a_local_one_and_is_not_done_twice(
+    s3: str, web_files: Path, expected: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = on_s3(s3, web_files)
+    main(options)
+    assert corpus(options.output) == expected
+    before = markers(options.output)
+    capsys.readouterr()
+    main(options)
+    assert "Nothing to do" in capsys.readouterr().out
+    assert markers(options.output) == before
+
+
+def test_build_over_a_line_that_loses_connections_gives_the_same_bytes(
+    s3: str, s3_server: Any, web_files: Path, expected: dict[str, bytes]
+) -> None:
+    options = on_s3(s3, web_files)
+    s3_server.loses_each = 4
+    before = s3_server.lost
+    main(options)
+    assert s3_server.lost - before > 2, "no connection was lost"
+    assert corpus(options.output) == expected
+
+
+def test_build_whose_store_goes_away_says_so_and_goes_on_when_it_is_back(
+    s3: str, s3_server: Any, web_files: Path, expected: dict[str, bytes]
+) -> None:
+    options = on_s3(s3, web_files)
+    s3_server.cut_after_puts = s3_server.puts + 40
+    with pytest.raises(StageError, match=r"stage \w+, partition .*(connect|[Cc]onnection)"):
+        main(options)
+    s3_server.is_cut, s3_server.cut_after_puts = False, None
+    before = markers(options.output)
+    assert before
+    main(options)
+    assert corpus(options.output) == expected
+    after = markers(options.output)
+    assert {name: after[name] for name in before} == before, "committed work was done again"

@@ -1,0 +1,63 @@
+"""Rows go into Parquet and come back; what is not Parquet is told with its address."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.runner.records import Drop
+from pipeline.runner.tables import ROWS_PER_GROUP, Sieve, TableWriter, read_rows, read_tables
+
+SCHEMA = pa.schema([("url", pa.string()), ("seen", pa.timestamp("s", tz="UTC"))])
+
+
+def write(path: Path, rows: int) -> None:
+    with TableWriter(path, SCHEMA) as writer:
+        for number in range(rows):
+            writer.write({"url": str(number), "seen": number})
+
+
+def test_rows_come_back_in_their_order_over_many_groups(tmp_path: Path) -> None:
+    write(tmp_path / "x.parquet", 2 * ROWS_PER_GROUP + 5)
+    assert pq.ParquetFile(tmp_path / "x.parquet").num_row_groups == 3
+    urls = [row["url"] for row in read_rows(str(tmp_path / "x.parquet"), ["url"])]
+    assert urls == [str(number) for number in range(2 * ROWS_PER_GROUP + 5)]
+
+
+def test_long_texts_make_shorter_groups(tmp_path: Path) -> None:
+    with TableWriter(tmp_path / "x.parquet", pa.schema([("text", pa.string())])) as writer:
+        for _ in range(9):
+            writer.write({"text": "x" * 2**23})
+    assert pq.ParquetFile(tmp_path / "x.parquet").num_row_groups == 3
+
+
+def test_tables_come_back_in_their_schema_and_none_as_an_empty_one(tmp_path: Path) -> None:
+    write(tmp_path / "x.parquet", 3)
+    addresses = [str(tmp_path / "x.parquet")] * 2
+    assert read_tables(addresses, SCHEMA).schema == SCHEMA
+    assert len(read_tables(addresses, SCHEMA)) == 6
+    assert len(read_tables([], SCHEMA)) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all, but long enough to look into"])
+def test_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.parquet"):
+        list(read_rows(str(path)))
+
+
+def test_missing_column_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "x.parquet", 1)
+    with pytest.raises(ValueError, match="no column karma"):
+        list(read_rows(str(tmp_path / "x.parquet"), ["url", "karma"]))
+
+
+def test_sieve_counts_what_it_keeps_and_what_it_drops(tmp_path: Path) -> None:
+    with Sieve(tmp_path, "kept.parquet", SCHEMA) as sieve:
+        sieve.put({"url": "a", "seen": 1})
+        sieve.put(Drop("too short", "b", "3 words"))
+        sieve.put(Drop("too short", "c"))
+    assert (sieve.counts.read, sieve.counts.kept, sieve.counts.dropped) == (3, 1, {"too short": 2})
+    assert [row["url"] for row in read_rows(str(tmp_path / "drops.parquet"))] == ["b", "c"]

@@ -1,0 +1,84 @@
+"""Text to token ids, as fast as it goes: gigatoken, kept on a short leash."""
+
+import json
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from pipeline.runner import storage
+from pipeline.runner.stages import Counts, Task, edition
+from tokenizer.bpe import forms
+from tokenizer.bpe.vocabulary import Vocabulary
+from tokenizer.documents import Tally, read_documents
+
+# Of the process's memory, before the encoder gets a fresh cache. A larger one would double its tables once
+# more, which takes half a gigabyte at one blow.
+GROWTH_BYTES: Final = 160 * 2**20
+TEXT_BYTES_BETWEEN_LOOKS: Final = 2**20
+
+
+class Encoder:
+    """Encodes documents as ordinary text: a document that says `<|endoftext|>` does not end there.
+
+    The ids are those of `tokenizers`, tiktoken's `encode_ordinary` and GPT-2's own code. gigatoken
+    remembers every word that it meets, some six bytes for each of the word's. Web text is mostly words
+    that were there before; but text of ever new ones would fill the memory, so whenever the process has
+    grown by 160 MiB, the encoder begins anew. That changes no id.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        # Special tokens are recognised in text; without any, their names are text like any other.
+        self._json = json.dumps({**forms.tokenizer_of(vocabulary.merges), "added_tokens": []})
+        self._process = psutil.Process()
+        self._unlooked = 0  # bytes of text since the memory was looked at
+        self._renew()
+
+    def encode(self, text: bytes) -> NDArray[np.uint32]:
+        """Return the ids of a text in UTF-8."""
+        self._unlooked += len(text)
+        if self._unlooked > TEXT_BYTES_BETWEEN_LOOKS:
+            self._unlooked = 0
+            if self._memory() > self._fresh_memory + GROWTH_BYTES:
+                self._renew()
+        ids: NDArray[np.uint32] = self._backend.encode(text)
+        return ids
+
+    def _renew(self) -> None:
+        from gigatoken.gigatoken_rs import load_hf_json
+
+        self._backend: Any = None  # the old one goes before the new one comes
+        self._backend = load_hf_json(self._json)
+        self._fresh_memory = self._memory()
+
+    def _memory(self) -> int:
+        return int(self._process.memory_info().rss)
+
+
+def load_encoder(tokenizer_json: str) -> Encoder:
+    """Return the encoder of a `tokenizer.json` at an address.
+
+    A worker goes on with the one of its last task, if the file says the same: half a second saved.
+    """
+    return _encoder(storage.read_text(tokenizer_json))
+
+
+@lru_cache(maxsize=1)
+def _encoder(text: str) -> Encoder:
+    return Encoder(Vocabulary(forms.read_tokenizer_json(text)))
+
+
+@edition(1, "gigatoken")
+def measure_file(task: Task) -> Counts:
+    """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), only to count tokens."""
+    encoder = load_encoder(task.inputs[1])
+    tally, tokens = Tally(), 0
+    for batch in read_documents(task.inputs[0]):
+        tally.add(batch)
+        tokens += sum(len(encoder.encode(text)) for text in batch.texts)
+        task.progress(batch.rows)
+    task.notes.update(tokens=tokens, bytes=tally.bytes)
+    return tally.counts

@@ -1,0 +1,267 @@
+"""The merges of a vocabulary in the forms that others read, each written and read back.
+
+| form | for |
+|---|---|
+| `tokenizer.json` | `tokenizers`, and `transformers` with `tokenizer_config.json` |
+| `vocab.json`, `merges.txt` | `transformers`; OpenAI and picoGPT call them `encoder.json` and `vocab.bpe` |
+| `vocabulary.tiktoken` | tiktoken: a line for each token, its bytes in base64 and its rank |
+
+Whatever a form can say that would make another library encode otherwise than GPT-2 does is refused.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tokenizer.bpe.merges import BYTE_TO_CHARACTER, Merge, from_printable, merges_of, printable
+
+END_OF_TEXT: Final = "<|endoftext|>"
+MERGES_HEADER: Final = "#version: 0.2"
+# GPT-2 numbers the bytes that are printable first.
+BYTE_ORDER: Final = sorted(range(256), key=lambda byte: (ord(BYTE_TO_CHARACTER[byte]) != byte, byte))
+_BYTE_LEVEL: Final = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": True,
+    "use_regex": True,
+}
+# What of a BPE model in `tokenizers` changes the ids of some text, and what it must be.
+_MODEL: Final = {
+    "dropout": (None, 0, 0.0),
+    "continuing_subword_prefix": (None, ""),
+    "end_of_word_suffix": (None, ""),
+    "byte_fallback": (None, False),
+    "ignore_merges": (None, False),
+}
+# `transformers` knows <|endoftext|> by name, but takes it for text where a text says so.
+_CONFIG: Final = {
+    "tokenizer_class": "GPT2Tokenizer",
+    "add_prefix_space": False,
+    "bos_token": END_OF_TEXT,
+    "eos_token": END_OF_TEXT,
+    "unk_token": END_OF_TEXT,
+    "clean_up_tokenization_spaces": False,
+    "split_special_tokens": True,
+}
+
+
+def tokens_of(merges: Sequence[Merge]) -> list[bytes]:
+    """Return the bytes of every id but the last, which is that of `<|endoftext|>`."""
+    return [bytes([byte]) for byte in BYTE_ORDER] + [left + right for left, right in merges]
+
+
+def ids_of(merges: Sequence[Merge]) -> dict[str, int]:
+    """Return the id of every entry by its printable form: bytes, merges by rank, `<|endoftext|>`."""
+    entries = [*map(printable, tokens_of(merges)), END_OF_TEXT]
+    return {entry: number for number, entry in enumerate(entries)}
+
+
+def check_merges(merges: Sequence[Merge]) -> None:
+    """Refuse merges that no trainer of byte-level BPE learns.
+
+    Raises:
+        ValueError: a part is no earlier entry, or two merges make the same token.
+    """
+    known = set(tokens_of([]))
+    for rank, (left, right) in enumerate(merges):
+        for part in (left, right):
+            if part not in known:
+                raise ValueError(f"merge {rank} joins {printable(part)!r}, which is no entry before it")
+        if left + right in known:
+            raise ValueError(f"merge {rank} makes {printable(left + right)!r}, which is an entry already")
+        known.add(left + right)
+
+
+def write_forms(merges: Sequence[Merge]) -> dict[str, str]:
+    """Return the text of every file of a vocabulary, by name."""
+    vocab_json = json.dumps(ids_of(merges), ensure_ascii=False) + "\n"
+    merges_txt = "\n".join([MERGES_HEADER, *_written(merges)]) + "\n"
+    return {
+        "tokenizer.json": write_tokenizer_json(merges),
+        "tokenizer_config.json": json.dumps(_CONFIG, indent=2) + "\n",
+        "vocab.json": vocab_json,
+        "merges.txt": merges_txt,
+        "encoder.json": vocab_json,
+        "vocab.bpe": merges_txt,
+        "vocabulary.tiktoken": write_tiktoken(merges),
+    }
+
+
+def write_tokenizer_json(merges: Sequence[Merge]) -> str:
+    """Write what `tokenizers` would save for these merges."""
+    return json.dumps(tokenizer_of(merges), ensure_ascii=False, indent=2) + "\n"
+
+
+def tokenizer_of(merges: Sequence[Merge]) -> dict[str, Any]:
+    """Return what a `tokenizer.json` holds, in the order in which `tokenizers` would save it."""
+    end_of_text = {
+        "id": 256 + len(merges),
+        "content": END_OF_TEXT,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
+    model = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": False,
+        "vocab": ids_of(merges),
+        "merges": _written(merges),
+    }
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [end_of_text],
+        "normalizer": None,
+        "pre_tokenizer": _BYTE_LEVEL,
+        "post_processor": {**_BYTE_LEVEL, "trim_offsets": False},
+        "decoder": _BYTE_LEVEL,
+        "model": model,
+    }
+
+
+def read_tokenizer_json(text: str) -> list[Merge]:
+    """Take the merges from a `tokenizer.json`.
+
+    Raises:
+        ValueError: it is cut or damaged, or something in it asks for another encoding than GPT-2's.
+    """
+    whole = _json_object(text)
+    model = whole.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
+        raise ValueError("no tokenizer of the `tokenizers` library: it has no model with a vocabulary")
+    kind = model.get("type", "BPE")
+    if kind != "BPE" or not isinstance(model["vocab"], dict) or "merges" not in model:
+        raise ValueError(f"its model is {kind}, not BPE" if kind != "BPE" else "its model has no merges")
+    for name, right in _MODEL.items():
+        if model.get(name) not in right:
+            raise ValueError(f"its model has {name} {model[name]!r}")
+    _check_text_is_taken_as_it_is(whole)
+    try:
+        merges = [_merge(merge) for merge in model["merges"]]
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"its merges cannot be read: {error}") from error
+    _check_numbering(model["vocab"], merges)
+    special = [(token.get("content"), token.get("id")) for token in whole.get("added_tokens") or []]
+    if special != [(END_OF_TEXT, 256 + len(merges))]:
+        told = ", ".join(f"{name} {number}" for name, number in special) or "none"
+        raise ValueError(f"its special tokens are not {END_OF_TEXT} alone, at the end, but {told}")
+    return merges
+
+
+def read_vocab_and_merges(vocab_json: str, merges_txt: str) -> list[Merge]:
+    """Take the merges from OpenAI's two files, whatever they are called.
+
+    Raises:
+        ValueError: one is cut or damaged, or the entries are numbered otherwise than GPT-2's.
+    """
+    lines = merges_txt.splitlines()
+    written = lines[1:] if lines and lines[0].startswith("#version") else lines
+    merges = [_merge(line) for line in written if line]
+    _check_numbering(_json_object(vocab_json), merges)
+    return merges
+
+
+def write_tiktoken(merges: Sequence[Merge]) -> str:
+    """Write what `tiktoken.load.load_tiktoken_bpe` reads: tokens in base64 with their ranks."""
+    coded = (base64.b64encode(token).decode() for token in tokens_of(merges))
+    return "".join(f"{token} {rank}\n" for rank, token in enumerate(coded))
+
+
+def read_tiktoken(text: str) -> list[Merge]:
+    """Find the merges that tiktoken's ranks came from.
+
+    Raises:
+        ValueError: it is cut or damaged, or the tokens are not numbered as GPT-2's, bytes first.
+    """
+    tokens = [_ranked(line, rank) for rank, line in enumerate(text.splitlines())]
+    if tokens[:256] != tokens_of([]):
+        raise ValueError("its first 256 tokens are not the bytes in GPT-2's order")
+    merges = merges_of(tokens[256:])
+    check_merges(merges)
+    return merges
+
+
+def _check_text_is_taken_as_it_is(whole: Mapping[str, Any]) -> None:
+    """Refuse a tokenizer that changes text before the merges, splits it otherwise, or adds to its ids."""
+    if whole.get("normalizer") is not None:
+        raise ValueError(f"it normalises text ({_kind(whole['normalizer'])})")
+    split = whole.get("pre_tokenizer") or {}
+    if _kind(split) != "ByteLevel" or split.get("use_regex", True) is not True:
+        raise ValueError(f"it splits text otherwise than by GPT-2's expression ({_kind(split)})")
+    if split.get("add_prefix_space", True):
+        raise ValueError("it puts a blank before each text (add_prefix_space)")
+    if _kind(whole.get("post_processor")) not in {"none", "ByteLevel"}:
+        raise ValueError(f"it adds tokens to each text ({_kind(whole['post_processor'])})")
+
+
+def _check_numbering(vocab: Mapping[str, Any], merges: Sequence[Merge]) -> None:
+    """Refuse entries that are not numbered as GPT-2's, and say what is the matter with them."""
+    check_merges(merges)
+    expected = ids_of(merges)
+    if vocab == expected:
+        return
+    for byte, character in enumerate(BYTE_TO_CHARACTER):
+        if character not in vocab:
+            raise ValueError(f"byte 0x{byte:02X} ({character!r}) has no entry: it is not byte-level")
+    if len(vocab) != len(expected):
+        raise ValueError(f"{len(vocab):,} entries, but 256 bytes, {len(merges):,} merges and {END_OF_TEXT}")
+    seen = dict[Any, str]()
+    for entry, number in vocab.items():
+        if number in seen:
+            raise ValueError(f"{seen[number]!r} and {entry!r} have the same id, {number}")
+        seen[number] = entry
+    entry = next(entry for entry in vocab if vocab[entry] != expected.get(entry))
+    raise ValueError(
+        f"{entry!r} has id {vocab[entry]}, not {expected.get(entry)}: entries are not numbered as GPT-2's, "
+        f"bytes, then merges by rank, then {END_OF_TEXT}"
+    )
+
+
+def _kind(part: Mapping[str, Any] | None) -> str:
+    """Name a part of a `tokenizer.json` by its type."""
+    return str(part.get("type")) if part else "none"
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        whole = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"no JSON, or cut: {error}") from error
+    if not isinstance(whole, dict):
+        raise ValueError("no JSON object")
+    return whole
+
+
+def _merge(written: str | list[str]) -> Merge:
+    """Read a merge in either of the two ways that `tokenizers` has written it."""
+    parts = written.split(" ") if isinstance(written, str) else written
+    if len(parts) != 2:
+        raise ValueError(f"{written!r} is no merge of two entries")
+    return from_printable(parts[0]), from_printable(parts[1])
+
+
+def _written(merges: Sequence[Merge]) -> list[str]:
+    return [f"{printable(left)} {printable(right)}" for left, right in merges]
+
+
+def _ranked(line: str, rank: int) -> bytes:
+    """Read a line of tiktoken's file, which must be that of this rank."""
+    coded, _, number = line.partition(" ")
+    try:
+        token = base64.b64decode(coded, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"line {rank + 1} holds no base64: {error}") from error
+    if number != str(rank) or not token:
+        raise ValueError(f"line {rank + 1} holds {line!r}, not a token with rank {rank}")
+    return token

@@ -1,0 +1,67 @@
+"""From counted words to the files of a vocabulary: one task, since learning takes seconds."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from pipeline.runner.stages import Counts, Task, edition
+from tokenizer.bpe.encoder import Encoder
+from tokenizer.bpe.merges import learn_merges
+from tokenizer.bpe.rare_words import find_cut
+from tokenizer.bpe.vocabulary import SMALLEST_SIZE, Vocabulary
+from tokenizer.bpe.word_counts import CountedWords
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnOptions:
+    """What is learned."""
+
+    vocab_size: int
+    """Entries in all: 256 bytes, merges, and the end of text."""
+    memory_bytes: int
+    """What the words may take in memory; the rarest are left out where they take more."""
+
+
+@edition(3, "sentencepiece")
+def learn_vocabulary(task: Task) -> Counts:
+    """Stage: learn a vocabulary from tables of counted words, and note how large it became.
+
+    It is smaller than was asked for where the words are whole before that many merges are made. Which words
+    were too rare to be learned from, for want of memory, is noted under `cut`.
+    """
+    cut = find_cut(task.inputs, task.options.memory_bytes)
+    words = CountedWords(task.inputs, cut.at_least)
+    learned = learn_merges(words, task.options.vocab_size - SMALLEST_SIZE)
+    vocabulary = Vocabulary(learned.merges)
+    used = merges_used(vocabulary, words)
+    if used < len(learned.merges):
+        vocabulary = Vocabulary(learned.merges[:used])
+    for name, text in vocabulary.files().items():
+        (task.folder / name).write_text(text, encoding="utf-8")
+    (task.folder / "sentencepiece.model").write_bytes(learned.model)
+    versions = {name: version(name) for name in ("sentencepiece", "gigatoken")}
+    task.notes.update(
+        size=vocabulary.size, fingerprint=vocabulary.fingerprint, cut=asdict(cut), versions=versions
+    )
+    return Counts(cut.words, cut.words - cut.words_cut, {"too rare": cut.words_cut} if cut.words_cut else {})
+
+
+def merges_used(vocabulary: Vocabulary, words: Iterable[tuple[bytes, int]]) -> int:
+    """Return how many merges there are up to the last whose token some word still shows.
+
+    When every word is whole, SentencePiece goes on with pairs that occur no more. A merge of a pair that
+    did occur leaves its token in some word until a later merge takes it up; the last one's stays.
+    """
+    if not vocabulary.merges:
+        return 0
+    encoder = Encoder(vocabulary)
+    last_token = vocabulary.tokens[-1]
+    last = 255
+    for word, _ in words:
+        if last_token in word:  # where the corpus is large enough this finds the last merge soon
+            last = max(last, int(encoder.encode(word).max()))
+            if last == vocabulary.end_of_text - 1:
+                return last - 255
+    for word, _ in words:
+        last = max(last, int(encoder.encode(word).max()))
+    return last - 255

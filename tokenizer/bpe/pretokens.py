@@ -1,0 +1,106 @@
+"""Counting GPT-2 pre-tokens: how often each word occurs in the corpus, however rare it is.
+
+A pre-token is what GPT-2's regular expression cuts text into before any merge: a word with the blank
+before it, a run of digits, of punctuation or of white space. No merge crosses its ends, so the counts are
+all that BPE needs to know of a corpus. Counting is a shuffle: one task a corpus file counts and
+scatters by hash of the word, one task a bucket adds up. Memory is flat in both.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from pipeline.runner.stages import Counts, Task, edition
+from tokenizer.bpe.word_counts import COUNTS, WordCounts, read_counts, write_counts
+from tokenizer.documents import Tally, read_documents
+
+SEPARATOR = b"\xff"  # occurs in no UTF-8, so no document can hold it
+COUNTED = "counts.parquet"
+TEXT_BYTES_AT_ONCE = 16 * 2**20  # the more text is counted at once, the fewer words come again
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountOptions:
+    """How the counting is spread."""
+
+    buckets: int
+    """Into how many parts the words are scattered, each added up by one task. The result is the same."""
+
+
+def count_words(texts: Sequence[bytes]) -> pa.Table:
+    """Count the GPT-2 pre-tokens of some documents (UTF-8): a table of `word` and `count`, unordered."""
+    os.environ.setdefault("RAYON_NUM_THREADS", "1")  # a task has one core; read when gigatoken is first used
+    from gigatoken.gigatoken_rs import pretokenized_counts
+
+    pairs = pretokenized_counts(SEPARATOR.join(texts), SEPARATOR)
+    words, counts = zip(*pairs, strict=True) if pairs else ((), ())
+    return pa.table([words, counts], schema=COUNTS)
+
+
+@edition(2, "gigatoken")
+def count_file(task: Task) -> Counts:
+    """Stage: count one corpus file, into one table per bucket of words.
+
+    `text_digest` is the sum of the documents' hashes: however a corpus is cut into files and ordered, the
+    digests of its files add up to the same.
+    """
+    counts, digest, tally = WordCounts(task.folder), 0, Tally()
+    pending, pending_from = list[bytes](), 0
+    for batch in read_documents(task.inputs[0]):
+        tally.add(batch)
+        digest += sum(map(xxhash.xxh3_128_intdigest, batch.texts))
+        pending += batch.texts
+        if tally.bytes - pending_from > TEXT_BYTES_AT_ONCE:
+            counts.add(count_words(pending))
+            pending, pending_from = [], tally.bytes
+        task.progress(batch.rows)
+    counts.add(count_words(pending))
+    _write_buckets(counts.total(), task)
+    task.notes.update(characters=tally.characters, bytes=tally.bytes, text_digest=f"{digest % 2**128:032x}")
+    return tally.counts
+
+
+@edition(2)
+def add_up_bucket(task: Task) -> Counts:
+    """Stage: add up what all corpus files count for one bucket of words, into a table sorted by word."""
+    counts, rows = WordCounts(task.folder), 0
+    for address in task.inputs:
+        for table in read_counts(address):
+            counts.add(table)
+            rows += len(table)
+            task.progress(len(table))
+    task.notes.update(words=write_counts(counts.total(), task.folder / COUNTED))
+    return Counts(rows, rows)
+
+
+def bucket_file(bucket: int) -> str:
+    """Return the name of the file that holds one bucket of a corpus file's counts."""
+    return f"counts_{bucket:04d}.parquet"
+
+
+def _write_buckets(tables: Iterable[pa.Table], task: Task) -> None:
+    """Scatter sorted tables of counts over one file for each bucket."""
+    buckets = range(task.options.buckets)
+    with ExitStack() as stack:
+        paths = [task.folder / bucket_file(bucket) for bucket in buckets]
+        files = [stack.enter_context(pq.ParquetWriter(path, COUNTS, compression="zstd")) for path in paths]
+        for table in tables:
+            for file, part in zip(files, _scatter(table, len(buckets)), strict=True):
+                file.write_table(part)
+
+
+def _scatter(table: pa.Table, buckets: int) -> Iterator[pa.Table]:
+    """Yield one table for each bucket; a word's bucket depends on nothing but the word."""
+    if buckets == 1:
+        yield table
+        return
+    hashes = (xxhash.xxh3_64_intdigest(word) % buckets for word in table["word"].to_pylist())
+    bucket_of = np.fromiter(hashes, dtype=np.int64, count=len(table))
+    for bucket in range(buckets):
+        yield table.filter(pa.array(bucket_of == bucket))
