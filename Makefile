@@ -3,13 +3,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench gpu gpu-rehearsal lint types format constraints clean
+.PHONY: demo test test-oldest bench gpu gpu-rehearsal lint types format constraints clean
 
 demo: .venv/.installed
 	$(BIN)/python launch/demo.py
 
 test: .venv/.installed lint types
 	$(BIN)/python -m pytest --numprocesses 2
+
+# The trainer with the oldest PyTorch and transformers that pyproject.toml promises; PyTorch's CUDA build, some GB.
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	grep -Ev '^(torch|transformers|triton)==' constraints.txt > .venv-oldest/constraints.txt
+	.venv-oldest/bin/pip install --quiet --disable-pip-version-check --constraint .venv-oldest/constraints.txt \
+		--editable '.[test]' torch==2.11.0 transformers==5.17.0
+	.venv-oldest/bin/python -m pytest --numprocesses 2 tests/trainer tests/launch
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
@@ -62,4 +70,4 @@ constraints: .venv/.installed
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-oldest out .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

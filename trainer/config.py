@@ -127,6 +127,9 @@ class TrainingOptions:
     """Let torch.compile make kernels of the blocks and of the loss, at the first step: auto does so on a GPU
     where there is all that takes (Triton, a C compiler, Python.h) and the weights are not sharded
     (--zero-stage 3)."""
+    float8: bool = False
+    """Multiply in float8 in the blocks, on a GPU that can (compute capability 8.9: L4, H100 and newer). Wants
+    the extra float8, compiled blocks and bf16. Not measured yet."""
     deterministic: bool = False
     """Compute the same bits each time on a GPU too, so that a resumed run equals one that never stopped to
     the last bit. Without it a GPU's attention adds up its gradients in no fixed order. docs/performance.md
@@ -189,6 +192,7 @@ class TrainingPlan:
     recompute: Recompute
     recompute_every: int  # blocks; in the others nothing is computed again
     compile: bool
+    float8: bool
     deterministic: bool
     evaluate_every: int
     evaluation_tokens: int
@@ -232,6 +236,7 @@ class TrainingPlan:
             "document_attention": self.model.document_separator is not None,
             "seed": self.seed,
             "precision": self.precision,
+            "float8": self.float8,
             "skip_spikes": self.anomalies.skip_spikes,
             "spike_threshold": self.anomalies.spike_threshold,
         }
@@ -271,6 +276,9 @@ def resolve(
     warmup_steps = _given(options.warmup_steps, warmup_steps)
     learning_rate = _given(options.learning_rate, size.learning_rate)
     final = 0.0 if options.schedule == "wsd" else FINAL_FRACTION * learning_rate
+    precision = _precision(options, accelerator=accelerator, bf16=bf16)
+    compiled = _compile(options, stage, accelerator=accelerator)
+    _check_float8(precision, model.width, compiled=compiled, wanted=options.float8)
     return TrainingPlan(
         data=options.data,
         output=_given(options.output, f"out/{name}"),
@@ -294,13 +302,14 @@ def resolve(
         weight_decay=options.weight_decay,
         gradient_clip=options.gradient_clip,
         seed=options.seed,
-        precision=_precision(options, accelerator=accelerator, bf16=bf16),
+        precision=precision,
         zero_stage=stage,
         offload_optimizer=options.offload_optimizer,
         offload_parameters=options.offload_parameters,
         recompute=_recompute(options),
         recompute_every=options.activation_checkpointing_interval,
-        compile=_compile(options, stage, accelerator=accelerator),
+        compile=compiled,
+        float8=options.float8,
         deterministic=options.deterministic,
         evaluate_every=_given(options.evaluate_every, max(1, min(250, steps // 4))),
         evaluation_tokens=_given(options.evaluation_tokens, size.evaluation_tokens),
@@ -401,6 +410,18 @@ def _precision(options: TrainingOptions, *, accelerator: bool, bf16: bool) -> Pr
     if options.precision == "auto":
         return "bf16" if accelerator and bf16 else "fp32"
     return options.precision
+
+
+def _check_float8(precision: Precision, width: int, *, compiled: bool, wanted: bool) -> None:
+    if wanted and not compiled:
+        raise ValueError(
+            "--float8 wants compiled blocks, without which it is slower than bf16: leave out --compile off, "
+            "use --zero-stage 2 or less, and a GPU"
+        )
+    if wanted and precision != "bf16":
+        raise ValueError("--float8 goes with --precision bf16, in which the other products are")
+    if wanted and width % 16:
+        raise ValueError(f"--float8 takes widths that are multiples of 16, and the model is {width} wide")
 
 
 def _compile(options: TrainingOptions, stage: int, *, accelerator: bool) -> bool:

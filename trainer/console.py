@@ -29,7 +29,10 @@ def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed
             f"{plan.weight_decay:g} on matrices, gradient norm at most {plan.gradient_clip:g}",
         ),
         ("dropout", f"{model.dropout:g}"),
-        ("precision", f"{plan.precision} products, fp32 weights"),
+        (
+            "precision",
+            f"{plan.precision} products{', float8 in the blocks' if plan.float8 else ''}, fp32 weights",
+        ),
         ("ZeRO stage", str(plan.zero_stage)),
         ("recomputation", _recomputation(plan)),
         ("compilation", _compilation(plan)),

@@ -17,6 +17,7 @@ from trainer.config import as_record
 from trainer.console import duration
 from trainer.engine import Engine, StepResult
 from trainer.evaluation import validation_loss
+from trainer.float8 import use_float8
 from trainer.loader import Loader, StepBatches
 from trainer.model import GPT2, build, outline
 from trainer.planning import describe, layout_of
@@ -106,6 +107,8 @@ def _make_ready(run: Run) -> "_Training | None":
         return None
     model = _starting_model(run, resume)
     check_agreement(tensor_facts(model.named_parameters()))
+    if run.plan.float8:
+        use_float8(model)
     if run.plan.compile:
         model.compile_parts()
     engine = Engine(model, run.plan, run.ranks, run.device)

@@ -143,8 +143,9 @@ class GPT2(nn.Module):
             self._softmax = losses_in_place
             self.flex = self.config.dropout == 0  # which FlexAttention does not know
         for block in self.h:
-            for part in (block.attn, block.mlp):
-                part.fused = True  # type: ignore[union-attr]
+            # Layers of another kind, such as float8's, are called as they are.
+            block.attn.fused = type(block.attn.c_attn) is nn.Linear  # type: ignore[union-attr]
+            block.mlp.fused = type(block.mlp.c_fc) is nn.Linear  # type: ignore[union-attr]
             block.compile(backend=backend, dynamic=False, fullgraph=True)
         self._last_norm = torch.compile(last_norm, backend=backend, dynamic=False, fullgraph=True)
 

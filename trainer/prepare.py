@@ -14,6 +14,7 @@ from trainer.abilities import has_bf16, missing_for_kernels, settled_compilation
 from trainer.agreement import code_facts, option_facts
 from trainer.batches import TrainingData, ValidationData
 from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
+from trainer.float8 import missing_for_float8
 from trainer.inputs import Inputs, open_inputs
 from trainer.memory import one_moment
 from trainer.planning import Fitted, fit
@@ -115,6 +116,9 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         start=start.model if start else None,
         epoch_tokens=max(0, len(inputs.shards.open("train")) - 1),
     )
+    missing = missing_for_float8(device) if plan.float8 else ""
+    if missing:
+        raise ValueError(f"--float8: {missing}")
     output = _local(plan.output)
     finished = checkpoint.finished_checkpoints(output)
     resume = finished[-1] if finished else None
@@ -157,7 +161,7 @@ def lay_out(run: Run, *, most: int | None = None) -> Run:
         room = replace(room, available=min(room.available, most))
         options = replace(options, ignore_memory=False)
     try:
-        plan = settled_compilation(run.plan, missing, wanted=options.compile == "on")
+        plan = settled_compilation(run.plan, missing, wanted=options.compile == "on" or options.float8)
         fitted = fit(plan, options, room, earlier)
     except ValueError:
         if run.ranks.local_rank > 0:
@@ -184,7 +188,7 @@ def _check_same_run(
     before = checkpoint.read_options(output)
     if before is None:
         return
-    earlier = {"optimizer": "adamw", **before["identity"]}  # which once went without saying
+    earlier = {"optimizer": "adamw", "float8": False, **before["identity"]}  # as it once went without saying
     if (earlier.get("schedule"), plan.schedule) == ("wsd", "wsd"):
         step = checkpoint.read_state(resume).step if resume else 0
         decays = min(plan.steps - plan.decay_steps, earlier["steps"] - earlier["decay_steps"])

@@ -43,6 +43,8 @@ GPU = Scale(
         "--activation-checkpointing block",
         "--activation-checkpointing offload",
         "--document-attention",
+        "--float8",
+        "--optimizer muon",
         "--zero-stage 1",
         "--zero-stage 2",
         "--zero-stage 2 --offload-optimizer",

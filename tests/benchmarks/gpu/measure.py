@@ -29,6 +29,7 @@ import tyro  # noqa: E402
 
 from trainer.config import TrainingOptions, TrainingPlan, resolve  # noqa: E402
 from trainer.engine import Engine  # noqa: E402
+from trainer.float8 import use_float8  # noqa: E402
 from trainer.flops import flops_per_token, peak_flops  # noqa: E402
 from trainer.memory import GIB  # noqa: E402
 from trainer.model import GPT2  # noqa: E402
@@ -94,6 +95,8 @@ def measure(
     if plan.deterministic:
         compute_deterministically()
     model = empty_model(plan, device)
+    if plan.float8:
+        use_float8(model)
     if plan.compile:
         model.compile_parts()
     engine = Engine(model, plan, ALONE, device)

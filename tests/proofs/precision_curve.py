@@ -1,9 +1,9 @@
-"""What bf16 costs a loss curve: with the residual stream in bf16, with it in fp32, and beside fp32 products.
+"""What bf16 and float8 cost a loss curve, beside fp32 products and a residual stream in fp32.
 
-    python tests/proofs/bf16_curve.py
+    python tests/proofs/precision_curve.py
 
-The same model, data and order three times on a CPU, and once more in another order:
-what the residual stream in bf16 changes must drown in what bf16 products change, and both in the order.
+The same model, data and order on a CPU each time, and once more in another order, in which what the
+precision changes must drown. float8 is emulated: numbers are rounded to it, and multiplied in bf16.
 Prints the mean loss of each tenth of the run, and the largest difference between those means.
 """
 
@@ -25,6 +25,7 @@ from made_shards import write_shards  # noqa: E402
 from trainer.batches import TrainingData  # noqa: E402
 from trainer.config import TrainingOptions, TrainingPlan, resolve  # noqa: E402
 from trainer.engine import Engine  # noqa: E402
+from trainer.float8 import use_float8  # noqa: E402
 from trainer.inputs import open_inputs  # noqa: E402
 from trainer.loader import as_tensors, micro_batches  # noqa: E402
 from trainer.model import build  # noqa: E402
@@ -50,13 +51,14 @@ def main() -> None:
 
 
 def curves(shards: Path, steps: int) -> dict[str, list[float]]:
-    """Return the mean losses of each tenth of four runs."""
+    """Return the mean losses of each tenth of the runs."""
     with mock.patch("trainer.model.lower", lambda x: x):
         wide = train(shards, steps, precision="bf16", seed=1)
     return {
         "fp32": train(shards, steps, precision="fp32", seed=1),
         "bf16, residual stream in fp32": wide,
         "bf16": train(shards, steps, precision="bf16", seed=1),
+        "float8 in the blocks": train(shards, steps, precision="bf16", seed=1, float8=True),
         "fp32, another order": train(shards, steps, precision="fp32", seed=1, order=2),
     }
 
@@ -70,11 +72,14 @@ def differences(found: dict[str, list[float]]) -> dict[str, float]:
     return {
         "of the residual stream": apart("bf16", "bf16, residual stream in fp32"),
         "of bf16": apart("bf16", "fp32"),
+        "of float8": apart("float8 in the blocks", "fp32"),
         "of the order": apart("fp32", "fp32, another order"),
     }
 
 
-def train(shards: Path, steps: int, *, precision: str, seed: int, order: int = 1) -> list[float]:
+def train(
+    shards: Path, steps: int, *, precision: str, seed: int, order: int = 1, float8: bool = False
+) -> list[float]:
     """Train micro, and return the mean loss of each tenth of the steps."""
     options = TrainingOptions(
         data=str(shards),
@@ -89,7 +94,10 @@ def train(shards: Path, steps: int, *, precision: str, seed: int, order: int = 1
     plan = dataclasses.replace(plan, seed=seed)
     stream = inputs.shards.open("train")
     data = TrainingData(stream, context=plan.model.context, vocabulary=vocabulary, seed=order)
-    engine = Engine(build(plan.model, seed=plan.seed), plan, ALONE, CPU)
+    model = build(plan.model, seed=plan.seed)
+    if float8:
+        use_float8(model, emulate=True)
+    engine = Engine(model, plan, ALONE, CPU)
     losses = []
     for step in range(steps):
         batches = [as_tensors(batch, CPU) for batch in micro_batches(data, plan, rank=0, step=step)]
