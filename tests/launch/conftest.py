@@ -73,6 +73,7 @@ class Launcher:
         stop: signal.Signals | None = None,
         once: Path | None = None,
         command: str = "launch/pretrain.py",
+        limit_s: float = 100,
     ) -> tuple[list[int | None], str]:
         """Run a command file on that many ranks; return their exit codes and what they printed.
 
@@ -95,7 +96,7 @@ class Launcher:
             for process in started:
                 os.kill(process.pid or 0, stop)
         for process in started:
-            process.join(timeout=100)
+            process.join(timeout=limit_s)
         return [process.exitcode for process in started], printed.read_text()
 
 

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 LAYOUTS = [
     {"zero_stage": 0, "micro_batch": 4, "precision": "fp32"},
     {"zero_stage": 1, "micro_batch": 8, "precision": "bf16"},
@@ -11,9 +13,12 @@ LAYOUTS = [
 ]
 
 
+@pytest.mark.timeout(300)  # seven layouts, some in bf16, which many a CPU multiplies slowly
 def test_two_ranks_hold_what_is_predicted_at_every_zero_stage(launcher):
     """Weights, gradients, moments, DeepSpeed's buffers and activations: every tensor alive is counted."""
-    codes, printed = launcher.train([json.dumps(LAYOUTS)], ranks=2, command="tests/proofs/rank_memory.py")
+    codes, printed = launcher.train(
+        [json.dumps(LAYOUTS)], ranks=2, command="tests/proofs/rank_memory.py", limit_s=280
+    )
     assert codes == [0, 0], printed
     results = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     assert len(results) == len(LAYOUTS)
