@@ -285,7 +285,8 @@ def _in_hand_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
         gradients
         + {
             "selective": 4 * product * width,  # GELU's output
-            "block": whole - layout.residual_bytes * width,  # x is what was kept
+            # x is what was kept, unless a norm keeps a copy of its own.
+            "block": whole - (product * width if layout.residual_bytes == product else 0),
             "offload": whole + product * width,  # and the x of the block before, on its way
         }[layout.recompute]
     )

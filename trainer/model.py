@@ -6,6 +6,7 @@ H heads of D = C / H channels, V entries of the vocabulary.
 
 import logging
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -122,7 +123,7 @@ class GPT2(nn.Module):
         self.h = nn.ModuleList(Block(config, mode) for mode in self._recompute)
         self.ln_f = nn.LayerNorm(config.width, eps=1e-5)
         self._softmax: Softmax = losses_and_gradient
-        self._last_norm = last_norm
+        self._last_norm: Callable[[nn.LayerNorm, Tensor], Tensor] = last_norm
         self.flex = False  # whether attention within documents is FlexAttention
 
     def compile_parts(self, backend: str = "inductor") -> None:
@@ -147,7 +148,8 @@ class GPT2(nn.Module):
             block.attn.fused = type(block.attn.c_attn) is nn.Linear  # type: ignore[union-attr]
             block.mlp.fused = type(block.mlp.c_fc) is nn.Linear  # type: ignore[union-attr]
             block.compile(backend=backend, dynamic=False, fullgraph=True)
-        self._last_norm = torch.compile(last_norm, backend=backend, dynamic=False, fullgraph=True)
+        norm = torch.compile(lowered_layer_norm, backend=backend, dynamic=False, fullgraph=True)
+        self._last_norm = lambda ln, x: norm(x, ln.weight, ln.bias)
 
     def forward(self, tokens: Tensor, targets: Tensor | None = None, reduction: Reduction = "none") -> Tensor:
         """Return logits [B, T, V]; with targets [B, T] the loss in nats, of each position [B, T] or the mean.
@@ -194,6 +196,11 @@ class GPT2(nn.Module):
 def last_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     """Return norm(x) in the type that the head multiplies it in."""
     return lower(norm(x))
+
+
+def lowered_layer_norm(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """Return what `last_norm` does, without a module: one compilation serves all models of a shape."""
+    return lower(F.layer_norm(x, gain.shape, gain, bias, eps=1e-5))
 
 
 def outline(config: ModelConfig, *, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:

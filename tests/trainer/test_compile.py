@@ -13,6 +13,7 @@ def model_of(mode: str, *, layers: int = 4, every: int = 1, compiled: bool = Tru
     config = ModelConfig(layers=layers, heads=2, width=32, context=24, vocabulary=100, document_separator=99)
     model = build(config, seed=0, recompute=mode, recompute_every=every)
     if compiled:
+        torch._dynamo.reset()  # its limit of compilations is for one model, not for many in turn
         model.compile_parts("aot_eager")
     return model
 
