@@ -86,6 +86,7 @@ def test_transformers_loads_the_folder_without_a_word_and_computes_the_same(writ
     folder = written("huggingface")
     code = f"""
         import sys, torch, warnings
+        sys.modules["torchao"] = None  # which transformers imports if it can, and which talks on a CPU
         warnings.simplefilter("error")
         from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
         from transformers.utils.logging import disable_progress_bar
