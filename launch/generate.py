@@ -17,9 +17,9 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.runner.command import run_command
+from trainer.config.sampling import Sampling
 from trainer.loading import LoadedModel, ModelOptions, load_model
 from trainer.prompts import read_prompts
-from trainer.sampling import Sampling
 
 if TYPE_CHECKING:  # which imports torch
     from trainer.writing import Continuation, Request

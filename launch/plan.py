@@ -13,7 +13,8 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.runner.command import run_command
-from trainer.config import Optimizer, TrainingOptions, TrainingPlan, resolve
+from trainer.config.options import Optimizer, TrainingOptions
+from trainer.config.plan import TrainingPlan, resolve
 from trainer.flops import GPUS, Gpu, find_gpu, flops_per_token
 from trainer.memory import GIB, Layout, predict
 from trainer.planning import Fitted, Room, describe, fit, layout_of, per_rank

@@ -12,7 +12,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.runner.command import run_command
-from trainer.config import TrainingOptions
+from trainer.config.options import TrainingOptions
 
 
 def main(options: TrainingOptions) -> None:

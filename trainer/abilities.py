@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.config import TrainingPlan
+from trainer.config.plan import TrainingPlan
 
 OLDEST_FOR_TRITON = (7, 0)  # compute capability: Volta
 

@@ -9,26 +9,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.config.options import AnomalyOptions
+
 WINDOW = 128  # values that a new one is compared with, as in llm.c (llmc/outlier_detector.h)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnomalyOptions:
-    """What to do about updates that look wrong. One that is no number is never applied."""
-
-    skip_spikes: bool = False
-    """Do not apply an update whose loss or gradient norm is a spike, either."""
-    spike_threshold: float = 6.0
-    """Standard deviations above the mean of the last 128 steps that make a spike (OLMo-core's skips at 6)."""
-    max_skips_in_a_row: int = 10
-    """Stop the run after so many updates in a row that were not applied."""
-
-    def check(self) -> None:
-        """Raise `ValueError` if a value is out of range."""
-        if not self.spike_threshold > 0:
-            raise ValueError(f"--spike-threshold is {self.spike_threshold}: it must be above 0")
-        if self.max_skips_in_a_row < 1:
-            raise ValueError(f"--max-skips-in-a-row is {self.max_skips_in_a_row}: it must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.shards.folder import TokenStream
-from trainer.config import IGNORED
+from trainer.config.model_config import IGNORED
 
 Tokens = NDArray[np.int64]
 

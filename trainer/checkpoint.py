@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from pipeline.runner.storage import write_text
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 
 if TYPE_CHECKING:  # which takes seconds to import
     from torch import Tensor

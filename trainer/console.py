@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from trainer.config import TrainingPlan
+from trainer.config.plan import TrainingPlan
+from trainer.config.recipes import SIZES
 from trainer.muon import MOMENTUM, STEPS
-from trainer.recipes import SIZES
 
 GIB = 2**30
 Record = dict[str, Any]

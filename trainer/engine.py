@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import FileRecord, read_tensors, tensor_files
-from trainer.config import IGNORED, TrainingPlan
+from trainer.config.model_config import IGNORED
+from trainer.config.plan import TrainingPlan
 from trainer.gate import Gate
 from trainer.loader import Batch
 from trainer.memory import reduce_bucket

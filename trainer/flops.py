@@ -7,7 +7,8 @@ clock, products of bf16 summed in fp32; fp32 as PyTorch multiplies it by default
 import re
 from dataclasses import dataclass
 
-from trainer.config import ModelConfig, Precision
+from trainer.config.model_config import ModelConfig
+from trainer.config.options import Precision
 
 TERA = 1e12
 

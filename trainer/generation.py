@@ -7,10 +7,10 @@ from random import Random
 import torch
 from torch import Tensor
 
+from trainer.config.sampling import Sampling
 from trainer.key_values import KeyValues
 from trainer.model import GPT2
 from trainer.next_token import choose, penalised
-from trainer.sampling import Sampling
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import triton_op, wrap_triton
 
-from trainer.config import IGNORED
+from trainer.config.model_config import IGNORED
 
 Pair = tuple[Tensor, Tensor]
 Wrap = Callable[[Any], Any]  # of a kernel: what launches it

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 
 
 @dataclass(kw_only=True, slots=True)

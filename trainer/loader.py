@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.batches import Tokens, TrainingData
-from trainer.config import TrainingPlan
+from trainer.config.plan import TrainingPlan
 
 Batch = tuple[Tensor, Tensor]  # inputs and targets [B, T], int64
 

@@ -13,7 +13,7 @@ from trainer import checkpoint
 from trainer.agreement import check_agreement, option_facts, tensor_facts
 from trainer.anomalies import Verdict, Watch
 from trainer.checkpoint import State
-from trainer.config import as_record
+from trainer.config.plan import as_record
 from trainer.console import duration
 from trainer.engine import Engine, StepResult
 from trainer.evaluation import validation_loss

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from trainer.config import IGNORED
+from trainer.config.model_config import IGNORED
 
 # Logits of one chunk. On a GPU enough to keep it busy (for GPT-2's vocabulary 5,000 positions, 0.5 GB in
 # bf16), and four times as many where their gradient takes their place: each chunk adds to the gradient of

@@ -8,7 +8,8 @@ N parameters (the embedding's padding among them), L layers, C wide, H heads, B 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
-from trainer.config import ModelConfig, Optimizer, Precision, Recompute
+from trainer.config.model_config import ModelConfig
+from trainer.config.options import Optimizer, Precision, Recompute
 
 GIB = 2**30
 FP32, BF16 = 4, 2

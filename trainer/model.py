@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from trainer.config import ModelConfig, Recompute
+from trainer.config.model_config import ModelConfig
+from trainer.config.options import Recompute
 from trainer.document_mask import FLEX_BLOCK, Mask, block_mask, within_documents
 from trainer.fused import BiasedGelu, BiasedHeads, linear_without_bias_gradient
 from trainer.key_values import KeyValues, LayerKeyValues

@@ -7,7 +7,7 @@ Shapes: B sequences, V entries of the vocabulary, K of them that may come.
 import torch
 from torch import Tensor
 
-from trainer.sampling import Sampling
+from trainer.config.sampling import Sampling
 
 NUCLEUS = 1024  # tokens that hold a nucleus, nearly always: a tenth of the work of sorting all
 

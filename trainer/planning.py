@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainer.config import Recompute, TrainingOptions, TrainingPlan
+from trainer.config.options import Recompute, TrainingOptions
+from trainer.config.plan import TrainingPlan
 from trainer.memory import GIB, Layout, Memory, host_bytes, predict
 
 # How much longer a step takes than without recomputation: a ranking, not a prediction. Every block again

@@ -13,13 +13,14 @@ from trainer import checkpoint
 from trainer.abilities import has_bf16, missing_for_kernels, settled_compilation
 from trainer.agreement import code_facts, option_facts
 from trainer.batches import TrainingData, ValidationData
-from trainer.config import TrainingOptions, TrainingPlan, as_record, resolve
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import TrainingPlan, as_record, resolve
+from trainer.config.recipes import MOST_EPOCHS
 from trainer.float8 import missing_for_float8
 from trainer.inputs import Inputs, open_inputs
 from trainer.memory import one_moment
 from trainer.planning import Fitted, fit
 from trainer.ranks import Ranks, find_device, gather
-from trainer.recipes import MOST_EPOCHS
 from trainer.room import find_room, smallest_room
 from trainer.start import Start, find_start
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-from trainer.config import Recompute
+from trainer.config.options import Recompute
 from trainer.offload import Offload
 
 

@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from trainer.config import as_record
+from trainer.config.plan import as_record
 from trainer.console import Console, settings_table
 from trainer.flops import model_flops_utilisation, peak_flops
 from trainer.metrics import MetricsFile, Record

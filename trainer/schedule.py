@@ -1,9 +1,8 @@
 """The learning rate of every step, a pure function of its number: nothing to save, nothing to restore."""
 
 import math
-from typing import Literal
 
-Schedule = Literal["cosine", "wsd"]
+from trainer.config.options import Schedule
 
 
 def learning_rate(

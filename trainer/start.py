@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tokenizer.bpe.vocabulary import load_vocabulary
 from trainer.checkpoint import find_checkpoint, read_state, read_weights
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)

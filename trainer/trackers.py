@@ -1,30 +1,13 @@
 """Where a run's figures go besides its own metrics.jsonl, by option: TensorBoard, Weights & Biases."""
 
 import uuid
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pipeline.runner.storage import write_text
+from trainer.config.options import TrackerOptions
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackerOptions:
-    """Which trackers a run has."""
-
-    tensorboard: bool = False
-    """Also write TensorBoard's event files, to the run's folder `tensorboard`."""
-    wandb: str | None = None
-    """Also log to this project of Weights & Biases; WANDB_MODE=offline needs no account."""
-
-    def check(self) -> None:
-        """Raise `ValueError` if a tracker that is asked for is not installed."""
-        for option, asked in (("tensorboard", self.tensorboard), ("wandb", bool(self.wandb))):
-            if asked and find_spec(option) is None:
-                raise ValueError(f"--{option} needs a package: pip install 'outbound[tracking]'")
 
 
 class TensorBoard:

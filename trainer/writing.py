@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
+from trainer.config.sampling import Sampling
 from trainer.generation import Batch, Row
 from trainer.loading import LoadedModel
-from trainer.sampling import Sampling
 from trainer.text_stream import TextStream
 
 

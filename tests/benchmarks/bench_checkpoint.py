@@ -51,7 +51,8 @@ def save(rank: int, folder: str, options: argparse.Namespace) -> None:
     import torch
 
     from trainer import tensor_writer
-    from trainer.config import TrainingOptions, resolve
+    from trainer.config.options import TrainingOptions
+    from trainer.config.plan import resolve
     from trainer.engine import Engine
     from trainer.model import build
     from trainer.ranks import Ranks, joined

@@ -27,11 +27,11 @@ import torch  # noqa: E402  # the settings come first
 import transformers  # noqa: E402
 
 from tokenizer.bpe.vocabulary import Vocabulary  # noqa: E402
+from trainer.config.recipes import SIZES  # noqa: E402
+from trainer.config.sampling import Sampling  # noqa: E402
 from trainer.generation import Batch, Row  # noqa: E402
 from trainer.loading import ModelOptions, load_model  # noqa: E402
 from trainer.model import GPT2  # noqa: E402
-from trainer.recipes import SIZES  # noqa: E402
-from trainer.sampling import Sampling  # noqa: E402
 
 LENGTHS = {"nano": (16, 192), "small": (16, 512)}
 CHOICES = {

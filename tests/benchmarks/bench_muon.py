@@ -40,7 +40,9 @@ from tokenizer.bpe.merges import learn_merges  # noqa: E402
 from tokenizer.bpe.pretokens import count_words  # noqa: E402
 from tokenizer.bpe.vocabulary import Vocabulary  # noqa: E402
 from trainer.batches import TrainingData, ValidationData  # noqa: E402
-from trainer.config import Optimizer, TrainingOptions, TrainingPlan, resolve  # noqa: E402
+from trainer.config.options import Optimizer, TrainingOptions  # noqa: E402
+from trainer.config.plan import TrainingPlan, resolve  # noqa: E402
+from trainer.config.recipes import SIZES  # noqa: E402
 from trainer.engine import Engine  # noqa: E402
 from trainer.evaluation import validation_loss  # noqa: E402
 from trainer.inputs import open_inputs  # noqa: E402
@@ -48,7 +50,6 @@ from trainer.loader import as_tensors, micro_batches  # noqa: E402
 from trainer.model import build  # noqa: E402
 from trainer.muon import MuonWithAdamW  # noqa: E402
 from trainer.ranks import Ranks, joined  # noqa: E402
-from trainer.recipes import SIZES  # noqa: E402
 from trainer.schedule import learning_rate  # noqa: E402
 
 ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1)

@@ -30,7 +30,8 @@ from live_memory import LiveMemory  # noqa: E402
 from loss_curve import write_shards  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from trainer.config import TrainingOptions, TrainingPlan, resolve  # noqa: E402
+from trainer.config.options import TrainingOptions  # noqa: E402
+from trainer.config.plan import TrainingPlan, resolve  # noqa: E402
 from trainer.engine import Engine  # noqa: E402
 from trainer.loader import as_tensors  # noqa: E402
 from trainer.model import GPT2, build  # noqa: E402

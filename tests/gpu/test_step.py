@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainer.config import IGNORED, ModelConfig, TrainingOptions, resolve
+from trainer.config.model_config import IGNORED, ModelConfig
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import resolve
 from trainer.engine import Engine
 from trainer.model import GPT2, build
 from trainer.ranks import Ranks, compute_deterministically, joined

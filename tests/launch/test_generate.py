@@ -10,8 +10,8 @@ import pytest
 
 from launch import generate
 from launch.generate import RULE, GenerateOptions
+from trainer.config.sampling import Sampling
 from trainer.loading import ModelOptions, load_model
-from trainer.sampling import Sampling
 
 # The first test waits for runs that later ones share.
 pytestmark = pytest.mark.timeout(300)

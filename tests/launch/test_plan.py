@@ -10,7 +10,8 @@ import tyro
 
 from launch import plan
 from launch.plan import PlanOptions
-from trainer.config import TrainingOptions, resolve
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import resolve
 from trainer.memory import GIB, predict
 from trainer.planning import Room, fit, layout_of
 

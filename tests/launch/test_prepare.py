@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tokenizer.shards import formats
-from trainer.config import TrainingOptions
+from trainer.config.options import TrainingOptions
 from trainer.loop import _starting_model
 from trainer.prepare import Run, prepare
 from trainer.ranks import Ranks

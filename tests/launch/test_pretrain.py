@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainer.checkpoint import finished_checkpoints, read_weights
-from trainer.config import TrainingOptions
+from trainer.config.options import TrainingOptions
 from trainer.prepare import prepare
 from trainer.ranks import Ranks
 from trainer.stopping import STOPPED

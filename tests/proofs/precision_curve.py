@@ -23,7 +23,8 @@ import torch  # noqa: E402  # the settings come first
 from made_shards import write_shards  # noqa: E402
 
 from trainer.batches import TrainingData  # noqa: E402
-from trainer.config import TrainingOptions, TrainingPlan, resolve  # noqa: E402
+from trainer.config.options import TrainingOptions  # noqa: E402
+from trainer.config.plan import TrainingPlan, resolve  # noqa: E402
 from trainer.engine import Engine  # noqa: E402
 from trainer.float8 import use_float8  # noqa: E402
 from trainer.inputs import open_inputs  # noqa: E402

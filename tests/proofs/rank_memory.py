@@ -10,7 +10,9 @@ import sys
 import torch
 from live_memory import LiveMemory
 
-from trainer.config import ModelConfig, TrainingOptions, TrainingPlan, resolve
+from trainer.config.model_config import ModelConfig
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import TrainingPlan, resolve
 from trainer.engine import Engine
 from trainer.memory import Layout, predict
 from trainer.model import build

@@ -141,7 +141,9 @@ def _disagreement(engine: Any, *, alter: bool) -> str | None:
 
 
 def _plan(job: Job, size: int) -> Any:
-    from trainer.config import ModelConfig, TrainingOptions, resolve
+    from trainer.config.model_config import ModelConfig
+    from trainer.config.options import TrainingOptions
+    from trainer.config.plan import resolve
 
     chosen: dict[str, Any] = {"optimizer": job.optimizer, "precision": job.precision}
     options = TrainingOptions(data="", output="", size="nano", gradient_clip=job.clip, **chosen)

@@ -9,7 +9,8 @@ import torch
 
 from trainer import abilities
 from trainer.abilities import has_bf16, missing_for_kernels, settled_compilation
-from trainer.config import TrainingOptions, TrainingPlan, resolve
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import TrainingPlan, resolve
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

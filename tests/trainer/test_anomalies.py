@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.anomalies import WINDOW, AnomalyOptions, Watch, deviations
+from trainer.anomalies import WINDOW, Watch, deviations
+from trainer.config.options import AnomalyOptions
 
 SKIP = AnomalyOptions(skip_spikes=True)
 values = st.lists(st.floats(0.1, 10), min_size=WINDOW, max_size=WINDOW)

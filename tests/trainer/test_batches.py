@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tokenizer.shards.folder import TokenStream
 from trainer.batches import TrainingData, ValidationData, permute
-from trainer.config import IGNORED
+from trainer.config.model_config import IGNORED
 
 
 def stream(*lengths: int) -> TokenStream:

@@ -25,7 +25,7 @@ from trainer.checkpoint import (
     tensor_files,
     write_tensors,
 )
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 
 WEIGHTS = "weights-00000.safetensors"
 STATE = State(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.model import GPT2, build
 from trainer.shortage import release
 

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.anomalies import AnomalyOptions
-from trainer.config import ModelConfig, TrainingOptions, TrainingPlan, resolve
-from trainer.recipes import SIZES
+from trainer.config.model_config import ModelConfig
+from trainer.config.options import AnomalyOptions, TrainingOptions
+from trainer.config.plan import TrainingPlan, resolve
+from trainer.config.recipes import SIZES
 
 
 def plan(

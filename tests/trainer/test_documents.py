@@ -3,7 +3,7 @@ import torch
 from torch._dynamo.utils import counters
 from torch.nn.attention.flex_attention import create_mask
 
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.document_mask import block_mask, within_documents
 from trainer.model import GPT2, build
 

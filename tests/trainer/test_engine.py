@@ -9,7 +9,7 @@ import torch
 from rank_runs import BATCH, CONTEXT, VOCABULARY, Job, Report, train_on_ranks
 
 from trainer.checkpoint import read_tensors
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.model import build
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for what the others share

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from trainer import float8
-from trainer.config import ModelConfig, TrainingOptions, resolve
+from trainer.config.model_config import ModelConfig
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import resolve
 from trainer.float8 import missing_for_float8, use_float8
 from trainer.model import build
 

@@ -3,7 +3,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer import flops
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.model import GPT2
 
 SMALL = ModelConfig(layers=12, heads=12, width=768, context=1024, vocabulary=50_257)

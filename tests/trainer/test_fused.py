@@ -53,7 +53,7 @@ KERNELS = """
 import torch
 from torch.nn import functional as F
 from trainer import kernels
-from trainer.config import IGNORED
+from trainer.config.model_config import IGNORED
 
 def close(found, expected, relative):
     error = float((found.double() - expected.double()).norm() / expected.double().norm())

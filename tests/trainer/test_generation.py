@@ -5,10 +5,10 @@ from random import Random
 import pytest
 import torch
 
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
+from trainer.config.sampling import Sampling
 from trainer.generation import Batch, Row
 from trainer.model import GPT2, build
-from trainer.sampling import Sampling
 
 CONFIG = ModelConfig(layers=2, heads=2, width=32, context=16, vocabulary=50)
 LONGER = ModelConfig(layers=2, heads=2, width=32, context=64, vocabulary=50)

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from tokenizer.shards.folder import TokenStream
 from trainer.batches import TrainingData
-from trainer.config import IGNORED, ModelConfig, TrainingOptions, TrainingPlan, resolve
+from trainer.config.model_config import IGNORED, ModelConfig
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import TrainingPlan, resolve
 from trainer.loader import Loader, StepBatches
 
 CONTEXT = 8

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from trainer import losses
-from trainer.config import IGNORED
+from trainer.config.model_config import IGNORED
 from trainer.losses import linear_cross_entropy
 
 ROWS, VOCABULARY = 128, 101  # of the embedding, padding included

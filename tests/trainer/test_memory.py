@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from live_memory import LiveMemory
 
 from trainer import losses, memory
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.memory import GIB, Layout, predict
 from trainer.model import GPT2, build
 from trainer.muon import orthogonal

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from trainer.config import IGNORED, ModelConfig
+from trainer.config.model_config import IGNORED, ModelConfig
+from trainer.config.recipes import SIZES
 from trainer.key_values import KeyValues
 from trainer.model import GPT2, build
-from trainer.recipes import SIZES
 
 TINY = ModelConfig(layers=3, heads=4, width=32, context=24, vocabulary=100)
 

@@ -12,7 +12,7 @@ from rank_runs import BATCH, CONTEXT, VOCABULARY, Job, Report, train_on_ranks
 from torch.optim._muon import _zeropower_via_newtonschulz
 
 from trainer.checkpoint import read_tensors
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.model import GPT2, build
 from trainer.muon import Matrix, MuonWithAdamW, matrix_names, orthogonal, turns
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from trainer import next_token
+from trainer.config.sampling import Sampling
 from trainer.next_token import candidates, choose, penalised
-from trainer.sampling import Sampling
 
 PLAIN = Sampling(temperature=1.0, top_p=None)
 

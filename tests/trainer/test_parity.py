@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
+from trainer.config.recipes import SIZES
 from trainer.model import GPT2, build
-from trainer.recipes import SIZES
 
 Array = NDArray[np.float64]
 CONFIG = ModelConfig(layers=3, heads=4, width=32, context=24, vocabulary=100)

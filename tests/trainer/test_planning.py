@@ -4,7 +4,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from trainer.config import TrainingOptions, TrainingPlan, resolve
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import TrainingPlan, resolve
 from trainer.memory import GIB, predict
 from trainer.planning import Fitted, Room, fit, layout_of
 

@@ -5,7 +5,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import trainer.model as model_module
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.model import GPT2, build
 from trainer.offload import Offload
 

@@ -4,7 +4,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainer import trackers
-from trainer.trackers import TrackerOptions, WeightsAndBiases, figures, open_trackers
+from trainer.config.options import TrackerOptions
+from trainer.trackers import WeightsAndBiases, figures, open_trackers
 
 
 def records(first: int, last: int) -> list[dict[str, float]]:

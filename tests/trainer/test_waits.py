@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 BEGIN = """
 import dataclasses, sys
 import torch
-from trainer.config import TrainingOptions, resolve
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import resolve
 from trainer.engine import Engine
 from trainer.model import build
 from trainer.ranks import Ranks, joined

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from tokenizer.bpe.vocabulary import Vocabulary
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.export import DType, FormatName, gguf, huggingface, llmc, numpy_gpt2, picogpt
 from trainer.export.numpy_gpt2 import Array, Parameters
 from trainer.export.source import Source

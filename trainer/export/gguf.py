@@ -14,7 +14,7 @@ from gguf import GGMLQuantizationType, LlamaFileType, TokenType
 
 from tokenizer.bpe import forms
 from tokenizer.bpe.vocabulary import Vocabulary
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.layout import shapes
 from trainer.export.numpy_gpt2 import Array, Parameters

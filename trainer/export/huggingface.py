@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.card import model_card
 from trainer.export.layout import shapes, turned

@@ -9,7 +9,7 @@ from typing import Final
 
 from torch import Tensor
 
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 
 BLOCK: Final = tuple(
     f"{part}.{kind}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tokenizer.bpe.forms import END_OF_TEXT
 from tokenizer.bpe.vocabulary import Vocabulary
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.layout import BLOCK, shapes
 from trainer.export.numpy_gpt2 import Array, Parameters

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 
 Array = NDArray[np.float32]
 Parameters = Callable[[str], Array]

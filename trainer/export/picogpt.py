@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.layout import is_matrix, shapes, turned
 from trainer.export.numpy_gpt2 import Array, Parameters

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 
 CONFIG: Final = "config.json"
 TOKENIZER: Final = "tokenizer.json"

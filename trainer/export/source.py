@@ -17,9 +17,9 @@ from trainer.checkpoint import (
     read_state,
     read_weights,
 )
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
+from trainer.config.recipes import matching
 from trainer.export.layout import shapes
-from trainer.recipes import matching
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.layout import shapes
 from trainer.export.numpy_gpt2 import Array, Parameters

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.config import IGNORED
+from trainer.config.model_config import IGNORED
 from trainer.losses import linear_cross_entropy
 from trainer.model import GPT2
 from trainer.ranks import Ranks, gather

@@ -27,7 +27,8 @@ os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # as la
 import torch  # noqa: E402  # the settings come first
 import tyro  # noqa: E402
 
-from trainer.config import TrainingOptions, TrainingPlan, resolve  # noqa: E402
+from trainer.config.options import TrainingOptions  # noqa: E402
+from trainer.config.plan import TrainingPlan, resolve  # noqa: E402
 from trainer.engine import Engine  # noqa: E402
 from trainer.float8 import use_float8  # noqa: E402
 from trainer.flops import flops_per_token, peak_flops  # noqa: E402

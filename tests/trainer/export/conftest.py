@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tokenizer.bpe.vocabulary import Vocabulary
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.export.source import Source
 from trainer.export.verification import source_logits
 from trainer.model import build

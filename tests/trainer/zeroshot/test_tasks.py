@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tokenizer.bpe.vocabulary import Vocabulary
-from trainer.config import ModelConfig
+from trainer.config.model_config import ModelConfig
 from trainer.ranks import Ranks
 from trainer.zeroshot.questions import Choice, Choices, Passage, Passages
 from trainer.zeroshot.scoring import Scorer, windows

@@ -1,0 +1,1 @@
+"""What a run is: its options, recipes and plan. Nothing here imports torch."""

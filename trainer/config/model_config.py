@@ -1,0 +1,37 @@
+"""The shape of a GPT-2."""
+
+from dataclasses import dataclass
+
+IGNORED = -1  # a target at which no loss is counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a GPT-2."""
+
+    layers: int
+    heads: int
+    width: int
+    context: int
+    vocabulary: int
+    dropout: float = 0.0
+    document_separator: int | None = None  # begins each document; attention stays within one if it is given
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"{self.width} channels do not divide among {self.heads} heads")
+
+    @property
+    def padded_vocabulary(self) -> int:
+        """Rows of the embedding as trained: a multiple of 128, which the GPU's matrix units prefer."""
+        return -(-self.vocabulary // 128) * 128
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the exported model has: tied head once, no padding.
+
+        Per block 12 C² weights (4 C² of attention, 8 C² of the feed-forward net) and 13 C biases and gains.
+        """
+        embeddings = (self.vocabulary + self.context) * self.width
+        block = 12 * self.width**2 + 13 * self.width
+        return embeddings + self.layers * block + 2 * self.width
