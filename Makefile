@@ -17,7 +17,7 @@ test-oldest:
 	grep -Ev '^(torch|transformers|triton)==' constraints.txt > .venv-oldest/constraints.txt
 	.venv-oldest/bin/pip install --quiet --disable-pip-version-check --constraint .venv-oldest/constraints.txt \
 		--editable '.[test]' torch==2.11.0 transformers==5.17.0
-	.venv-oldest/bin/python -m pytest --numprocesses 2 tests/trainer tests/launch
+	.venv-oldest/bin/python -m pytest --numprocesses 2 tests/unit/trainer tests/integration/trainer tests/integration/launch
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

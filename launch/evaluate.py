@@ -19,14 +19,14 @@ from tqdm import tqdm
 
 from pipeline.runner.command import run_command
 from pipeline.runner.storage import fingerprint, write_text
-from trainer.loading import LoadedModel, ModelOptions, load_model
-from trainer.zeroshot.suite import SetOptions, Task, open_tasks
-from trainer.zeroshot.table import as_markdown, shown
+from trainer.evaluation.suite import SetOptions, Task, open_tasks
+from trainer.evaluation.table import as_markdown, shown
+from trainer.pretrained.loading import LoadedModel, ModelOptions, load_model
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from trainer.ranks import Ranks
-    from trainer.zeroshot.scoring import Scorer
-    from trainer.zeroshot.tasks import Reader
+    from trainer.distributed.ranks import Ranks
+    from trainer.evaluation.scoring import Scorer
+    from trainer.evaluation.tasks import Reader
 
 Record = dict[str, Any]
 
@@ -52,7 +52,7 @@ class EvaluateOptions:
 
 def main(options: EvaluateOptions) -> None:
     """Check everything, then evaluate set after set, on every rank that a launcher has started."""
-    from trainer.ranks import Ranks
+    from trainer.distributed.ranks import Ranks
 
     ranks = Ranks.from_environment()
     try:
@@ -67,8 +67,8 @@ def main(options: EvaluateOptions) -> None:
             sys.exit(0)  # DeepSpeed's launcher ends the others as soon as one has failed
         raise
     with _together(ranks, loaded):
-        from trainer.zeroshot.scoring import Scorer
-        from trainer.zeroshot.tasks import Reader
+        from trainer.evaluation.scoring import Scorer
+        from trainer.evaluation.tasks import Reader
 
         windows = {"context": settings["context"], "stride": settings["stride"], "batch": options.batch}
         scorer = Scorer(loaded.model, ranks, **windows)
@@ -89,7 +89,7 @@ def _load(options: ModelOptions, ranks: "Ranks") -> LoadedModel:
     """Load the model, for each rank on a GPU of its own if there are as many."""
     import torch
 
-    from trainer.ranks import find_device
+    from trainer.distributed.ranks import find_device
 
     device = torch.device("cpu") if options.device == "cpu" else find_device(ranks)
     if options.device == "cuda" and device.type == "cpu" and ranks.size > 1:
@@ -158,14 +158,14 @@ def _together(ranks: "Ranks", loaded: LoadedModel) -> Iterator[None]:
     if ranks.size == 1:
         yield
         return
-    from trainer.ranks import joined
+    from trainer.distributed.ranks import joined
 
     with joined(ranks, next(loaded.model.parameters()).device):
         yield
 
 
 def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, *, visible: bool) -> Record:
-    from trainer.zeroshot.tasks import evaluate
+    from trainer.evaluation.tasks import evaluate
 
     total, unit = task.work
     rest_s = 0.2 if sys.stderr.isatty() else 60  # a log gets a line a minute, a quick set none

@@ -46,8 +46,8 @@ def main(options: ExportOptions) -> None:
         raise ValueError("--format names no format")
     _check_output(options)
     from trainer.export.formats import export  # imports torch, which takes seconds
-    from trainer.export.source import open_source
     from trainer.export.verification import source_logits
+    from trainer.pretrained.source import open_source
 
     source = open_source(options.checkpoint, options.vocabulary)
     expected = source_logits(source)

@@ -18,11 +18,11 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 
 from pipeline.runner.command import run_command
 from trainer.config.sampling import Sampling
-from trainer.loading import LoadedModel, ModelOptions, load_model
-from trainer.prompts import read_prompts
+from trainer.generation.prompts import read_prompts
+from trainer.pretrained.loading import LoadedModel, ModelOptions, load_model
 
 if TYPE_CHECKING:  # which imports torch
-    from trainer.writing import Continuation, Request
+    from trainer.generation.continuations import Continuation, Request
 
 RULE = "-" * 40  # between two texts
 
@@ -76,7 +76,7 @@ def _generate(options: GenerateOptions) -> None:
         read_prompts(options.prompts, options.prompts_format) if options.prompts else [options.prompt or ""]
     )
     loaded = load_model(options.source)
-    from trainer.writing import Writing, in_order, write
+    from trainer.generation.continuations import Writing, in_order, write
 
     encoded = [_encode(prompt, number, loaded, options) for number, prompt in enumerate(prompts)]
     requests = _requests(prompts, encoded, options.samples)
@@ -123,7 +123,7 @@ def _encode(prompt: str, number: int, loaded: LoadedModel, options: GenerateOpti
 
 
 def _requests(prompts: list[str], encoded: list[list[int]], samples: int) -> "list[Request]":
-    from trainer.writing import Request
+    from trainer.generation.continuations import Request
 
     return [
         Request(prompt=prompt, tokens=tokens, number=number, sample=sample)

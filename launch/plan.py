@@ -15,9 +15,9 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from pipeline.runner.command import run_command
 from trainer.config.options import Optimizer, TrainingOptions
 from trainer.config.plan import TrainingPlan, resolve
-from trainer.flops import GPUS, Gpu, find_gpu, flops_per_token
-from trainer.memory import GIB, Layout, predict
-from trainer.planning import Fitted, Room, describe, fit, layout_of, per_rank
+from trainer.memory.choice import Fitted, Room, describe, fit, layout_of, per_rank
+from trainer.memory.estimate import GIB, Layout, predict
+from trainer.model.flops import GPUS, Gpu, find_gpu, flops_per_token
 
 VOCABULARY = 50_257  # GPT-2's
 MICRO_BATCHES = (1, 2, 4, 8, 16, 32, 64)

@@ -19,9 +19,9 @@ def main(options: TrainingOptions) -> None:
     """Check the options, then train. A mistake in them is told once on each machine."""
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # which PyTorch reads as it is imported
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # else memory fragments
-    from trainer.loop import train
-    from trainer.prepare import prepare
-    from trainer.ranks import Ranks  # torch takes seconds to import, and --help needs none
+    from trainer.distributed.ranks import Ranks  # torch takes seconds to import, and --help needs none
+    from trainer.training.loop import train
+    from trainer.training.setup import prepare
 
     ranks = Ranks.from_environment()
     try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "tests" / "unit"
-PACKAGES = ["pipeline", "tokenizer"]
+PACKAGES = ["pipeline", "tokenizer", "trainer"]
 
 
 def test_each_folder_of_unit_tests_is_a_folder_of_the_packages() -> None:
@@ -15,9 +15,11 @@ def test_each_folder_of_unit_tests_is_a_folder_of_the_packages() -> None:
 
 
 def test_each_file_of_unit_tests_is_named_after_a_module_in_its_place() -> None:
+    """After a module, or after one and what of it is tested: test_tasks.py, test_tasks_as_lm_eval.py."""
     files = sorted(UNIT.rglob("test_*.py"))
     assert len(files) > 30
-    modules = {
-        file: ROOT / file.relative_to(UNIT).with_name(file.name.removeprefix("test_")) for file in files
-    }
-    assert [file for file, module in modules.items() if not module.is_file()] == []
+    for file in files:
+        words = file.stem.removeprefix("test_").split("_")
+        names = {"_".join(words[:count]) for count in range(1, len(words) + 1)}
+        folder = ROOT / file.parent.relative_to(UNIT)
+        assert names & {path.stem for path in folder.glob("*.py")}, file

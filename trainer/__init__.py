@@ -1,7 +1,16 @@
-"""From token shards to a trained GPT-2, on DeepSpeed, and from its checkpoints to formats that others read.
+"""From token shards to a trained GPT-2 on DeepSpeed, and from its checkpoints to formats that others read.
 
-`config` says what a run is, `model` is GPT-2, `batches` decides which tokens come when, `loop` trains,
-`checkpoint` commits and finds what a run left on disk, `loading` makes a model of it or of an exported
-one, `generation` writes text, `zeroshot/` asks a model what the GPT-2 paper asked, `export/` holds a file
-for every format that a model leaves in. `engine` is the only module that speaks DeepSpeed.
+The rooms, each of which imports only from those before it:
+
+    config/        options, recipes of the sizes, and the plan that they make; no torch
+    model/         GPT-2, its loss, activation checkpointing, the KV cache, FLOPs
+    data/          token shards: which tokens come when
+    memory/        predicted peak memory, what is available, and the layout that fits
+    checkpoint/    what a run leaves on disk
+    distributed/   the ranks; in deepspeed/ all that touches DeepSpeed
+    pretrained/    one reader for runs, checkpoints and Hugging Face directories
+    training/      setup, loop, saving, schedule, spikes, validation, metrics
+    generation/    text from a model
+    export/        a file for each format
+    evaluation/    what the GPT-2 paper asked of its models
 """

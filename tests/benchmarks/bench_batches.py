@@ -19,10 +19,10 @@ import torch
 
 from tokenizer.shards import formats
 from tokenizer.shards.folder import TokenStream
-from trainer.batches import TrainingData
 from trainer.config.options import TrainingOptions
 from trainer.config.plan import TrainingPlan, resolve
-from trainer.loader import Loader, as_tensors, micro_batches
+from trainer.data.batches import TrainingData
+from trainer.data.loader import Loader, as_tensors, micro_batches
 
 VOCABULARY = 50_257
 CPU = torch.device("cpu")

@@ -50,12 +50,12 @@ def save(rank: int, folder: str, options: argparse.Namespace) -> None:
     tempfile.tempdir = folder
     import torch
 
-    from trainer import tensor_writer
+    from trainer.checkpoint import tensor_writer
     from trainer.config.options import TrainingOptions
     from trainer.config.plan import resolve
-    from trainer.engine import Engine
-    from trainer.model import build
-    from trainer.ranks import Ranks, joined
+    from trainer.distributed.deepspeed.engine import Engine
+    from trainer.distributed.ranks import Ranks, joined
+    from trainer.model.gpt2 import build
 
     write_file = tensor_writer.write_file
 

@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tokenizer.bpe.vocabulary import Vocabulary  # noqa: E402  # the packages lie beside `tests`
-from trainer.checkpoint import State, commit, folder_of_step, tensor_files, write_tensors  # noqa: E402
+from trainer.checkpoint.folder import State, commit, folder_of_step, tensor_files, write_tensors  # noqa: E402
 from trainer.config.model_config import ModelConfig  # noqa: E402
 from trainer.config.recipes import SIZES  # noqa: E402
-from trainer.model import build  # noqa: E402
+from trainer.model.gpt2 import build  # noqa: E402
 
 VOCABULARY = 50_257
 FORMATS = {

@@ -29,9 +29,9 @@ import transformers  # noqa: E402
 from tokenizer.bpe.vocabulary import Vocabulary  # noqa: E402
 from trainer.config.recipes import SIZES  # noqa: E402
 from trainer.config.sampling import Sampling  # noqa: E402
-from trainer.generation import Batch, Row  # noqa: E402
-from trainer.loading import ModelOptions, load_model  # noqa: E402
-from trainer.model import GPT2  # noqa: E402
+from trainer.generation.decoding import Batch, Row  # noqa: E402
+from trainer.model.gpt2 import GPT2  # noqa: E402
+from trainer.pretrained.loading import ModelOptions, load_model  # noqa: E402
 
 LENGTHS = {"nano": (16, 192), "small": (16, 512)}
 CHOICES = {

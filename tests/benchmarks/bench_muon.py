@@ -39,18 +39,18 @@ from tokenizer.bpe.encoder import Encoder  # noqa: E402
 from tokenizer.bpe.merges import learn_merges  # noqa: E402
 from tokenizer.bpe.pretokens import count_words  # noqa: E402
 from tokenizer.bpe.vocabulary import Vocabulary  # noqa: E402
-from trainer.batches import TrainingData, ValidationData  # noqa: E402
 from trainer.config.options import Optimizer, TrainingOptions  # noqa: E402
 from trainer.config.plan import TrainingPlan, resolve  # noqa: E402
 from trainer.config.recipes import SIZES  # noqa: E402
-from trainer.engine import Engine  # noqa: E402
-from trainer.evaluation import validation_loss  # noqa: E402
-from trainer.inputs import open_inputs  # noqa: E402
-from trainer.loader import as_tensors, micro_batches  # noqa: E402
-from trainer.model import build  # noqa: E402
-from trainer.muon import MuonWithAdamW  # noqa: E402
-from trainer.ranks import Ranks, joined  # noqa: E402
-from trainer.schedule import learning_rate  # noqa: E402
+from trainer.data.batches import TrainingData, ValidationData  # noqa: E402
+from trainer.data.inputs import open_inputs  # noqa: E402
+from trainer.data.loader import as_tensors, micro_batches  # noqa: E402
+from trainer.distributed.deepspeed.engine import Engine  # noqa: E402
+from trainer.distributed.muon import MuonWithAdamW  # noqa: E402
+from trainer.distributed.ranks import Ranks, joined  # noqa: E402
+from trainer.model.gpt2 import build  # noqa: E402
+from trainer.training.schedule import learning_rate  # noqa: E402
+from trainer.training.validation import validation_loss  # noqa: E402
 
 ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1)
 CHOICE, REPORT = 1, 2  # seeds

@@ -32,10 +32,10 @@ from torch.nn import functional as F  # noqa: E402
 
 from trainer.config.options import TrainingOptions  # noqa: E402
 from trainer.config.plan import TrainingPlan, resolve  # noqa: E402
-from trainer.engine import Engine  # noqa: E402
-from trainer.loader import as_tensors  # noqa: E402
-from trainer.model import GPT2, build  # noqa: E402
-from trainer.ranks import Ranks, joined  # noqa: E402
+from trainer.data.loader import as_tensors  # noqa: E402
+from trainer.distributed.deepspeed.engine import Engine  # noqa: E402
+from trainer.distributed.ranks import Ranks, joined  # noqa: E402
+from trainer.model.gpt2 import GPT2, build  # noqa: E402
 
 ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1)
 Steps = Callable[[int], None]

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from trainer.config.model_config import IGNORED, ModelConfig
 from trainer.config.options import TrainingOptions
 from trainer.config.plan import resolve
-from trainer.engine import Engine
-from trainer.model import GPT2, build
-from trainer.ranks import Ranks, compute_deterministically, joined
+from trainer.distributed.deepspeed.engine import Engine
+from trainer.distributed.ranks import Ranks, compute_deterministically, joined
+from trainer.model.gpt2 import GPT2, build
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,7 +35,7 @@ def process_group():
 
 @pytest.mark.parametrize(("rows", "columns"), [(1000, 768), (65_536, 3072), (4099, 1600), (333, 70)])
 def test_the_kernels_of_a_block_compute_what_pytorch_does(rows, columns):
-    from trainer import kernels
+    from trainer.model import kernels
 
     g, x = (2 * torch.randn(rows, columns, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
     result, sums = kernels.gelu_backward(g, x)
@@ -50,7 +50,7 @@ def test_the_kernels_of_a_block_compute_what_pytorch_does(rows, columns):
 
 @pytest.mark.parametrize("vocabulary", [50_257, 300, 8192])
 def test_the_loss_kernel_computes_what_pytorch_does(vocabulary):
-    from trainer import kernels
+    from trainer.model import kernels
 
     padded = -(-vocabulary // 128) * 128
     logits = 5 * torch.randn(515, padded, device=DEVICE, dtype=torch.bfloat16)

@@ -31,7 +31,7 @@ class Fleet:
     def start(self) -> "Fleet":
         """Start them, from a process that has already imported what takes seconds."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["deepspeed", "trainer.loop"])
+        context.set_forkserver_preload(["deepspeed", "trainer.training.loop"])
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
@@ -81,7 +81,7 @@ def _be_rank(environment: dict[str, str], options: list[str], printed: str, limi
 
 def outcome(run: Path) -> dict[str, object]:
     """Return what a run has computed, to the bit: weights and moments as they lie on disk, and metrics."""
-    from trainer.checkpoint import finished_checkpoints
+    from trainer.checkpoint.folder import finished_checkpoints
 
     newest = finished_checkpoints(run)[-1]
     files = {path.name: path.read_bytes() for path in newest.glob("*.safetensors")}

@@ -25,10 +25,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from trainer.batches import TrainingData  # noqa: E402  # found by the path above
 from trainer.config.model_config import ModelConfig  # noqa: E402
 from trainer.config.recipes import SIZES  # noqa: E402
-from trainer.model import build  # noqa: E402
+from trainer.data.batches import TrainingData  # noqa: E402  # found by the path above
+from trainer.model.gpt2 import build  # noqa: E402
 
 TOLERANCE = 1e-4
 SIZE = SIZES["micro"]

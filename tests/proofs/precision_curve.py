@@ -22,15 +22,15 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import torch  # noqa: E402  # the settings come first
 from made_shards import write_shards  # noqa: E402
 
-from trainer.batches import TrainingData  # noqa: E402
 from trainer.config.options import TrainingOptions  # noqa: E402
 from trainer.config.plan import TrainingPlan, resolve  # noqa: E402
-from trainer.engine import Engine  # noqa: E402
-from trainer.float8 import use_float8  # noqa: E402
-from trainer.inputs import open_inputs  # noqa: E402
-from trainer.loader import as_tensors, micro_batches  # noqa: E402
-from trainer.model import build  # noqa: E402
-from trainer.ranks import Ranks, joined  # noqa: E402
+from trainer.data.batches import TrainingData  # noqa: E402
+from trainer.data.inputs import open_inputs  # noqa: E402
+from trainer.data.loader import as_tensors, micro_batches  # noqa: E402
+from trainer.distributed.deepspeed.engine import Engine  # noqa: E402
+from trainer.distributed.ranks import Ranks, joined  # noqa: E402
+from trainer.model.float8 import use_float8  # noqa: E402
+from trainer.model.gpt2 import build  # noqa: E402
 
 ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1)
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def main() -> None:
 
 def curves(shards: Path, steps: int) -> dict[str, list[float]]:
     """Return the mean losses of each tenth of the runs."""
-    with mock.patch("trainer.model.lower", lambda x: x):
+    with mock.patch("trainer.model.gpt2.lower", lambda x: x):
         wide = train(shards, steps, precision="bf16", seed=1)
     return {
         "fp32": train(shards, steps, precision="fp32", seed=1),

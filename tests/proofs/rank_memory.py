@@ -13,10 +13,10 @@ from live_memory import LiveMemory
 from trainer.config.model_config import ModelConfig
 from trainer.config.options import TrainingOptions
 from trainer.config.plan import TrainingPlan, resolve
-from trainer.engine import Engine
-from trainer.memory import Layout, predict
-from trainer.model import build
-from trainer.ranks import Ranks, joined
+from trainer.distributed.deepspeed.engine import Engine
+from trainer.distributed.ranks import Ranks, joined
+from trainer.memory.estimate import Layout, predict
+from trainer.model.gpt2 import build
 
 # Wide enough that a block's matrices are gathered at stage 3 (DeepSpeed keeps below 100,000 elements whole).
 MODEL = ModelConfig(layers=4, heads=4, width=320, context=64, vocabulary=1000)

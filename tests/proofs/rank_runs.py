@@ -54,7 +54,7 @@ class Report:
 def train_on_ranks(jobs: list[Job], *, ranks: int = 2) -> list[list[Report]]:
     """Do the jobs one after the other; return for each every rank's report, in the order of the ranks."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["deepspeed", "trainer.loop"])
+    processes.set_forkserver_preload(["deepspeed", "trainer.training.loop"])
     with tempfile.TemporaryDirectory() as folder:
         queues = [processes.SimpleQueue() for _ in range(ranks)]
         started = [
@@ -78,7 +78,7 @@ def _do_all(jobs: list[Job], rank: int, size: int, folder: str, reports: Any) ->
     tempfile.tempdir = folder
     import torch
 
-    from trainer.ranks import Ranks, joined
+    from trainer.distributed.ranks import Ranks, joined
 
     torch.set_num_threads(1)
     ranks = Ranks(rank=rank, size=size, local_rank=rank, local_size=size)
@@ -90,9 +90,9 @@ def _do_all(jobs: list[Job], rank: int, size: int, folder: str, reports: Any) ->
 def _do(job: Job, ranks: Any) -> Report:
     import torch
 
-    from trainer.checkpoint import read_weights
-    from trainer.engine import Engine
-    from trainer.model import build
+    from trainer.checkpoint.folder import read_weights
+    from trainer.distributed.deepspeed.engine import Engine
+    from trainer.model.gpt2 import build
 
     plan = _plan(job, ranks.size)
     model = build(plan.model, seed=1, recompute=plan.recompute)
@@ -126,7 +126,7 @@ def _do(job: Job, ranks: Any) -> Report:
 
 
 def _disagreement(engine: Any, *, alter: bool) -> str | None:
-    from trainer.agreement import check_agreement, tensor_facts
+    from trainer.distributed.consistency import check_agreement, tensor_facts
 
     weights = dict(engine.replicated_weights())
     if alter:

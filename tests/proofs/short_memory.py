@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from trainer import loop, shortage
-from trainer.engine import Engine
-from trainer.model import GPT2, Block
+from trainer.distributed import out_of_memory
+from trainer.distributed.deepspeed.engine import Engine
+from trainer.model.gpt2 import GPT2, Block
+from trainer.training import loop
 
 ROOT = Path(__file__).resolve().parents[2]
 *sys.argv[1:], RANKS, WHERE, PATIENCE_S = sys.argv[1:]
@@ -45,12 +46,12 @@ def watch(block: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def release() -> None:
     """See that nothing is left of an engine that was given up."""
-    shortage.release()
+    out_of_memory.release()
     left = [found for found in gc.get_objects() if isinstance(found, GPT2 | Engine)]
     assert not left, "memory is not given back"
 
 
-shortage.PATIENCE_S = float(PATIENCE_S)
+out_of_memory.PATIENCE_S = float(PATIENCE_S)
 loop.release = release
 torch.nn.modules.module.register_module_forward_pre_hook(watch)
 sys.argv[0] = str(ROOT / "launch" / "pretrain.py")

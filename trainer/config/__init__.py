@@ -1,1 +1,1 @@
-"""What a run is: its options, recipes and plan. Nothing here imports torch."""
+"""What a run is: options, recipes of the sizes, and the plan that they make. Nothing here imports torch."""

@@ -12,7 +12,9 @@ from typing import Literal
 Schedule = Literal["cosine", "wsd"]
 Precision = Literal["bf16", "fp32"]
 Optimizer = Literal["adamw", "muon"]
-Recompute = Literal["none", "selective", "block", "offload"]  # what trainer/recompute.py does
+Recompute = Literal[
+    "none", "selective", "block", "offload"
+]  # what trainer/model/activation_checkpointing.py does
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from trainer.export.source import Source
+from trainer.pretrained.source import Source
 
 PLACES: Final = frozenset({"data", "output", "init_from"})
 """Options that name places."""

@@ -7,8 +7,8 @@ from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType, FormatName, gguf, huggingface, llmc, numpy_gpt2, picogpt
 from trainer.export.numpy_gpt2 import Array, Parameters
-from trainer.export.source import Source
 from trainer.export.verification import check_logits, check_weights, positions, prompt
+from trainer.pretrained.source import Source
 
 
 class Format(Protocol):

@@ -16,10 +16,10 @@ from tokenizer.bpe import forms
 from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
-from trainer.export.layout import shapes
 from trainer.export.numpy_gpt2 import Array, Parameters
-from trainer.export.source import Source
 from trainer.export.verification import MismatchError
+from trainer.model.parameters import shapes
+from trainer.pretrained.source import Source
 
 MODEL: Final = "model.gguf"
 Q8_BLOCK: Final = 32  # weights of a row that share a scale

@@ -18,16 +18,12 @@ from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.card import model_card
-from trainer.export.layout import shapes, turned
 from trainer.export.numpy_gpt2 import Array, Parameters
-from trainer.export.pretrained import CONFIG, EPSILON, SAFETENSORS, check_tokenizer, open_tensors, read_config
-from trainer.export.source import Source
 from trainer.export.verification import MismatchError, positions, prompt
-from trainer.model import GPT2, outline
+from trainer.model.parameters import shapes, turned
+from trainer.pretrained.huggingface import CONFIG, EPSILON, PREFIX, SAFETENSORS, open_tensors
+from trainer.pretrained.source import Source
 
-PREFIX: Final = "transformer."  # of every name in a GPT2LMHeadModel
-BUFFERS: Final = (".attn.bias", ".attn.masked_bias")  # causal masks, which older versions stored
-HEAD: Final = "lm_head.weight"
 LARGEST_FILE_BYTES: Final = 5 * 10**9  # as on the hub
 TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 _KINDS: Final = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
@@ -184,48 +180,3 @@ def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
     same = ids == Encoder(vocabulary).encode(PROBE.encode()).tolist() and tokenizer.decode(ids) == PROBE
     if not same or load_vocabulary(str(folder)) != vocabulary:
         raise MismatchError("tokenizer.json reads back as another vocabulary")
-
-
-def load(folder: Path) -> GPT2:
-    """Read such a directory, ours or anybody's, into our own model, on the CPU and in fp32.
-
-    Weights that are fp32 already stay mapped to their files until they are written to.
-
-    Raises:
-        ValueError: there is no GPT-2 in the folder, not one like ours, or it is damaged.
-    """
-    config = read_config(folder)
-    check_tokenizer(folder, config)
-    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in open_tensors(folder).items()}
-    if config.layers > len(tensors):  # by far: a number that would fill the memory with names
-        raise ValueError(f"{folder}/config.json has {config.layers:,} layers, and {len(tensors):,} tensors")
-    expected = shapes(config)
-    _check_names(folder, tensors, expected)
-    weights = dict[str, Tensor]()
-    for name, shape in expected.items():
-        tensor = turned(name, tensors[name]) if tensors[name].ndim == len(shape) else tensors[name]
-        if tuple(tensor.shape) != shape or not tensor.is_floating_point():
-            asked = list(turned(name, torch.empty(shape, device="meta")).shape)
-            raise ValueError(
-                f"{name} in {folder} is {list(tensors[name].shape)} of {tensor.dtype}, and its config.json "
-                f"asks for {asked} of floating point"
-            )
-        weights[name] = tensor.float()
-    padding = config.padded_vocabulary - config.vocabulary
-    weights["wte.weight"] = torch.nn.functional.pad(weights["wte.weight"], (0, 0, 0, padding))
-    model = outline(config)
-    model.load_state_dict(weights, assign=True)
-    return model
-
-
-def _check_names(folder: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Any]) -> None:
-    """See that every parameter is there, and nothing that would be lost; a head must be the embedding."""
-    if missing := expected.keys() - tensors.keys():
-        raise ValueError(f"the weights in {folder} lack {min(missing)}")
-    more = {name for name in tensors.keys() - expected.keys() if not name.endswith(BUFFERS)}
-    if more - {HEAD}:
-        raise ValueError(f"the weights in {folder} hold {min(more - {HEAD})}, which GPT-2 has not")
-    if more and not torch.equal(tensors[HEAD], tensors["wte.weight"]):
-        raise ValueError(
-            f"the output layer ({HEAD}) in {folder} is not the token embedding, as it is in this GPT-2"
-        )

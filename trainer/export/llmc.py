@@ -19,10 +19,10 @@ from tokenizer.bpe.forms import END_OF_TEXT
 from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
-from trainer.export.layout import BLOCK, shapes
 from trainer.export.numpy_gpt2 import Array, Parameters
-from trainer.export.source import Source
 from trainer.export.verification import MismatchError
+from trainer.model.parameters import BLOCK, shapes
+from trainer.pretrained.source import Source
 
 MODEL: Final = "model.bin"
 TOKENIZER: Final = "gpt2_tokenizer.bin"

@@ -27,10 +27,10 @@ import numpy as np
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
-from trainer.export.layout import is_matrix, shapes, turned
 from trainer.export.numpy_gpt2 import Array, Parameters
-from trainer.export.source import Source
 from trainer.export.verification import MismatchError
+from trainer.model.parameters import is_matrix, shapes, turned
+from trainer.pretrained.source import Source
 
 ARRAYS: Final = "model.npz"
 VOCABULARY_FILES: Final = ("encoder.json", "vocab.bpe")

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
-from trainer.export.layout import shapes
 from trainer.export.numpy_gpt2 import Array, Parameters
-from trainer.export.source import Source
-from trainer.model import GPT2
+from trainer.model.parameters import shapes
+from trainer.pretrained.source import Source
 
 TOLERANCES: Final[dict[DType, float]] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2, "q8_0": 1e-1}
 """How far logits may be off, as a share of the largest one: rounding errors of the type, times about ten."""
@@ -53,9 +52,7 @@ def positions(config: ModelConfig) -> list[int]:
 @torch.inference_mode()
 def source_logits(source: Source) -> Array:
     """Return our own model's logits [P, V], from the weights where they lie."""
-    with torch.device("meta"):
-        model = GPT2(source.config)
-    model.load_state_dict(dict(source.weights), assign=True)
+    model = source.model()
     chosen = positions(source.config)
     # The output layer sees these positions only: all of them would have as many logits as the embedding
     # has weights.

@@ -29,14 +29,14 @@ import tyro  # noqa: E402
 
 from trainer.config.options import TrainingOptions  # noqa: E402
 from trainer.config.plan import TrainingPlan, resolve  # noqa: E402
-from trainer.engine import Engine  # noqa: E402
-from trainer.float8 import use_float8  # noqa: E402
-from trainer.flops import flops_per_token, peak_flops  # noqa: E402
-from trainer.memory import GIB  # noqa: E402
-from trainer.model import GPT2  # noqa: E402
-from trainer.planning import Fitted, fit  # noqa: E402
-from trainer.ranks import Ranks, compute_deterministically, joined  # noqa: E402
-from trainer.room import find_room  # noqa: E402
+from trainer.distributed.deepspeed.engine import Engine  # noqa: E402
+from trainer.distributed.ranks import Ranks, compute_deterministically, joined  # noqa: E402
+from trainer.memory.available import find_room  # noqa: E402
+from trainer.memory.choice import Fitted, fit  # noqa: E402
+from trainer.memory.estimate import GIB  # noqa: E402
+from trainer.model.float8 import use_float8  # noqa: E402
+from trainer.model.flops import flops_per_token, peak_flops  # noqa: E402
+from trainer.model.gpt2 import GPT2  # noqa: E402
 
 ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1)
 MOST_ACCUMULATED = 8  # micro-batches in a step, of up to 64 in a run: the end of a step weighs more here

@@ -1,0 +1,130 @@
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.distributed.ranks import Ranks, _first_host, find_device, gather, joined
+
+NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "LOCAL_WORLD_SIZE", "DS_ACCELERATOR")
+SRUN = {
+    "SLURM_JOB_ID": "4711",
+    "SLURM_NTASKS": "19",
+    "SLURM_NTASKS_PER_NODE": "8",
+    "SLURM_PROCID": "17",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "2",
+    "SLURM_STEP_NUM_TASKS": "19",
+    "SLURM_STEP_TASKS_PER_NODE": "8(x2),3",
+    "SLURM_STEP_NODELIST": "gpu[01-03]",
+}
+
+
+@pytest.fixture
+def launched(monkeypatch) -> pytest.MonkeyPatch:
+    """No launcher's environment but what a test sets."""
+    for name in [*NAMES, *(name for name in os.environ if name.startswith("SLURM"))]:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def set_all(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        patch.setenv(name, value)
+
+
+@pytest.mark.parametrize("size", ["LOCAL_SIZE", "LOCAL_WORLD_SIZE"])  # DeepSpeed's launcher, and torchrun
+def test_a_launcher_says_which_rank_this_is_also_inside_a_step_of_slurm(launched, size):
+    set_all(launched, {**SRUN, "RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1", size: "8"})
+    assert Ranks.from_environment() == Ranks(rank=9, size=16, local_rank=1, local_size=8)
+
+
+def test_srun_says_it_where_no_launcher_does(launched):
+    set_all(launched, SRUN)
+    assert Ranks.from_environment() == Ranks(rank=17, size=19, local_rank=1, local_size=3)
+
+
+def test_a_batch_script_of_slurm_and_a_single_task_are_one_rank(launched):
+    alone = Ranks(rank=0, size=1, local_rank=0, local_size=1)
+    set_all(launched, {"SLURM_NTASKS": "16", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+    assert Ranks.from_environment() == alone
+    set_all(launched, {**SRUN, "SLURM_STEP_NUM_TASKS": "1"})
+    assert Ranks.from_environment() == alone
+
+
+@pytest.mark.parametrize(
+    ("hosts", "first"),
+    [
+        ("gpu[01-03]", "gpu01"),
+        ("gpu[07,09-12],cpu1", "gpu07"),
+        ("node-a,node-b", "node-a"),
+        ("alone", "alone"),
+        ("rack[2-3]-n", "rack2-n"),
+    ],
+)
+def test_the_first_of_slurms_hosts_is_where_the_ranks_meet(hosts, first):
+    assert _first_host(hosts) == first
+
+
+def device_of(patch: pytest.MonkeyPatch, *, gpus: int, local_rank: int = 3, local_size: int = 8) -> str:
+    patch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    patch.setattr(torch.cuda, "device_count", lambda: gpus)
+    ranks = Ranks(rank=local_rank, size=local_size, local_rank=local_rank, local_size=local_size)
+    return str(find_device(ranks))
+
+
+def test_each_rank_takes_its_own_gpu_whether_it_sees_all_or_that_alone(launched):
+    assert device_of(launched, gpus=8) == "cuda:3"
+    assert device_of(launched, gpus=1) == "cuda:0"
+    assert device_of(launched, gpus=8, local_rank=0, local_size=1) == "cuda:0"
+
+
+def test_ranks_that_see_too_few_gpus_do_not_train_on_the_cpu_unless_told_to(launched):
+    with pytest.raises(ValueError, match="8 ranks on this machine see 4 GPUs: start one rank for each"):
+        device_of(launched, gpus=4)
+    assert device_of(launched, gpus=0) == "cpu"
+    launched.setenv("DS_ACCELERATOR", "cpu")
+    assert device_of(launched, gpus=4) == "cpu"
+
+
+def one_of_srun(rank: int, cores: list[int] | None, quota: str, folder: str, answers: object) -> None:
+    """What a task of two does: meet the other, and count its threads."""
+    from trainer.memory import container
+
+    os.environ |= {**SRUN, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0"}
+    os.environ |= {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2"}
+    for name in (*NAMES, "OMP_NUM_THREADS"):
+        os.environ.pop(name, None)
+    container.GROUPS, container.OWN = Path(folder), Path(folder) / "none"
+    (Path(folder) / "cpu.max").write_text(quota)
+    os.sched_getaffinity = lambda _: set(cores or range(8))
+    ranks = Ranks.from_environment()
+    with joined(ranks, torch.device("cpu")):
+        answers.put((gather(ranks.rank), torch.get_num_threads(), os.environ["LOCAL_RANK"]))  # type: ignore[attr-defined]
+        torch.distributed.barrier()
+
+
+@pytest.mark.parametrize(
+    ("own", "quota", "threads"),
+    [
+        (False, "max 100000", 4),  # eight cores for both
+        (True, "max 100000", 8),  # eight cores for each
+        (True, "600000 100000", 3),  # and six processors' time for both
+    ],
+)
+def test_two_tasks_of_srun_meet_and_share_out_the_cores_that_they_share(tmp_path, own, quota, threads):
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["deepspeed", "trainer.training.loop"])
+    answers = processes.SimpleQueue()
+    started = []
+    for rank in range(2):
+        cores = list(range(8 * rank, 8 * rank + 8)) if own else None
+        started.append(
+            processes.Process(target=one_of_srun, args=(rank, cores, quota, str(tmp_path), answers))
+        )
+        started[-1].start()
+    found = sorted(answers.get() for _ in started)
+    for process in started:
+        process.join(60)
+    assert found == [([0, 1], threads, "0"), ([0, 1], threads, "1")]

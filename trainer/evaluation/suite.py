@@ -1,0 +1,119 @@
+"""Which sets there are, and those that a command asks for, opened and checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from trainer.evaluation.questions import (
+    Choices,
+    Passages,
+    open_childrens_book_test,
+    open_hellaswag,
+    open_lambada,
+)
+from trainer.evaluation.texts import (
+    Text,
+    open_enwik8,
+    open_one_billion_words,
+    open_penn_treebank,
+    open_text,
+    open_text8,
+    open_wikitext,
+)
+
+Content = Text | Passages | Choices
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions:
+    """Which sets: of each, the file or the folder in which it was published."""
+
+    wikitext2: str | None = None
+    """WikiText-2: wiki.test.tokens, wiki.test.raw or Hugging Face's Parquet file."""
+    wikitext103: str | None = None
+    """WikiText-103, in the same forms."""
+    ptb: str | None = None
+    """Penn Treebank as Mikolov prepared it: ptb.test.txt."""
+    enwik8: str | None = None
+    """enwik8: the whole file, of which the last 5 MB count, or those."""
+    text8: str | None = None
+    """text8: the whole file, of which the last 5 MB count, or those."""
+    one_billion_words: str | None = None
+    """One Billion Word benchmark: news.en.heldout-00000-of-00050."""
+    lambada: str | None = None
+    """LAMBADA: OpenAI's lambada_test.jsonl, or the original lambada_test_plain_text.txt."""
+    cbt_common_nouns: str | None = None
+    """Children's Book Test: cbtest_CN_valid_2000ex.txt."""
+    cbt_named_entities: str | None = None
+    """Children's Book Test: cbtest_NE_valid_2000ex.txt."""
+    hellaswag: str | None = None
+    """HellaSwag: hellaswag_val.jsonl, Hugging Face's Parquet file, or llm.c's hellaswag_val.bin."""
+    text: tuple[str, ...] = ()
+    """Any texts: plain in UTF-8, or JSON Lines (.jsonl) or Parquet with a `text` in every row."""
+    detokenize: bool = True
+    """Join, reversibly, what a tokenizer has pulled apart; otherwise the model reads sets as published."""
+    lambada_preprocessing: Literal["none", "openai"] = "none"
+    """What to do to LAMBADA's running text: nothing, or what OpenAI says it did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A set that was asked for."""
+
+    name: str
+    title: str
+    content: Content
+    units: tuple[str, ...] = ()
+    """Which figures there will be of a text or of choices, the paper's first."""
+
+    @property
+    def work(self) -> tuple[int, str]:
+        """How much there is to read, and of what."""
+        if isinstance(self.content, Text):
+            return self.content.size_bytes, "B"
+        return len(self.content.examples), " questions"
+
+
+def open_tasks(options: SetOptions) -> list[Task]:
+    """Open every set that was asked for, and read each through: what is wrong with the last is told first.
+
+    Raises:
+        ValueError: none was asked for, or one is not what it should be.
+    """
+    tasks = [
+        Task(name=name, title=title, content=opener(address), units=units)
+        for name, title, opener, units in _sets(options)
+        if (address := getattr(options, name)) is not None
+    ]
+    for number, address in enumerate(options.text):
+        title = address.rstrip("/").rsplit("/", 1)[-1]
+        content = open_text(address)
+        units = ("perplexity per token", "perplexity per word", "bits per byte")
+        tasks.append(Task(name=f"text_{number}", title=title, content=content, units=units))
+    if not tasks:
+        raise ValueError("nothing to evaluate: name a set, such as --lambada lambada_test.jsonl, or a --text")
+    return tasks
+
+
+Row = tuple[str, str, Callable[[str], Content], tuple[str, ...]]
+
+
+def _sets(options: SetOptions) -> list[Row]:
+    """Return each set's option, title, how to open it, and its units: in the order of the paper's table 3."""
+    joined: Any = {"detokenize": options.detokenize}
+    book = open_childrens_book_test
+    lambada = partial(open_lambada, preprocessing=options.lambada_preprocessing, **joined)
+    words = ("perplexity per word", "perplexity per token", "bits per byte")
+    return [
+        ("lambada", "LAMBADA", lambada, ()),
+        ("cbt_common_nouns", "CBT common nouns", partial(book, kind="CN", **joined), ("accuracy",)),
+        ("cbt_named_entities", "CBT named entities", partial(book, kind="NE", **joined), ("accuracy",)),
+        ("wikitext2", "WikiText-2", partial(open_wikitext, **joined), words),
+        ("ptb", "PTB", partial(open_penn_treebank, **joined), words),
+        ("enwik8", "enwik8", open_enwik8, ("bits per byte", "perplexity per token")),
+        ("text8", "text8", open_text8, ("bits per character", "perplexity per token")),
+        ("wikitext103", "WikiText-103", partial(open_wikitext, **joined), words),
+        ("one_billion_words", "1BW", partial(open_one_billion_words, **joined), words),
+        ("hellaswag", "HellaSwag", open_hellaswag, ("accuracy, length-normalised", "accuracy")),
+    ]

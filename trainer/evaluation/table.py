@@ -1,0 +1,77 @@
+"""The figures as a table, beside those of others, and how each was come by."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainer.evaluation.paper import PUBLISHED, REMARKS, SIZES
+
+Record = Mapping[str, Any]
+
+FIGURES = ("set", "figure", "this model", *SIZES)
+MANNERS = ("set", "split", "detokenizer", "context", "stride", "tokens", "divided by")
+
+
+def as_markdown(report: Record) -> str:
+    """Return a whole evaluation as Markdown, whose tables read as well unrendered."""
+    results = report["results"]
+    parts = [
+        f"# Zero-shot evaluation of {report['model']}",
+        _aligned([FIGURES, *(row for task, record in results.items() for row in _figures(task, record))]),
+        "The sizes are OpenAI's, with the figures of the GPT-2 paper's table 3 (HellaSwag: llm.c's).\n"
+        "Accuracies are in per cent; everything else is the better the lower it is. Texts begin after\n"
+        "`<|endoftext|>`, each of their tokens is predicted once, and where line ends are told below, they\n"
+        "count as words.",
+        _aligned([MANNERS, *(_manner(record) for record in results.values())]),
+        *([remarks] if (remarks := _remarks(results)) else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figures(task: str, record: Record) -> list[tuple[str, ...]]:
+    rows = []
+    for unit, value in record["figures"].items():
+        theirs = PUBLISHED.get((task, unit), (None,) * len(SIZES))
+        rows.append((record["title"], unit, *(shown(unit, figure) for figure in (value, *theirs))))
+    return rows
+
+
+def _manner(record: Record) -> tuple[str, ...]:
+    """Return what public figures disagree for want of."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in record["counts"].items() if name != "tokens")
+    numbers = (record["context"], record["stride"], record["counts"]["tokens"])
+    return (record["title"], record["split"], record["detokenizer"], *(f"{n:,}" for n in numbers), counts)
+
+
+def _remarks(results: Record) -> str:
+    lines = [
+        f"- {record['title']}: {remark}"
+        for task, record in results.items()
+        for remark in (*record["notes"], *REMARKS.get(task, ()))
+    ]
+    return "\n".join(lines)
+
+
+def shown(unit: str, value: float | None) -> str:
+    """Return a figure with as many digits as it deserves."""
+    if value is None:
+        return ""
+    if value >= 1e6:
+        return f"{value:.2e}"
+    return f"{value:,.3f}" if unit.startswith("bits") else f"{value:,.2f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table: words to the left, and to the right the columns that hold only numbers."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    is_number = [all(not cell.strip("0123456789,.e+") for cell in column[1:]) for column in columns]
+
+    def line(row: Sequence[str]) -> str:
+        cells = zip(row, widths, is_number, strict=True)
+        return f"| {' | '.join(cell.rjust(w) if number else cell.ljust(w) for cell, w, number in cells)} |"
+
+    rule = [
+        "-" * (width - 1) + ":" if number else "-" * width
+        for width, number in zip(widths, is_number, strict=True)
+    ]
+    return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])

@@ -1,0 +1,1 @@
+"""Text from a model: prompts, sampling, batched decoding with a KV cache."""

@@ -1,0 +1,1 @@
+"""How much memory a run takes (`estimate`), how much there is (`available`), and what fits (`choice`)."""

@@ -1,0 +1,1 @@
+"""Reads a trained model from a run, a checkpoint or a Hugging Face directory, ours or anybody's."""

@@ -1,0 +1,109 @@
+"""What is exported: a model's weights, as they lie on the disk, with all that a format tells of them."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
+from trainer.checkpoint.folder import State
+from trainer.config.recipes import matching
+from trainer.model.parameters import shapes
+from trainer.pretrained.weights import PretrainedWeights, open_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(PretrainedWeights):
+    """A model with its vocabulary, ready to be written in any format.
+
+    Raises:
+        ValueError: weights, shape and vocabulary do not belong together.
+    """
+
+    vocabulary: Vocabulary
+    name: str  # such as "GPT-2 small"
+    data_fingerprint: str | None = None  # of the token shards it was trained on, if known
+
+    def __post_init__(self) -> None:
+        if self.vocabulary.size != self.config.vocabulary:
+            raise ValueError(
+                f"the vocabulary has {self.vocabulary.size:,} entries, and the model in {self.folder} "
+                f"{self.config.vocabulary:,}"
+            )
+        expected = shapes(self.config)
+        if missing := expected.keys() - self.tensors.keys():
+            raise ValueError(f"the weights in {self.folder} lack {min(missing)}")
+        for name, shape in expected.items():
+            if (found := tuple(self.tensor(name).shape)) != shape:
+                raise ValueError(f"{name} in {self.folder} is {list(found)}, not {list(shape)}")
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a parameter, without the embedding's padding."""
+        tensor = self.tensors[name]
+        return tensor[: self.config.vocabulary] if name == "wte.weight" else tensor
+
+
+def open_source(path: Path, vocabulary: str | None) -> Source:
+    """Open a run's newest checkpoint, one checkpoint, or a Hugging Face directory.
+
+    Args:
+        vocabulary: address of the vocabulary; None for that which lies beside the weights.
+
+    Raises:
+        ValueError: there is nothing whole, or the vocabulary is another than the model's.
+    """
+    return with_vocabulary(open_weights(path), vocabulary)
+
+
+def with_vocabulary(weights: PretrainedWeights, address: str | None) -> Source:
+    """Add the vocabulary, the one given or else the one beside the weights.
+
+    Raises:
+        ValueError: there is none, or it is another model's.
+    """
+    config, state = weights.config, weights.state
+    if state:
+        vocabulary = _vocabulary_of_run(weights.folder.parent, state, address)
+        # No other format can say that attention stays within documents, and one text is one document.
+        config = replace(config, document_separator=None)
+        name = f"GPT-2 {state.plan['size']}"
+    else:
+        vocabulary = load_vocabulary(address or str(weights.folder))
+        if 0 < config.vocabulary - vocabulary.size < 128:  # another trainer's padding, which no token names
+            config = replace(config, vocabulary=vocabulary.size)
+        size = matching(layers=config.layers, heads=config.heads, width=config.width)
+        name = f"GPT-2 {size}" if size else f"GPT-2 of {config.layers} layers"
+    return Source(
+        tensors=weights.tensors,
+        config=config,
+        vocabulary=vocabulary,
+        name=name,
+        folder=weights.folder,
+        state=state,
+        data_fingerprint=_data_fingerprint(weights.folder.parent) if state else None,
+    )
+
+
+def _vocabulary_of_run(run: Path, state: State, address: str | None) -> Vocabulary:
+    """Load the vocabulary that is given, or that of the run; refuse another than that of the shards."""
+    places = [address] if address else [f"{place}/tokenizer.json" for place in (run, state.plan["data"])]
+    present = [place for place in places if address or Path(place).is_file()]
+    if not present:
+        raise ValueError(f"no vocabulary at {' or '.join(places)}: name it with --vocabulary")
+    vocabulary = load_vocabulary(present[0])
+    if vocabulary.fingerprint != state.vocabulary_fingerprint:
+        raise ValueError(
+            f"{present[0]} is not the vocabulary that the shards were written with: its fingerprint is "
+            f"{vocabulary.fingerprint[:16]}, theirs {state.vocabulary_fingerprint[:16]}"
+        )
+    return vocabulary
+
+
+def _data_fingerprint(run: Path) -> str | None:
+    """Return what identifies the shards that a run reads, as the run has put it down."""
+    try:
+        fingerprint = json.loads((run / "options.json").read_text(encoding="utf-8"))["identity"]["data"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # the checkpoint was taken elsewhere without it
+    return str(fingerprint)

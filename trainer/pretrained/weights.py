@@ -1,0 +1,89 @@
+"""Opens a trained model, wherever it lies: a run, one of its checkpoints, or a Hugging Face directory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tokenizer.bpe.vocabulary import load_vocabulary
+from trainer.checkpoint.folder import (
+    State,
+    damaged_files,
+    find_checkpoint,
+    read_records,
+    read_state,
+    read_weights,
+)
+from trainer.config.model_config import ModelConfig
+from trainer.model.gpt2 import GPT2, outline
+from trainer.pretrained import huggingface
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedWeights:
+    """A trained model's shape and weights.
+
+    The weights are mapped from their files: they take memory only while they are looked at.
+    """
+
+    tensors: Mapping[str, Tensor]  # fp32, by the model's own names; the embedding may be padded
+    config: ModelConfig
+    folder: Path  # the checkpoint, or the directory
+    state: State | None = None  # of the checkpoint, if it is one
+
+    @property
+    def vocabulary_fingerprint(self) -> str | None:
+        """The fingerprint of the vocabulary that it was trained with; None where it does not say."""
+        if self.state:
+            return self.state.vocabulary_fingerprint
+        tokenizer = self.folder / huggingface.TOKENIZER
+        return load_vocabulary(str(tokenizer)).fingerprint if tokenizer.is_file() else None
+
+    def padded(self, *, context: int | None = None) -> dict[str, Tensor]:
+        """Return what `GPT2.load_state_dict` takes, with only the first `context` positions if given."""
+        weights = {**self.tensors, "wpe.weight": self.tensors["wpe.weight"][:context]}
+        missing = self.config.padded_vocabulary - len(weights["wte.weight"])
+        if missing:
+            weights["wte.weight"] = torch.nn.functional.pad(weights["wte.weight"], (0, 0, 0, missing))
+        return weights
+
+    def model(self) -> GPT2:
+        """Return the model on the CPU, in fp32; weights that need no padding stay mapped."""
+        model = outline(self.config)
+        model.load_state_dict(self.padded(), assign=True)
+        return model
+
+
+def open_weights(path: Path) -> PretrainedWeights:
+    """Open a Hugging Face GPT-2 directory, the newest checkpoint of a run, or one checkpoint.
+
+    Raises:
+        ValueError: there is no model, or it is not whole.
+    """
+    if (path / huggingface.CONFIG).is_file():
+        return _open_directory(path)
+    try:
+        checkpoint = find_checkpoint(path)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor a Hugging Face model's config.json") from error
+    return _open_checkpoint(checkpoint)
+
+
+def _open_directory(folder: Path) -> PretrainedWeights:
+    config, tensors = huggingface.read_model(folder)
+    return PretrainedWeights(tensors=tensors, config=config, folder=folder)
+
+
+def _open_checkpoint(folder: Path) -> PretrainedWeights:
+    state = read_state(folder)
+    weights = [name for name in read_records(folder) if name.startswith("weights-")]
+    if damaged := damaged_files(folder, weights):
+        raise ValueError(f"{folder / damaged[0]} is damaged: its checksum is not the one it was saved with")
+    return PretrainedWeights(
+        tensors=read_weights(folder),
+        config=state.model,
+        folder=folder,
+        state=state,
+    )

@@ -1,0 +1,1 @@
+"""A training run from setup to its last checkpoint."""

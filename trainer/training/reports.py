@@ -1,0 +1,120 @@
+"""All that a run tells as it goes: lines on the console, metrics.jsonl, trackers, its first and last loss."""
+
+import math
+import resource
+import sys
+
+import torch
+
+from trainer.config.plan import as_record
+from trainer.model.flops import model_flops_utilisation, peak_flops
+from trainer.training.console import Console, settings_table
+from trainer.training.metrics import MetricsFile, Record
+from trainer.training.setup import Run
+from trainer.training.trackers import Tracker, open_trackers
+
+
+class Reports:
+    """What the first rank tells; those of the other ranks keep silent."""
+
+    def __init__(self, run: Run, *, shown: bool) -> None:
+        self._run, self._plan = run, run.plan
+        self._peak = _peak(run)
+        self._console = Console(run.plan, shown=shown)
+        self._metrics = MetricsFile(run.output) if shown else None
+        self._trackers: list[Tracker] = []
+        self._evaluations: list[Record] = []
+
+    def begin(self, *, resumed: int) -> None:
+        """Print the settings, and drop what was told of later steps than `resumed`.
+
+        Raises:
+            ValueError: a tracker cannot be opened.
+        """
+        assert self._metrics is not None, "the first rank begins"
+        self._metrics.resume_after(resumed)
+        self._evaluations = [record for record in self._metrics.read() if "validation_loss" in record]
+        self._trackers = open_trackers(
+            self._plan.trackers, self._run.output, options=as_record(self._plan), resumed=resumed
+        )
+        self.line(settings_table(self._plan, inputs=self._run.inputs_table, resumed=resumed))
+        for warning in self._run.warnings:
+            self.line(f"warning: {warning}")
+
+    def step(self, record: Record) -> None:
+        """Tell of a step, and how much of the GPUs' peak it made use of."""
+        speed = record["tokens_per_second"]
+        mfu = model_flops_utilisation(speed, self._plan.model, gpus=self._plan.world_size, peak=self._peak)
+        record = {**record, "mfu": mfu, "memory_bytes": memory_bytes(self._run.device)}
+        self._write(record)
+        self._console.step(record)
+
+    def evaluation(self, *, step: int, loss: float) -> None:
+        """Tell of a validation loss (in nats a token), and what it is in bits a byte."""
+        tokens, size = self._run.validation.tokens, self._run.validation_bytes
+        record: Record = {"step": step, "validation_loss": loss, "validation_tokens": tokens}
+        if size:
+            record["validation_bits_per_byte"] = loss * tokens / (size * math.log(2))
+        self._evaluations.append(record)
+        self._write(record)
+        self.line(f"step {step:,} of {self._plan.steps:,}: validation loss {_told(record)}")
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        self._console.line(text)
+
+    def figures(self) -> dict[str, float]:
+        """Return what the evaluations found first and last."""
+        if not self._evaluations:
+            return {}
+        return {
+            f"{when}_{name}": record[name]
+            for when, record in (("first", self._evaluations[0]), ("last", self._evaluations[-1]))
+            for name in ("validation_loss", "validation_bits_per_byte")
+            if name in record
+        }
+
+    def summarise(self) -> None:
+        """Print the first and the last validation loss."""
+        if self._evaluations:
+            for when, record in (("first", self._evaluations[0]), ("last", self._evaluations[-1])):
+                self.line(f"{when} validation loss {_told(record)} at step {record['step']:,}")
+
+    def close(self) -> None:
+        """Send and write what is left."""
+        for tracker in self._trackers:
+            tracker.close()
+
+    def _write(self, record: Record) -> None:
+        if self._metrics is not None:
+            self._metrics.append(record)
+        for tracker in self._trackers:
+            tracker.log(record)
+
+
+def _told(record: Record) -> str:
+    bits = record.get("validation_bits_per_byte")
+    return f"{record['validation_loss']:.4f}" + (f" ({bits:.4f} bits a byte)" if bits is not None else "")
+
+
+def _peak(run: Run) -> float | None:
+    if run.device.type != "cuda":
+        return None
+    return peak_flops(torch.cuda.get_device_name(run.device), run.plan.precision)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Return the most memory that this rank has held: the GPU's, or on a CPU the whole process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def advice(run: Run, step: int, skipped: int, reason: str) -> str:
+    """Return what to do about a run whose updates are refused one after another."""
+    return (
+        f"the last {skipped} updates up to step {step:,} were not applied: {reason}. The checkpoints in "
+        f"{run.output} stay; go on in another --output with --init-from {run.output}, a smaller "
+        f"--learning-rate than {run.plan.learning_rate:g} and a longer --warmup-steps"
+    )

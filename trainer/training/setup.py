@@ -1,0 +1,267 @@
+"""What is checked before the ranks meet: options, shards and output folder go together, and make a run."""
+
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.runner.storage import local_path
+from tokenizer.shards.folder import VocabularyReference
+from trainer.checkpoint.folder import check_same_identity, finished_checkpoints, newest_state, read_options
+from trainer.config.options import TrainingOptions
+from trainer.config.plan import TrainingPlan, as_record, resolve
+from trainer.config.recipes import MOST_EPOCHS
+from trainer.data.batches import TrainingData, ValidationData
+from trainer.data.inputs import Inputs, open_inputs
+from trainer.distributed.consistency import code_facts, option_facts
+from trainer.distributed.ranks import Ranks, find_device, gather
+from trainer.memory.available import find_room, smallest_room
+from trainer.memory.choice import Fitted, fit
+from trainer.memory.estimate import one_moment
+from trainer.model.float8 import missing_for_float8
+from trainer.pretrained.weights import PretrainedWeights, open_weights
+from trainer.training.capabilities import has_bf16, missing_for_kernels, settled_compilation
+
+NUMBER_BYTES = 4  # of a checkpoint: fp32
+GB = 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that has passed every check and may begin, or go on."""
+
+    options: TrainingOptions
+    plan: TrainingPlan
+    ranks: Ranks
+    device: torch.device
+    output: Path
+    identity: dict[str, Any]
+    inputs: Inputs
+    training: TrainingData
+    validation: ValidationData
+    validation_bytes: int | None  # that the validation tokens stand for; None: without a vocabulary
+    start: PretrainedWeights | None
+    fitted: Fitted | None = None  # how it was laid out, once the ranks have met
+    uncompiled: str = ""  # why nothing is compiled that would have been
+
+    @property
+    def epochs(self) -> float:
+        """How often the run goes through its data."""
+        return self.plan.steps * self.plan.sequences_per_step / self.training.windows
+
+    @property
+    def inputs_table(self) -> list[tuple[str, str]]:
+        """What the run reads and what it runs on, as rows of the table at its start."""
+        validation = f"{self.validation.tokens:,} tokens"
+        if self.validation_bytes is not None:
+            validation += f" that stand for {self.validation_bytes:,} bytes"
+        return [
+            (
+                "training data",
+                f"{self.training.tokens:,} tokens from {self.plan.data}, for {self.epochs:.2f} epochs",
+            ),
+            ("validation", validation),
+            ("device", _device_name(self.device)),
+            *([("layout", self.fitted.reason)] if self.fitted else []),
+        ]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What every rank must hold to be the same before they begin."""
+        return {**option_facts(as_record(self.plan)), **option_facts(self.identity), **code_facts()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What may be meant, but probably is not."""
+        found = []
+        if self.epochs > MOST_EPOCHS:
+            found.append(
+                f"each token is seen {self.epochs:.1f} times: beyond {MOST_EPOCHS} times, repeating teaches "
+                f"less and less (try --epochs {MOST_EPOCHS}, or more data)"
+            )
+        if not self.evaluates and self.plan.evaluate_every:
+            found.append("the shards have no validation split: there will be no validation loss")
+        if self.uncompiled:
+            found.append(f"nothing is compiled, which is slower: {self.uncompiled}")
+        if self.plan.precision == "fp32" and self.options.precision == "auto" and self.device.type == "cuda":
+            found.append("products are fp32, since this GPU has no bf16 (an A100 or newer has)")
+        return found
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether there are to be validation losses."""
+        return self.plan.evaluate_every > 0 and self.validation.tokens > 0
+
+
+def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
+    """Resolve and check everything that can be known before the ranks meet; write nothing.
+
+    Raises:
+        ValueError: the options, the shards or the output folder will not do.
+    """
+    device = find_device(ranks)
+    start = _open_start(options.init_from)
+    inputs = open_inputs(options.data)
+    vocabulary = inputs.shards.index.vocabulary
+    if start:
+        check_vocabulary(start, vocabulary, options.init_from)
+    plan = resolve(
+        options,
+        vocabulary=vocabulary.size,
+        end_of_text=vocabulary.end_of_text,
+        world_size=ranks.size,
+        accelerator=device.type == "cuda",
+        bf16=has_bf16(device),
+        start=start.config if start else None,
+        epoch_tokens=max(0, len(inputs.shards.open("train")) - 1),
+    )
+    missing = missing_for_float8(device) if plan.float8 else ""
+    if missing:
+        raise ValueError(f"--float8: {missing}")
+    output = _local(plan.output)
+    finished = finished_checkpoints(output)
+    identity = {**plan.mathematics(), "data": inputs.shards.fingerprint[:16]}
+    _check_same_run(output, plan, identity, inputs)
+    training, validation = _open_data(inputs, plan)
+    _check_disk(output, plan, len(finished))
+    lengths = inputs.byte_lengths
+    return Run(
+        options=options,
+        plan=plan,
+        ranks=ranks,
+        device=device,
+        output=output,
+        identity=identity,
+        inputs=inputs,
+        training=training,
+        validation=validation,
+        validation_bytes=None if lengths is None else validation.bytes_of(lengths),
+        start=start,
+    )
+
+
+def lay_out(run: Run, *, most: int | None = None) -> Run:
+    """Choose the layout that fits the rank with the least memory; all ranks must call it, and get the same.
+
+    Args:
+        most: bytes that it may take; one that was to take more has failed.
+
+    Raises:
+        ValueError: too little memory, or --compile on without what it takes; on the first rank of each
+            machine, which is to tell it.
+    """
+    state = newest_state(run.output)
+    earlier = state.plan if state else None
+    missing = gather(missing_for_kernels(run.device) if run.plan.compile else "")
+    room = smallest_room(find_room(run.device, local_ranks=run.ranks.local_size), run.device)
+    options = run.options
+    if most is not None:
+        room = replace(room, available=min(room.available, most))
+        options = replace(options, ignore_memory=False)
+    try:
+        plan = settled_compilation(run.plan, missing, wanted=options.compile == "on" or options.float8)
+        fitted = fit(plan, options, room, earlier)
+    except ValueError:
+        if run.ranks.local_rank > 0:
+            sys.exit(0)
+        raise
+    return replace(run, plan=fitted.plan, fitted=fitted, uncompiled=next(filter(None, missing), ""))
+
+
+def _open_start(address: str | None) -> PretrainedWeights | None:
+    if not address:
+        return None
+    try:
+        return open_weights(Path(address))
+    except ValueError as error:
+        raise ValueError(f"--init-from: {error}") from error
+
+
+def check_vocabulary(start: PretrainedWeights, shards: VocabularyReference, address: str | None) -> None:
+    """Check that the model whose weights a run begins with has the shards' vocabulary."""
+    if start.config.vocabulary != shards.size:
+        raise ValueError(
+            f"--init-from {address} has a vocabulary of {start.config.vocabulary:,}, and the shards have one "
+            f"of {shards.size:,}: write the shards with the model's own"
+        )
+    fingerprint = start.vocabulary_fingerprint
+    if fingerprint not in (None, shards.fingerprint):
+        raise ValueError(
+            f"--init-from {address} has another vocabulary than the shards: its fingerprint is "
+            f"{str(fingerprint)[:16]}, theirs {shards.fingerprint[:16]}"
+        )
+
+
+def _local(output: str) -> Path:
+    path = local_path(output)
+    if path is None:
+        raise ValueError(f"--output {output}: checkpoints are written to a local disk")
+    return path
+
+
+def _check_same_run(output: Path, plan: TrainingPlan, identity: dict[str, Any], inputs: Inputs) -> None:
+    """Check that the output folder holds nothing, or this very run on the same data.
+
+    Before its rate goes down, a run with a stable schedule may be given another end: the steps that it has
+    taken are the same.
+    """
+    before = read_options(output)
+    if before is None:
+        return
+    earlier = {"optimizer": "adamw", "float8": False, **before["identity"]}  # as it once went without saying
+    if (earlier.get("schedule"), plan.schedule) == ("wsd", "wsd"):
+        state = newest_state(output)
+        step = state.step if state else 0
+        decays = min(plan.steps - plan.decay_steps, earlier["steps"] - earlier["decay_steps"])
+        if step <= decays:
+            earlier |= {"steps": plan.steps, "decay_steps": plan.decay_steps}
+    if earlier.get("data") != identity["data"]:
+        raise ValueError(
+            f"--output {output} holds a run with another --data: shards.json in {plan.data} is not the one "
+            "that the run began with; give another folder"
+        )
+    check_same_identity(output, earlier, identity)
+    inputs.check_since(before.get("files", {}))
+
+
+def _open_data(inputs: Inputs, plan: TrainingPlan) -> tuple[TrainingData, ValidationData]:
+    context, vocabulary, shards = plan.model.context, plan.model.vocabulary, inputs.shards
+    stream = shards.open("train")
+    training = TrainingData(stream, context=context, vocabulary=vocabulary, seed=plan.seed)
+    if training.windows < plan.sequences_per_step:
+        raise ValueError(
+            f"{shards.folder} has too little to train on: {len(stream):,} tokens, {training.windows:,} "
+            f"sequences of {context}, and one batch takes {plan.sequences_per_step:,}: the largest "
+            f"--global-batch-tokens that fits is {training.windows * context}"
+        )
+    validation = ValidationData(
+        shards.open("validation"), context=context, vocabulary=vocabulary, most_tokens=plan.evaluation_tokens
+    )
+    return training, validation
+
+
+def _check_disk(output: Path, plan: TrainingPlan, finished: int) -> None:
+    """Check that the disk holds the most checkpoints that there are: those kept, and one being written."""
+    model = plan.model
+    padding = (model.padded_vocabulary - model.vocabulary) * model.width
+    numbers = 3 * (model.parameters + padding) - one_moment(model, plan.optimizer)  # weights, two moments
+    each = NUMBER_BYTES * numbers
+    at_most = min(plan.keep_checkpoints + 1, -(-plan.steps // plan.checkpoint_every))
+    needed = each * max(1, at_most - finished)
+    folder = next(path for path in (output, *output.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ValueError(
+            f"too little disk for checkpoints: {needed / GB:,.1f} GB are needed in {folder}, and "
+            f"{free / GB:,.1f} are free; a checkpoint takes {each / GB:,.2f} GB (see --keep-checkpoints)"
+        )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, one a rank"
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return "CPU" + (f" (DS_ACCELERATOR=cpu, though there are GPUs: {gpus})" if gpus else "")

@@ -1,0 +1,24 @@
+"""The loss on text that the model was not trained on: the mean over tokens, not over batches."""
+
+from collections.abc import Iterator
+
+from trainer.data.batches import ValidationData
+from trainer.data.loader import Batch, as_tensors
+from trainer.distributed.deepspeed.engine import Engine
+
+
+def validation_loss(engine: Engine, data: ValidationData, *, micro_batch: int) -> float:
+    """Return the mean loss in nats over every token of the data, whatever the ranks and the micro-batch.
+
+    The windows go to the ranks in turn, as many batches to each; what lies beyond the data has no targets
+    and adds nothing.
+    """
+
+    def batches() -> Iterator[Batch]:
+        for first in range(0, data.windows, micro_batch * engine.world_size):
+            batch = data.sequences(first + engine.rank * micro_batch, micro_batch)
+            yield as_tensors(batch, engine.device)
+
+    total, tokens = engine.evaluate(batches())
+    assert tokens == data.tokens
+    return total / tokens
