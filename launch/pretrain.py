@@ -19,21 +19,18 @@ def main(options: TrainingOptions) -> None:
     """Check the options, then train. A mistake in them is told once on each machine."""
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # which PyTorch reads as it is imported
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # else memory fragments
-    from trainer.distributed.ranks import Ranks  # torch takes seconds to import, and --help needs none
+    from trainer.distributed.ranks import (  # torch takes seconds to import, and --help needs none
+        Ranks,
+        one_error_a_machine,
+    )
     from trainer.training.loop import train
     from trainer.training.setup import prepare
 
     ranks = Ranks.from_environment()
-    try:
+    with one_error_a_machine(ranks):
         run = prepare(options, ranks)
-    except (ValueError, OSError):
-        if ranks.local_rank > 0:  # the machine's first rank meets the same mistake, and must live to tell it:
-            sys.exit(0)  # DeepSpeed's launcher ends the others as soon as one has failed
-        raise
     sys.exit(train(run))
 
 
 if __name__ == "__main__":
-    # DeepSpeed's launcher adds --local_rank=N, which the environment says as well.
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if not argument.startswith("--local_rank=")]
     run_command(TrainingOptions, main, "Train a GPT-2 on token shards, on every rank the launcher starts.")

@@ -19,7 +19,11 @@ def run_command(options_class: type[Options], main: Callable[[Options], None], d
     `error: …` and exit code 1, an interrupt as one and code 130; anything else is our own defect and keeps
     its traceback.
     """
-    options = tyro.cli(options_class, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    # DeepSpeed's launcher adds --local_rank=N to every command, which the environment says as well.
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--local_rank=")]
+    options = tyro.cli(
+        options_class, args=arguments, description=description, config=(tyro.conf.OmitArgPrefixes,)
+    )
     try:
         main(options)
     except KeyboardInterrupt:

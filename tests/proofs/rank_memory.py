@@ -15,7 +15,8 @@ from trainer.config.options import TrainingOptions
 from trainer.config.plan import TrainingPlan, resolve
 from trainer.distributed.deepspeed.engine import Engine
 from trainer.distributed.ranks import Ranks, joined
-from trainer.memory.estimate import Layout, predict
+from trainer.memory.estimate import predict
+from trainer.memory.layout import Layout
 from trainer.model.gpt2 import build
 
 # Wide enough that a block's matrices are gathered at stage 3 (DeepSpeed keeps below 100,000 elements whole).

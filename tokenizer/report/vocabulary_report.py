@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipeline.runner.markdown import table
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.report.usage import KINDS, Usage
 
@@ -136,16 +137,8 @@ def _token_lists(number: int, side: Mapping[str, Any]) -> list[str]:
 
 
 def _table(first: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    """Write rows as a table that is a table in plain text too."""
     head = [first, *(f"vocabulary {number}" for number in range(1, len(rows[0])))] if rows else [first]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-
-    def written(cells: Sequence[str]) -> str:
-        padded = [cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]
-        return f"| {' | '.join(padded)} |"
-
-    return [written(head), written(rule), *map(written, rows)]
+    return table(head, rows, right=[False, *[True] * (len(head) - 1)])
 
 
 def _quantiles(usage: Usage) -> dict[str, float]:

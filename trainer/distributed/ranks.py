@@ -229,6 +229,21 @@ def gather(value: Value) -> list[Value]:
     return values
 
 
+@contextmanager
+def one_error_a_machine(ranks: Ranks) -> Iterator[None]:
+    """Let the first rank of each machine report a mistake that every rank finds, before or after they meet.
+
+    The others leave without an error, since DeepSpeed's launcher ends all ranks as soon as one has failed,
+    and the first must live to report it.
+    """
+    try:
+        yield
+    except (ValueError, OSError):
+        if ranks.local_rank > 0:
+            sys.exit(0)
+        raise
+
+
 def on_first_rank(act: Callable[[], None]) -> None:
     """Do on the first rank what is done once for all; the others wait, and fail with it.
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.runner.markdown import table
 from trainer.evaluation.paper import PUBLISHED, REMARKS, SIZES
 
 Record = Mapping[str, Any]
@@ -61,17 +62,7 @@ def shown(unit: str, value: float | None) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table: words to the left, and to the right the columns that hold only numbers."""
-    columns = list(zip(*rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    is_number = [all(not cell.strip("0123456789,.e+") for cell in column[1:]) for column in columns]
-
-    def line(row: Sequence[str]) -> str:
-        cells = zip(row, widths, is_number, strict=True)
-        return f"| {' | '.join(cell.rjust(w) if number else cell.ljust(w) for cell, w, number in cells)} |"
-
-    rule = [
-        "-" * (width - 1) + ":" if number else "-" * width
-        for width, number in zip(widths, is_number, strict=True)
-    ]
-    return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])
+    """Return a Markdown table; columns that hold only numbers are aligned to the right."""
+    head, *body = rows
+    right = [all(not text.strip("0123456789,.e+") for text in column) for column in zip(*body, strict=True)]
+    return "\n".join(table(head, body, right=right or [False] * len(head)))

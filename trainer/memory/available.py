@@ -36,6 +36,13 @@ def smallest_room(room: Room, device: torch.device) -> Room:
     return replace(room, available=available, host=None if room.host is None else host)
 
 
+def peak_bytes(device: torch.device) -> int:
+    """Return the most memory that this rank has held: the GPU's, or on a CPU the whole process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def peak_line(predicted: Memory, device: torch.device) -> str:
     """Hold the prediction against what this rank had at most, for the end of a run.
 
@@ -44,7 +51,7 @@ def peak_line(predicted: Memory, device: torch.device) -> str:
     """
     said = f"peak memory of a rank: {predicted.allocated / GIB:.2f} GiB in tensors predicted"
     if device.type == "cuda":
-        measured = torch.cuda.max_memory_allocated(device)
+        measured = peak_bytes(device)
         return f"{said}, {measured / GIB:.2f} GiB measured ({predicted.allocated / measured - 1:+.0%})"
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    resident = peak_bytes(device)
     return f"{said}; on a CPU not measured, the whole process had {resident / GIB:.2f} GiB resident"

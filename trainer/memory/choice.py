@@ -7,7 +7,8 @@ from typing import Any
 
 from trainer.config.options import Recompute, TrainingOptions
 from trainer.config.plan import TrainingPlan
-from trainer.memory.estimate import GIB, Layout, Memory, host_bytes, predict
+from trainer.memory.estimate import GIB, Memory, host_bytes, predict
+from trainer.memory.layout import Layout
 
 # How much longer a step takes than without recomputation: a ranking, not a prediction. Every block again
 # is one more forward pass, two of six FLOPs a weight; norms and GELU are read and written once more;

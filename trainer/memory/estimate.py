@@ -9,10 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 from trainer.config.model_config import ModelConfig
-from trainer.config.options import Optimizer, Precision, Recompute
+from trainer.config.options import Optimizer
+from trainer.memory.activations import (
+    copies_in_hand,
+    copies_kept,
+    copies_made,
+    has_table,
+    in_hand_per_token,
+    kept_per_token,
+)
+from trainer.memory.layout import BF16, FP32, Layout
+from trainer.model.loss_chunks import CHUNK_LOGITS, IN_PLACE
 
 GIB = 2**30
-FP32, BF16 = 4, 2
 
 # DeepSpeed's own constants (0.19): how much it sums up at once without ZeRO, the optimizer's stretch at
 # stage 3, and how far ahead, in elements, the next use of a gathered weight may lie for it to stay.
@@ -26,48 +35,6 @@ PREFETCH = 50_000_000
 CUDA_CONTEXT = 1 * GIB  # the driver's context, cuBLAS and NCCL
 PROCESS = GIB // 2  # a rank on a CPU: the interpreter with PyTorch and DeepSpeed
 FRAGMENTATION = 0.04  # of all that is allocated: an H100 reserved 0.2 % (xl) to 6 % (small) more
-
-CHUNK_LOGITS = {"cuda": 2**28, "cpu": 2**24}  # as losses.py has them, which imports PyTorch
-IN_PLACE = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How a run lies on its ranks: what decides its memory and its speed, but not what it computes."""
-
-    zero_stage: int
-    ranks: int
-    micro_batch: int
-    precision: Precision
-    optimizer: Optimizer = "adamw"
-    recompute: Recompute = "none"
-    recompute_every: int = 1
-    offload_optimizer: bool = False
-    offload_parameters: bool = False
-    accelerator: bool = True
-    compiled: bool = False
-
-    @property
-    def product_bytes(self) -> int:
-        """Size of a number that a matrix product returns."""
-        return BF16 if self.precision == "bf16" else FP32
-
-    @property
-    def residual_bytes(self) -> int:
-        """Size of a number of the residual stream as a norm keeps it.
-
-        It is as wide as the products, but on a GPU autocast makes fp32 of it for a norm that is not compiled.
-        """
-        return FP32 if self.accelerator and not self.compiled else self.product_bytes
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the gradient of the logits takes their place."""
-        return self.accelerator and self.compiled
-
-    def recomputes(self, layer: int) -> bool:
-        """Whether a block computes again in the backward pass what it has not kept."""
-        return self.recompute != "none" and layer % self.recompute_every == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +119,7 @@ def kept_bytes(config: ModelConfig, layout: Layout) -> int:
     """Return what the blocks keep for the backward pass, copies of their weights in bf16 included."""
     tokens = layout.micro_batch * config.context
     return sum(
-        tokens * _kept_per_token(config, layout, layer) + _copies_kept(config, layout, layer)
+        tokens * kept_per_token(config, layout, layer) + copies_kept(config, layout, layer)
         for layer in range(config.layers)
     )
 
@@ -165,9 +132,9 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
     shares = _shares(config, layout)
     held = {"parameters": shares.parameters, "optimizer": shares.optimizer}
     tokens = layout.micro_batch * config.context
-    kept = [tokens * _kept_per_token(config, layout, layer) for layer in range(config.layers)]
-    copies = [_copies_kept(config, layout, layer) for layer in range(config.layers)]
-    mask = tokens * config.context if _has_table(config, layout) else 0
+    kept = [tokens * kept_per_token(config, layout, layer) for layer in range(config.layers)]
+    copies = [copies_kept(config, layout, layer) for layer in range(config.layers)]
+    mask = tokens * config.context if has_table(config, layout) else 0
     last = tokens * layout.product_bytes * config.width if layout.recompute == "offload" else 0
     # The last norm's input and output.
     head = tokens * (layout.residual_bytes + layout.product_bytes) * config.width + mask + last
@@ -175,7 +142,7 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
         moment="loss",
         **held,
         gradients=shares.gradients,
-        weight_copies=_copies_made(config, layout),
+        weight_copies=copies_made(config, layout),
         activations=sum(kept) + head,
         loss=_loss(config, layout, tokens),
         buffers=shares.buffers,
@@ -199,8 +166,8 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
             **held,
             gradients=(shares.gradients_backward if sends else shares.gradients)
             + _gradient_in_hand(config, layout),
-            weight_copies=sum(copies[: layer + 1]) + _copies_in_hand(config, layout, layer),
-            activations=sum(kept[: layer + 1]) + tokens * _in_hand_per_token(config, layout, layer) + mask,
+            weight_copies=sum(copies[: layer + 1]) + copies_in_hand(config, layout, layer),
+            activations=sum(kept[: layer + 1]) + tokens * in_hand_per_token(config, layout, layer) + mask,
             loss=0,
             buffers=shares.buffers_backward,
         )
@@ -223,106 +190,6 @@ def _moments(config: ModelConfig, layout: Layout) -> Iterator[Memory]:
         loss=0,
         buffers=shares.buffers_step,
     )
-
-
-def _kept_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
-    """Bytes that a block keeps for the backward pass.
-
-    p is the size of a product's number, which is that of the residual stream too, and r its size as a norm
-    keeps it (see `Layout.residual_bytes`).
-
-    - none: x, and x between attention and feed-forward (r C each); both after their norms (p C each; see
-      `_normed_bytes`); q, k, v (3 p C); attention's output (p C); before and after GELU (4 p C each); each
-      norm's mean and deviation (16) and attention's sums by head (4 H). fp32: 64 C + 16 + 4 H; compiled
-      bf16: 32 C + 16 + 4 H, which an H100 kept to the byte. With dropout a mask a byte wide after both
-      parts (2 C).
-    - selective: what the norms and GELU are given is kept, what they return is not: x twice (p C each),
-      q, k, v (3 p C), attention's output (p C), before GELU (4 p C), attention's sums (4 H).
-    - block: x alone; offload: nothing, for x is in the CPU's memory, but that of the last such block stays.
-
-    Attention within documents makes numbers of its mask, and none and selective keep them (p T).
-    """
-    width, product = config.width, layout.product_bytes
-    masks = 2 * width if config.dropout else 0
-    if _has_table(config, layout):
-        masks += product * config.context
-    if not layout.recomputes(layer):
-        norms = 2 * (layout.residual_bytes + _normed_bytes(layout)) * width + 16
-        return norms + 12 * product * width + 4 * config.heads + masks
-    return {
-        "selective": 10 * product * width + 4 * config.heads + masks,
-        "block": product * width,
-        "offload": 0,
-    }[layout.recompute]
-
-
-def _has_table(config: ModelConfig, layout: Layout) -> bool:
-    """Whether attention goes by a table of what each position may see: FlexAttention needs none."""
-    flex = layout.in_place and config.dropout == 0 and config.context % 128 == 0
-    return config.document_separator is not None and not flex
-
-
-def _normed_bytes(layout: Layout) -> int:
-    """Size of a number after a norm, as the next product keeps it.
-
-    At stage 3 DeepSpeed puts a linear layer of its own in place of PyTorch's, which keeps what it was
-    given (on a GPU fp32) where PyTorch's keeps what autocast has made of it.
-    """
-    return FP32 if layout.zero_stage == 3 and layout.accelerator else layout.product_bytes
-
-
-def _in_hand_per_token(config: ModelConfig, layout: Layout, layer: int) -> int:
-    """Bytes beside what is kept while the backward pass is in a block's feed-forward net, where it is most.
-
-    The gradients of the residual stream (p C) and of GELU's output (4 p C), while nothing of the block is
-    let go of yet; and what had to be computed again.
-    """
-    width, product = config.width, layout.product_bytes
-    gradients = 5 * product * width
-    if not layout.recomputes(layer):
-        return gradients
-    whole = _kept_per_token(config, replace(layout, recompute="none"), layer)
-    return (
-        gradients
-        + {
-            "selective": 4 * product * width,  # GELU's output
-            # x is what was kept, unless a norm keeps a copy of its own.
-            "block": whole - (product * width if layout.residual_bytes == product else 0),
-            "offload": whole + product * width,  # and the x of the block before, on its way
-        }[layout.recompute]
-    )
-
-
-def _copies_made(config: ModelConfig, layout: Layout) -> int:
-    """Bytes of all weights in bf16, which autocast remembers to the end of the forward pass.
-
-    12 C² numbers of a block, and the head's V C. At stage 3 DeepSpeed's linear layer makes them anew for
-    each product, the head's, the largest, among them.
-    """
-    if layout.precision == "fp32":
-        return 0
-    head = BF16 * config.padded_vocabulary * config.width
-    return head if layout.zero_stage == 3 else head + config.layers * 12 * BF16 * config.width**2
-
-
-def _copies_kept(config: ModelConfig, layout: Layout, layer: int) -> int:
-    """Bytes of a block's weights in bf16 that the backward pass was promised.
-
-    Selective keeps only those of attention's projection (C²): the other products are remade with their
-    input. At stage 3 DeepSpeed's linear layer keeps the weights themselves.
-    """
-    if layout.precision == "fp32" or layout.zero_stage == 3:
-        return 0
-    numbers = {"none": 12, "selective": 1, "block": 0, "offload": 0}
-    return numbers[layout.recompute if layout.recomputes(layer) else "none"] * BF16 * config.width**2
-
-
-def _copies_in_hand(config: ModelConfig, layout: Layout, layer: int) -> int:
-    """Bytes of weights in bf16 that the backward pass of a block makes again."""
-    if layout.precision == "fp32" or not (layout.recomputes(layer) or layout.zero_stage == 3):
-        return 0
-    whole = layout.recompute in ("block", "offload") and layout.zero_stage < 3
-    return (12 if whole else 4) * BF16 * config.width**2
 
 
 def _gradient_in_hand(config: ModelConfig, layout: Layout) -> int:

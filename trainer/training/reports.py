@@ -1,12 +1,11 @@
 """All that a run tells as it goes: lines on the console, metrics.jsonl, trackers, its first and last loss."""
 
 import math
-import resource
-import sys
 
 import torch
 
 from trainer.config.plan import as_record
+from trainer.memory.available import peak_bytes
 from trainer.model.flops import model_flops_utilisation, peak_flops
 from trainer.training.console import Console, settings_table
 from trainer.training.metrics import MetricsFile, Record
@@ -45,7 +44,7 @@ class Reports:
         """Tell of a step, and how much of the GPUs' peak it made use of."""
         speed = record["tokens_per_second"]
         mfu = model_flops_utilisation(speed, self._plan.model, gpus=self._plan.world_size, peak=self._peak)
-        record = {**record, "mfu": mfu, "memory_bytes": memory_bytes(self._run.device)}
+        record = {**record, "mfu": mfu, "memory_bytes": peak_bytes(self._run.device)}
         self._write(record)
         self._console.step(record)
 
@@ -101,14 +100,6 @@ def _peak(run: Run) -> float | None:
     if run.device.type != "cuda":
         return None
     return peak_flops(torch.cuda.get_device_name(run.device), run.plan.precision)
-
-
-def memory_bytes(device: torch.device) -> int:
-    """Return the most memory that this rank has held: the GPU's, or on a CPU the whole process's."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def advice(run: Run, step: int, skipped: int, reason: str) -> str:

@@ -1,7 +1,6 @@
 """What is checked before the ranks meet: options, shards and output folder go together, and make a run."""
 
 import shutil
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from trainer.config.recipes import MOST_EPOCHS
 from trainer.data.batches import TrainingData, ValidationData
 from trainer.data.inputs import Inputs, open_inputs
 from trainer.distributed.consistency import code_facts, option_facts
-from trainer.distributed.ranks import Ranks, find_device, gather
+from trainer.distributed.ranks import Ranks, find_device, gather, one_error_a_machine
 from trainer.memory.available import find_room, smallest_room
 from trainer.memory.choice import Fitted, fit
 from trainer.memory.estimate import one_moment
@@ -161,13 +160,9 @@ def lay_out(run: Run, *, most: int | None = None) -> Run:
     if most is not None:
         room = replace(room, available=min(room.available, most))
         options = replace(options, ignore_memory=False)
-    try:
+    with one_error_a_machine(run.ranks):
         plan = settled_compilation(run.plan, missing, wanted=options.compile == "on" or options.float8)
         fitted = fit(plan, options, room, earlier)
-    except ValueError:
-        if run.ranks.local_rank > 0:
-            sys.exit(0)
-        raise
     return replace(run, plan=fitted.plan, fitted=fitted, uncompiled=next(filter(None, missing), ""))
 
 

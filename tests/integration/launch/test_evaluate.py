@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from launch import evaluate
-from launch.evaluate import EvaluateOptions
+from trainer.evaluation.run import EvaluateOptions, evaluate_sets
 from trainer.evaluation.suite import SetOptions
 from trainer.pretrained.loading import ModelOptions
 
@@ -54,7 +53,7 @@ def alone(model, sets, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("alone") / "evaluation"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    evaluate.main(options(model, sets, output, stride=100))
+    evaluate_sets(options(model, sets, output, stride=100))
     torch.set_num_threads(threads)
     return output
 
@@ -87,7 +86,7 @@ def test_two_ranks_find_what_one_does_to_the_last_bit(alone, launcher, model, se
 
 def test_a_checkpoint_scores_as_its_export_does(alone, stage_0, inputs, sets, tmp_path):
     asked = options(stage_0.whole, sets, tmp_path, stride=100, source={"vocabulary": str(inputs.vocabulary)})
-    evaluate.main(asked)
+    evaluate_sets(asked)
     for task, result in results(tmp_path).items():
         assert result["figures"] == pytest.approx(results(alone)[task]["figures"], rel=1e-6)
 
@@ -95,13 +94,13 @@ def test_a_checkpoint_scores_as_its_export_does(alone, stage_0, inputs, sets, tm
 def test_the_same_command_again_does_only_what_is_new(alone, model, sets, tmp_path, capsys):
     own, output = shutil.copytree(sets, tmp_path / "sets"), shutil.copytree(alone, tmp_path / "out")
     first = (output / "evaluation.json").read_text()
-    evaluate.main(options(model, sets, output, stride=100))
+    evaluate_sets(options(model, sets, output, stride=100))
     assert printed_figures(capsys) == []
     assert (output / "evaluation.json").read_text() == first
     (own / "text.txt").write_text("a new text")
-    evaluate.main(options(model, own, output, stride=100))
+    evaluate_sets(options(model, own, output, stride=100))
     assert printed_figures(capsys) == ["text.txt"]
-    evaluate.main(options(model, own, output, stride=99))
+    evaluate_sets(options(model, own, output, stride=99))
     assert printed_figures(capsys) == ["LAMBADA", "HellaSwag", "text.txt"]
 
 
@@ -112,7 +111,7 @@ def printed_figures(capsys) -> list[str]:
 
 
 def test_bf16_is_close_to_fp32(alone, model, sets, tmp_path):
-    evaluate.main(options(model, sets, tmp_path, stride=100, source={"dtype": "bf16"}))
+    evaluate_sets(options(model, sets, tmp_path, stride=100, source={"dtype": "bf16"}))
     found, expected = results(tmp_path)["text_0"]["figures"], results(alone)["text_0"]["figures"]
     assert found == pytest.approx(expected, rel=0.05)
     assert found != expected
@@ -128,7 +127,7 @@ def test_bf16_is_close_to_fp32(alone, model, sets, tmp_path):
 )
 def test_numbers_out_of_range_are_mistakes(model, sets, tmp_path, others, message):
     with pytest.raises(ValueError, match=message):
-        evaluate.main(options(model, sets, tmp_path / "out", **others))
+        evaluate_sets(options(model, sets, tmp_path / "out", **others))
     assert not (tmp_path / "out").exists()
 
 

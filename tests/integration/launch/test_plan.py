@@ -9,11 +9,11 @@ import pytest
 import tyro
 
 from launch import plan
-from launch.plan import PlanOptions
 from trainer.config.options import TrainingOptions
 from trainer.config.plan import resolve
 from trainer.memory.choice import Room, fit, layout_of
 from trainer.memory.estimate import GIB, predict
+from trainer.memory.forecast import PlanOptions
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -1,5 +1,4 @@
 import dataclasses
-import itertools
 
 import hypothesis.strategies as st
 import pytest
@@ -10,8 +9,8 @@ from live_memory import LiveMemory
 from trainer.config.model_config import ModelConfig
 from trainer.distributed.muon import orthogonal
 from trainer.memory import estimate
-from trainer.memory.estimate import GIB, Layout, predict
-from trainer.model import loss
+from trainer.memory.estimate import GIB, predict
+from trainer.memory.layout import Layout
 from trainer.model.gpt2 import GPT2, build
 
 XL = ModelConfig(layers=48, heads=25, width=1600, context=1024, vocabulary=50_257)
@@ -100,11 +99,6 @@ def test_a_matrix_is_made_orthogonal_in_the_memory_that_is_predicted(precision):
     assert estimate._orthogonal(config, layout) == pytest.approx(live.peak, rel=0.01)
 
 
-def test_the_loss_is_cut_as_losses_cuts_it():
-    assert estimate.CHUNK_LOGITS == loss.CHUNK_LOGITS
-    assert estimate.IN_PLACE == loss.IN_PLACE
-
-
 LAYOUTS = st.builds(
     Layout,
     zero_stage=st.sampled_from([0, 1, 2, 3]),
@@ -118,7 +112,8 @@ LAYOUTS = st.builds(
 )
 SHAPES = st.builds(
     shape,
-    layers=st.sampled_from([2, 12, 48]),
+    # With two blocks, what one of them computes again weighs more than what the other does not keep.
+    layers=st.sampled_from([4, 12, 48]),
     width=st.sampled_from([64, 768, 1600]),
     context=st.sampled_from([128, 1024]),
     vocabulary=st.sampled_from([512, 50_257]),
@@ -134,8 +129,7 @@ def total(config: ModelConfig, layout: Layout, **changes: object) -> int:
 def test_more_work_at_once_never_takes_less_memory(config, layout):
     assert total(config, layout, micro_batch=2 * layout.micro_batch) >= total(config, layout)
     modes = [total(config, layout, recompute=mode) for mode in ("offload", "block", "selective", "none")]
-    # Two hundredths: on a few tokens the weights that a block copies again weigh more than what it keeps.
-    assert all(less <= 1.02 * more for less, more in itertools.pairwise(modes))
+    assert modes == sorted(modes)
     if layout.recompute != "none":
         assert total(config, layout, recompute_every=4) >= total(config, layout, recompute_every=1)
 

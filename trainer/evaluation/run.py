@@ -1,0 +1,200 @@
+"""Evaluates a model set by set, each result kept as it comes, so that the same command goes on."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from pipeline.runner.storage import fingerprint, write_text
+from trainer.evaluation.suite import SetOptions, Task, open_tasks
+from trainer.evaluation.table import as_markdown, shown
+from trainer.pretrained.loading import LoadedModel, ModelOptions, load_model
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from trainer.distributed.ranks import Ranks
+    from trainer.evaluation.scoring import Scorer
+    from trainer.evaluation.tasks import Reader
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """The command line."""
+
+    source: ModelOptions
+    """Which model."""
+    sets: SetOptions
+    """What it is asked."""
+    output: Path
+    """Folder for evaluation.json, evaluation.md and options.json; the same command goes on where it was."""
+    context: int | None = None
+    """Tokens that a prediction looks back on, at most; left out, as many as the model can."""
+    stride: int | None = None
+    """Tokens from one window of a long text to the next: fewer see more before them, and take longer. Left
+    out, the context: windows do not overlap."""
+    batch: int = 4
+    """Windows that one rank takes through the model at once."""
+
+
+def evaluate_sets(options: EvaluateOptions) -> None:
+    """Check everything, then evaluate set after set, on every rank that a launcher has started.
+
+    Raises:
+        ValueError: an option is out of range; the model or a set is missing or damaged.
+    """
+    from trainer.distributed.ranks import Ranks, one_error_a_machine
+
+    ranks = Ranks.from_environment()
+    with one_error_a_machine(ranks):
+        if options.output.is_file():
+            raise ValueError(f"--output {options.output} is a file, not a folder")
+        tasks = open_tasks(options.sets)
+        loaded = _load(options.source, ranks)
+        settings = _settings(options, loaded)
+        done = {task.name: _done_before(options.output, task, settings) for task in tasks}
+    with _together(ranks, loaded):
+        from trainer.evaluation.scoring import Scorer
+        from trainer.evaluation.tasks import Reader
+
+        windows = {"context": settings["context"], "stride": settings["stride"], "batch": options.batch}
+        scorer = Scorer(loaded.model, ranks, **windows)
+        reader = Reader(loaded.vocabulary)
+        # The first rank's disk counts: another machine's may not have the folder.
+        done = scorer.gather(done)[0]
+        for task in tasks:
+            record = done[task.name] or _evaluate(task, scorer, reader, settings, visible=ranks.rank == 0)
+            if ranks.rank == 0:
+                write_text(str(options.output / "results" / f"{task.name}.json"), _json(record))
+            done[task.name] = record
+    if ranks.rank == 0:
+        _report(options, loaded, settings, done)
+
+
+def _load(options: ModelOptions, ranks: "Ranks") -> LoadedModel:
+    """Load the model, for each rank on a GPU of its own if there are as many."""
+    import torch
+
+    from trainer.distributed.ranks import find_device
+
+    device = torch.device("cpu") if options.device == "cpu" else find_device(ranks)
+    if options.device == "cuda" and device.type == "cpu" and ranks.size > 1:
+        raise ValueError(f"--device cuda: there are fewer GPUs here than ranks, {ranks.local_size}")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    elif options.device == "auto":
+        options = replace(options, device="cpu")
+    return load_model(options)
+
+
+def _settings(options: EvaluateOptions, loaded: LoadedModel) -> Record:
+    """Return everything that decides the figures, but for the sets themselves.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    longest = loaded.model.config.context
+    context = longest if options.context is None else options.context
+    stride = context if options.stride is None else options.stride
+    if not 1 <= context <= longest:
+        raise ValueError(f"--context is {context}: it must be from 1 to the model's {longest}")
+    if not 1 <= stride <= context:
+        raise ValueError(f"--stride is {stride}: it must be from 1 to the context, {context}")
+    if options.batch < 1:
+        raise ValueError(f"--batch is {options.batch}: it must be at least 1")
+    return {
+        "context": context,
+        "stride": stride,
+        "dtype": options.source.dtype,
+        "detokenize": options.sets.detokenize,
+        "lambada_preprocessing": options.sets.lambada_preprocessing,
+        "vocabulary": loaded.vocabulary.fingerprint,
+        "weights": _weights_checksum(loaded),
+    }
+
+
+def _weights_checksum(loaded: LoadedModel) -> str:
+    """Return what changes when any weight does."""
+    import torch
+    from xxhash import xxh3_128
+
+    checksum = xxh3_128()
+    for _, parameter in sorted(loaded.model.named_parameters()):
+        checksum.update(parameter.detach().contiguous().cpu().view(torch.uint8).numpy().data)
+    return checksum.hexdigest()
+
+
+def _done_before(output: Path, task: Task, settings: Record) -> Record | None:
+    """Return what an earlier command found of the same set by the same settings, if one did."""
+    path = output / "results" / f"{task.name}.json"
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return record if record.get("identity") == _identity(task, settings) else None
+
+
+def _identity(task: Task, settings: Record) -> Record:
+    return {**settings, "title": task.title, "file": fingerprint(task.content.address)}
+
+
+@contextmanager
+def _together(ranks: "Ranks", loaded: LoadedModel) -> Iterator[None]:
+    """Meet the other ranks, if there are any."""
+    if ranks.size == 1:
+        yield
+        return
+    from trainer.distributed.ranks import joined
+
+    with joined(ranks, next(loaded.model.parameters()).device):
+        yield
+
+
+def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, *, visible: bool) -> Record:
+    from trainer.evaluation.tasks import evaluate
+
+    total, unit = task.work
+    rest_s = 0.2 if sys.stderr.isatty() else 60  # a log gets a line a minute, a quick set none
+    with tqdm(
+        desc=task.title,
+        total=total,
+        unit=unit,
+        unit_scale=True,
+        disable=not visible,
+        leave=False,
+        delay=rest_s,
+        mininterval=rest_s,
+    ) as bar:
+        result = evaluate(task, scorer, reader, bar.update)
+    if visible:
+        figures = ", ".join(f"{unit} {shown(unit, value)}" for unit, value in result.figures.items())
+        print(f"{task.title}: {figures}", flush=True)
+    return {
+        "title": task.title,
+        **result.as_record(),
+        "context": settings["context"],
+        "stride": settings["stride"],
+        "identity": _identity(task, settings),
+    }
+
+
+def _report(options: EvaluateOptions, loaded: LoadedModel, settings: Record, results: Record) -> None:
+    """Write the table for people and for machines, and print it."""
+    report = {"model": loaded.description, "settings": settings, "results": results}
+    table = as_markdown(report)
+    for name, text in (
+        ("options.json", _json(asdict(options))),
+        ("evaluation.json", _json(report)),
+        ("evaluation.md", table),
+    ):
+        write_text(str(options.output / name), text)
+    print(f"\n{table}\nwritten to {options.output}")
+
+
+def _json(content: Record) -> str:
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n"

@@ -1,0 +1,222 @@
+"""What a run will take on given GPUs: the layouts that fit, the best of them, time and money."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trainer.config.options import Optimizer, TrainingOptions
+from trainer.config.plan import TrainingPlan, resolve
+from trainer.memory.choice import Fitted, Room, fit, layout_of
+from trainer.memory.estimate import predict
+from trainer.memory.layout import Layout
+from trainer.model.flops import GPUS, Gpu, find_gpu, flops_per_token
+
+VOCABULARY = 50_257  # GPT-2's
+MICRO_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+MODES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("none", {"recompute": "none"}),
+    ("selective", {"recompute": "selective"}),
+    ("block / 2", {"recompute": "block", "recompute_every": 2}),
+    ("block", {"recompute": "block"}),
+    ("offload", {"recompute": "offload"}),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """The command line."""
+
+    size: str
+    """Model size: micro, nano, small, medium, large or xl."""
+    gpus: int = 1
+    """GPUs in all, one a rank."""
+    gpus_per_node: int = 8
+    """GPUs in one machine; more than that need a hostfile."""
+    gpu_memory: float = 80.0
+    """GiB that PyTorch finds on each; a part is set aside for the CUDA context and fragmentation."""
+    gpu: str = "H100 SXM"
+    """Which GPU, for its peak FLOP/s."""
+    steps: int | None = None
+    """Steps in place of the recipe's."""
+    tokens: int | None = None
+    """Tokens to train on in place of the recipe's."""
+    global_batch_tokens: int | None = None
+    """Tokens in one step in place of the recipe's."""
+    optimizer: Optimizer = "adamw"
+    """adamw or muon, which holds one moment of the matrices inside the blocks in place of two."""
+    vocabulary: int = VOCABULARY
+    """Entries of the vocabulary."""
+    mfu: float = 0.4
+    """Assumed share of the GPUs' peak that training makes use of."""
+    gpu_hour_dollars: float = 2.5
+    """Assumed price of one GPU for one hour."""
+    data: str = "out/shards"
+    """Token shards, for the command line that is printed."""
+    json: bool = False
+    """Print a JSON object in place of tables."""
+
+
+def check_options(options: PlanOptions) -> Gpu:
+    """Return the GPU that is meant.
+
+    Raises:
+        ValueError: an option is out of range, or the GPU is not known.
+    """
+    for name in ("gpus", "gpus_per_node", "gpu_memory", "mfu", "vocabulary"):
+        value = getattr(options, name)
+        if not 0 < value < float("inf"):
+            raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be above 0")
+    if options.mfu > 1:
+        raise ValueError(f"--mfu is {options.mfu}: it is a share of the peak, at most 1")
+    if not 0 <= options.gpu_hour_dollars < float("inf"):
+        raise ValueError(f"--gpu-hour-dollars is {options.gpu_hour_dollars}: it must be at least 0")
+    gpu = find_gpu(options.gpu)
+    if gpu is None:
+        raise ValueError(
+            f"unknown GPU {options.gpu!r}: choose one of {', '.join(known.name for known in GPUS)}"
+        )
+    return gpu
+
+
+def _training_options(options: PlanOptions, stage: int) -> TrainingOptions:
+    return TrainingOptions(
+        data=options.data,
+        output=f"out/{options.size}",
+        size=options.size,
+        zero_stage=stage,  # type: ignore[arg-type]  # 0, 1, 2 or 3
+        global_batch_tokens=options.global_batch_tokens,
+        steps=options.steps,
+        optimizer=options.optimizer,
+    )
+
+
+def resolve_stage(options: PlanOptions, stage: int) -> TrainingPlan:
+    """Return the run at a ZeRO stage.
+
+    Raises:
+        ValueError: the numbers do not go together.
+    """
+    given = _training_options(options, stage)
+    plan = resolve(given, vocabulary=options.vocabulary, world_size=options.gpus, accelerator=True)
+    if options.tokens is None:
+        return plan
+    if options.steps is not None:
+        raise ValueError("give only one of --steps and --tokens")
+    if options.tokens < plan.tokens_per_step:
+        raise ValueError(f"--tokens is {options.tokens}: one step takes {plan.tokens_per_step}")
+    return replace(plan, steps=options.tokens // plan.tokens_per_step)
+
+
+def recommend(options: PlanOptions, plans: list[TrainingPlan], room: Room) -> Fitted | None:
+    """Return the lowest ZeRO stage's fastest layout that fits, or None.
+
+    A higher stage sends more between the GPUs. On one GPU there is nothing to share out.
+    """
+    stages = (0,) if options.gpus == 1 else (1, 2, 3)
+    fitted = []
+    for stage in stages:
+        try:
+            found = fit(plans[stage], _training_options(options, stage), room, None)
+        except ValueError:
+            continue
+        fitted.append(found)
+        if found.plan.recompute in ("none", "selective"):
+            break
+    order = ("none", "selective", "block", "offload")
+    return min(fitted, key=lambda found: order.index(found.plan.recompute), default=None)
+
+
+def largest_that_fits(plan: TrainingPlan, layout: Layout, room: Room, limit: int) -> int:
+    """Return the largest micro-batch up to `limit` that fits; 0 if none does."""
+    fitting, too_large = 0, limit + 1
+    while too_large - fitting > 1:
+        middle = (fitting + too_large) // 2
+        if predict(plan.model, replace(layout, micro_batch=middle)).total <= room.available:
+            fitting = middle
+        else:
+            too_large = middle
+    return fitting
+
+
+def estimate_cost(options: PlanOptions, plan: TrainingPlan, gpu: Gpu) -> dict[str, Any] | None:
+    """Return tokens, hours and dollars at the assumed MFU; None where the GPU has no such peak."""
+    peak = gpu.peak(plan.precision)
+    if peak is None:
+        return None
+    tokens = plan.steps * plan.tokens_per_step
+    rate = options.mfu * peak * options.gpus / flops_per_token(plan.model)
+    hours = tokens / rate / 3600
+    return {
+        "gpu": gpu.name,
+        "peak": peak,
+        "assumed_mfu": options.mfu,
+        "tokens": tokens,
+        "tokens_per_second": rate,
+        "hours": hours,
+        "gpu_hours": hours * options.gpus,
+        "dollars": hours * options.gpus * options.gpu_hour_dollars,
+    }
+
+
+def command_line(options: PlanOptions, plan: TrainingPlan) -> list[str]:
+    """Return the command that starts the plan, over several lines."""
+    nodes = -(-options.gpus // options.gpus_per_node)
+    hosts = f"--hostfile hostfile --num_nodes {nodes}" if nodes > 1 else f"--num_gpus {options.gpus}"
+    given = [
+        f"--size {plan.size} --data {options.data} --output {plan.output}",
+        f"--zero-stage {plan.zero_stage} --micro-batch {plan.micro_batch} "
+        f"--activation-checkpointing {plan.recompute}"
+        + (
+            f" --activation-checkpointing-interval {plan.recompute_every}" if plan.recompute_every > 1 else ""
+        ),
+    ]
+    if options.steps is not None or options.tokens is not None:
+        given.append(f"--steps {plan.steps}")
+    if options.global_batch_tokens is not None:
+        given.append(f"--global-batch-tokens {options.global_batch_tokens}")
+    if options.optimizer != "adamw":
+        given.append(f"--optimizer {options.optimizer}")
+    first = f"deepspeed {hosts} launch/pretrain.py"
+    return [f"  {first} \\", *(f"    {line} \\" for line in given[:-1]), f"    {given[-1]}"]
+
+
+def as_record(
+    options: PlanOptions, plans: list[TrainingPlan], room: Room, best: Fitted | None, gpu: Gpu
+) -> dict[str, Any]:
+    """Return what the tables say, as plain values; bytes."""
+    layouts = [
+        replace(layout_of(plan, accelerator=True), micro_batch=size, **mode)
+        for plan in plans
+        for _, mode in MODES
+        for size in MICRO_BATCHES
+    ]
+    peaks = [(layout, predict(plans[0].model, layout).total) for layout in layouts]
+    return {
+        "parameters": plans[0].model.parameters,
+        "available_bytes": room.available,
+        "layouts": [
+            {
+                "zero_stage": layout.zero_stage,
+                "recompute": layout.recompute,
+                "recompute_every": layout.recompute_every,
+                "micro_batch": layout.micro_batch,
+                "peak_bytes": peak,
+                "fits": peak <= room.available,
+            }
+            for layout, peak in peaks
+        ],
+        "recommended": None
+        if best is None
+        else {
+            "zero_stage": best.plan.zero_stage,
+            "micro_batch": best.plan.micro_batch,
+            "recompute": best.plan.recompute,
+            "recompute_every": best.plan.recompute_every,
+            "accumulation_steps": best.plan.accumulation_steps,
+            "moment": best.memory.moment,
+            "parts_bytes": best.memory.parts(),
+            "peak_bytes": best.memory.total,
+            "reason": best.reason,
+            "command": " ".join(line.strip(" \\") for line in command_line(options, best.plan)),
+            "estimate": estimate_cost(options, best.plan, gpu),
+        },
+    }

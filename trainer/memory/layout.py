@@ -1,0 +1,46 @@
+"""How a run lies on its ranks."""
+
+from dataclasses import dataclass
+
+from trainer.config.options import Optimizer, Precision, Recompute
+
+FP32, BF16 = 4, 2  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a run lies on its ranks: what decides its memory and its speed, but not what it computes."""
+
+    zero_stage: int
+    ranks: int
+    micro_batch: int
+    precision: Precision
+    optimizer: Optimizer = "adamw"
+    recompute: Recompute = "none"
+    recompute_every: int = 1
+    offload_optimizer: bool = False
+    offload_parameters: bool = False
+    accelerator: bool = True
+    compiled: bool = False
+
+    @property
+    def product_bytes(self) -> int:
+        """Size of a number that a matrix product returns."""
+        return BF16 if self.precision == "bf16" else FP32
+
+    @property
+    def residual_bytes(self) -> int:
+        """Size of a number of the residual stream as a norm keeps it.
+
+        It is as wide as the products, but on a GPU autocast makes fp32 of it for a norm that is not compiled.
+        """
+        return FP32 if self.accelerator and not self.compiled else self.product_bytes
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the gradient of the logits takes their place."""
+        return self.accelerator and self.compiled
+
+    def recomputes(self, layer: int) -> bool:
+        """Whether a block computes again in the backward pass what it has not kept."""
+        return self.recompute != "none" and layer % self.recompute_every == 0
