@@ -18,7 +18,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from launch.demo_web import EmbeddedWeb, build_pages, write_dump
+from launch.demo_site.web import EmbeddedWeb, build_pages, write_dump
 from pipeline.runner.command import run_command
 
 

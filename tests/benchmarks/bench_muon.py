@@ -34,7 +34,7 @@ os.environ |= {"CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
 import numpy as np  # noqa: E402  # the settings come first
 import torch  # noqa: E402
 
-from launch.demo_documentation import texts  # noqa: E402
+from launch.demo_site.documentation import texts  # noqa: E402
 from tokenizer.bpe.encoder import Encoder  # noqa: E402
 from tokenizer.bpe.merges import learn_merges  # noqa: E402
 from tokenizer.bpe.pretokens import count_words  # noqa: E402

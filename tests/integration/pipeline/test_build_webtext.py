@@ -23,7 +23,7 @@ import pytest
 import zstandard
 from made_web import all_files
 
-from launch.demo_web import EmbeddedWeb, WebPage, build_pages, write_dump
+from launch.demo_site.web import EmbeddedWeb, WebPage, build_pages, write_dump
 from pipeline.build_webtext import Options, main
 from pipeline.corpus.funnel import read_funnel
 from pipeline.corpus.split import CorpusOptions

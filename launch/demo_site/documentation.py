@@ -10,7 +10,7 @@ from pathlib import Path
 MIN_WORDS = 130  # of a text, so that most pass the corpus's limit of 100
 PARAGRAPH_WORDS = 8  # shorter paragraphs are headings and signatures
 MAX_PARAGRAPHS = 60
-OWN_TEXTS = Path(__file__).with_name("demo_texts")
+OWN_TEXTS = Path(__file__).with_name("texts")
 
 
 def texts() -> Iterator[tuple[str, list[str]]]:

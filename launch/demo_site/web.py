@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from launch.demo_documentation import foreign_texts, texts
+from launch.demo_site.documentation import foreign_texts, texts
 
 SCORES = (1, 2, 3, 4, 5, 8, 13, 40, 200, 900)
 ROBOTS = "/robots.txt"
