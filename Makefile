@@ -3,13 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest bench gpu gpu-rehearsal lint types format constraints clean
+.PHONY: demo test test-fast test-oldest bench gpu gpu-rehearsal lint types format constraints clean
 
 demo: .venv/.installed
 	$(BIN)/python launch/demo.py
 
 test: .venv/.installed lint types
 	$(BIN)/python -m pytest --numprocesses 2
+
+# The inner loop: unit tests, under 90 seconds.
+test-fast: .venv/.installed
+	$(BIN)/python -m pytest --numprocesses 2 -m "not slow" tests/unit tests/test_*.py
 
 # The trainer with the oldest PyTorch and transformers that pyproject.toml promises; PyTorch's CUDA build, some GB.
 test-oldest:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 # A busy machine must not fail a property for its slowness.
 settings.register_profile("patient", deadline=None)
@@ -21,20 +19,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
-OF_THEIR_OWN = ("test_loss_curve.py", "test_memory.py", "test_plan.py", "test_unkillable.py")
+# Runs that several files of tests look at, made once in a process that has them.
+SHARED_RUNS = {"alone", "model", "runs", "stage_0", "stage_3"}
 
 
-class _ByFile(LoadScopeScheduling):
-    """Shares the tests out by the file; those of launch that share its costly runs go to one process."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for `--dist loadgroup`: by file, and all that look at shared runs together.
 
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "launch" if "launch/" in file and not file.endswith(OF_THEIR_OWN) else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Say how several processes share the tests (`make test` runs two)."""
-    return _ByFile(config, log)
+    Slow ones go first, so that none is left to run alone at the end.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        shares = SHARED_RUNS & set(getattr(item, "fixturenames", ()))
+        name = "shared runs" if shares else item.path.relative_to(item.config.rootpath).as_posix()
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session", autouse=True)

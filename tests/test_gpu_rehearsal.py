@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_gpu_is_measured_by_what_runs_at_toy_size_on_a_cpu(tmp_path):
     command = [sys.executable, "tests/benchmarks/bench_gpu.py", "--rehearsal", "--output", str(tmp_path)]

@@ -20,7 +20,7 @@ from trainer.memory.layout import Layout
 from trainer.model.gpt2 import build
 
 # Wide enough that a block's matrices are gathered at stage 3 (DeepSpeed keeps below 100,000 elements whole).
-MODEL = ModelConfig(layers=4, heads=4, width=320, context=64, vocabulary=1000)
+MODEL = ModelConfig(layers=4, heads=4, width=320, context=32, vocabulary=1000)
 CPU = torch.device("cpu")
 
 

@@ -13,6 +13,7 @@ LAYOUTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # seven layouts, some in bf16, which many a CPU multiplies slowly
 def test_two_ranks_hold_what_is_predicted_at_every_zero_stage(launcher):
     """Weights, gradients, moments, DeepSpeed's buffers and activations: every tensor alive is counted."""

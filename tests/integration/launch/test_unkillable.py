@@ -86,6 +86,7 @@ def test_ranks_with_other_options_are_told_which_and_write_nothing(shards, tmp_p
     assert not list(run.glob("[!.]*"))  # but for the lock
 
 
+@pytest.mark.slow
 def test_killed_runs_give_the_same_bits() -> None:
     line = [sys.executable, str(PROOF), "--kills", "2", "--stages", "1", "--seed", "5"]
     result = subprocess.run(line, capture_output=True, text=True, check=False, timeout=280)

@@ -394,6 +394,7 @@ def test_real_dump_and_archive_make_an_english_corpus(ray: None, tmp_path: Path)
     assert json.loads((tmp_path / "corpus" / "funnel.json").read_text())["documents"]["validation"] >= 8
 
 
+@pytest.mark.slow
 def test_crawl_killed_in_the_middle_goes_on_and_fetches_no_committed_page_again(tmp_path: Path) -> None:
     """`kill -9` of the whole run; the corpus is the one that an undisturbed run makes."""
     with EmbeddedWeb() as web:

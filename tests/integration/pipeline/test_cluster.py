@@ -7,6 +7,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import pytest
 from made_web import all_files
 
 PROGRAM = textwrap.dedent("""
@@ -110,6 +111,7 @@ BUILD = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_build_on_a_cluster_that_loses_a_node_gives_the_same_bytes(
     built_in_six: dict[str, bytes], web_files: Path, tmp_path: Path
 ) -> None:

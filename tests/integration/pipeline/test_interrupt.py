@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 from made_web import all_files
 
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_interrupted_build_ends_with_a_line_and_leaves_no_process(
     built_in_six: dict[str, bytes], web_files: Path, tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def submit(head: str, folder: Path, *command: str) -> "subprocess.CompletedProce
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)  # Ray's dashboard takes its time to start, and so does a job
 def test_submitted_job_builds_the_same_corpus(
     built_in_six: dict[str, bytes], head: str, web_files: Path, tmp_path: Path

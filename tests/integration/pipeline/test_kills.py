@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROOF = Path(__file__).parents[2] / "proofs" / "kill_pipeline.py"
 
 
+@pytest.mark.slow
 def test_killed_builds_give_the_same_bytes_and_redo_nothing() -> None:
     result = subprocess.run(
         [sys.executable, str(PROOF), "--kills", "4", "--pages", "30", "--seed", "4"],

@@ -74,6 +74,7 @@ def test_build_over_a_line_that_loses_connections_gives_the_same_bytes(
     assert corpus(options.output) == expected
 
 
+@pytest.mark.slow
 def test_build_whose_store_goes_away_says_so_and_goes_on_when_it_is_back(
     s3: str, s3_server: Any, web_files: Path, expected: dict[str, bytes]
 ) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 CODE = """
 import json, sys, tempfile
@@ -19,6 +21,7 @@ print(json.dumps(precision_curve.differences(found)))
 """
 
 
+@pytest.mark.slow
 def test_what_precision_changes_of_the_loss_drowns_in_the_order_of_the_data():
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests/proofs")])
     environment = {**os.environ, "DS_ACCELERATOR": "cpu", "PYTHONPATH": paths}

@@ -83,6 +83,7 @@ def test_all_formats_fit_into_one_folder(source, expected, tmp_path):
 # --- Hugging Face ---
 
 
+@pytest.mark.slow
 def test_transformers_loads_the_folder_without_a_word_and_computes_the_same(written, ours, tmp_path):
     folder = written("huggingface")
     code = f"""

@@ -38,6 +38,7 @@ def fitted(
     gib=st.floats(8, 200),
 )
 @settings(max_examples=40, deadline=None)
+@pytest.mark.slow
 def test_what_is_chosen_fits_and_makes_up_the_batch(size, ranks, stage, gib):
     plan, _ = resolved(size=size, ranks=ranks, zero_stage=stage)
     try:

@@ -90,6 +90,7 @@ for rows, padded, vocabulary, kind, exact in (
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton is for Linux")
 def test_the_gpu_kernels_compute_in_tritons_interpreter_what_pytorch_does():
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
