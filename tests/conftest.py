@@ -19,21 +19,24 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
-# Runs that several files of tests look at, made once in a process that has them.
-SHARED_RUNS = {"alone", "model", "runs", "stage_0", "stage_3"}
+# What several files of tests look at, by fixture: made once, in the process that runs all of these tests.
+SHARED = {
+    "training runs": {"alone", "model", "runs", "stage_0", "stage_3"},
+    "builds": {"built_in_six", "six_partitions"},
+}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for `--dist loadgroup`: by file, and all that look at shared runs together.
+    """Group the tests for `--dist loadgroup`: by file, but together all that look at the same runs.
 
     Slow ones go first, so that none is left to run alone at the end.
     """
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
-        shares = SHARED_RUNS & set(getattr(item, "fixturenames", ()))
-        name = "shared runs" if shares else item.path.relative_to(item.config.rootpath).as_posix()
-        item.add_marker(pytest.mark.xdist_group(name))
+        used = set(getattr(item, "fixturenames", ()))
+        names = [name for name, fixtures in SHARED.items() if fixtures & used]
+        item.add_marker(pytest.mark.xdist_group(names[0] if names else str(item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)

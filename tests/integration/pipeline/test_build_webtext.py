@@ -395,7 +395,9 @@ def test_real_dump_and_archive_make_an_english_corpus(ray: None, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_crawl_killed_in_the_middle_goes_on_and_fetches_no_committed_page_again(tmp_path: Path) -> None:
+def test_crawl_killed_in_the_middle_goes_on_and_fetches_no_committed_page_again(
+    ray: None, tmp_path: Path
+) -> None:
     """`kill -9` of the whole run; the corpus is the one that an undisturbed run makes."""
     with EmbeddedWeb() as web:
         pages = build_pages(40, web.addresses)
@@ -427,13 +429,10 @@ def test_crawl_killed_in_the_middle_goes_on_and_fetches_no_committed_page_again(
         wait_until_quiet(web)
         saved, asked = journalled(output), len(web.requests)
         assert not (output / "corpus").exists()
-        quickly = [*command, "--delay-s", "0"]
-        for place in (output, tmp_path / "undisturbed"):
-            subprocess.run(
-                [*quickly, "--output", str(place)], cwd=ROOT, env=environment, check=True, capture_output=True
-            )
-            if place == output:
-                again = web.requests[asked:]
+        options = Options(submissions=(str(dump),), partitions=1, output=str(output), crawl=LOOPBACK)
+        main(options)
+        again = web.requests[asked:]
+        main(dataclasses.replace(options, output=str(tmp_path / "undisturbed")))
     assert (saved & set(again)) - ends_of_redirects(pages) == set()
     assert len(again) > 10
     for side in ("train", "validation"):

@@ -11,6 +11,8 @@ import psutil
 import pytest
 from made_web import all_files
 
+from pipeline.build_webtext import Options, main
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -19,7 +21,8 @@ def test_interrupted_build_ends_with_a_line_and_leaves_no_process(
     built_in_six: dict[str, bytes], web_files: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "pipeline/build_webtext.py", "--partitions", "6", "--output", str(tmp_path)]
-    command += ["--submissions", f"{web_files}/RS_*.zst", "--warcs", f"{web_files}/pages-*.warc.gz"]
+    dumps, archives = (f"{web_files}/RS_*.zst",), (f"{web_files}/pages-*.warc.gz",)
+    command += ["--submissions", *dumps, "--warcs", *archives]
     environment = os.environ | {"RAY_ADDRESS": "local"}
     build = subprocess.Popen(
         command, cwd=ROOT, env=environment, start_new_session=True, text=True, stderr=subprocess.PIPE
@@ -35,5 +38,5 @@ def test_interrupted_build_ends_with_a_line_and_leaves_no_process(
     assert told.endswith("interrupted: run the same command again to go on\n"), told
     assert "Traceback" not in told
     assert psutil.wait_procs(started, timeout=30)[1] == [], "processes are left"
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    main(Options(submissions=dumps, warcs=archives, partitions=6, output=str(tmp_path)))
     assert all_files(tmp_path / "corpus") == built_in_six
