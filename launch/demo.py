@@ -74,7 +74,7 @@ def main(options: DemoOptions) -> None:
         "python", "launch/export.py",
         "--checkpoint", run, "--output", model, "--format", "huggingface", "gguf",
     )  # fmt: skip
-    sample = _run("python", "launch/generate.py", "--model", model, "--prompt", "The", "--tokens", 60)
+    sample = _run("python", "launch/generate.py", "--model", model, "--prompt", "The", "--max-new-tokens", 60)
     _run(
         "python", "launch/evaluate.py",
         "--model", model, "--text", corpus / "validation" / "part-00000.parquet",

@@ -11,12 +11,15 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge
 
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.runner.command import run_command
+from pipeline.runner.ranges import check_ranges
 from trainer.config.sampling import Sampling
 from trainer.generation.prompts import read_prompts
 from trainer.pretrained.loading import LoadedModel, ModelOptions, load_model
@@ -41,18 +44,18 @@ class GenerateOptions:
     """What the file holds; auto takes a name that ends in .jsonl or .json for JSON Lines."""
     allow_special: bool = False
     """Take <|endoftext|> in a prompt for the end of a document, not for these thirteen characters."""
-    tokens: int | None = 100
+    max_new_tokens: Annotated[int | None, Ge(1)] = 100
     """Most tokens to write in each text; None: until the model ends it. When the context is full, its older
     half is forgotten, and the text goes on."""
     stop: tuple[str, ...] = ()
     """Strings that end a text: it is cut before the first of them."""
-    samples: int = 1
+    samples: Annotated[int, Ge(1)] = 1
     """How many continuations of each prompt to write."""
     seed: int = 0
     """Decides what is drawn, for each prompt and sample on its own."""
     sampling: Sampling = field(default_factory=Sampling)
     """How the next token is chosen."""
-    batch_size: int = 8
+    batch_size: Annotated[int, Ge(1)] = 8
     """Most texts to write at once."""
     jsonl: bool = False
     """Print a JSON object a text, when it is finished, in place of texts as they are written."""
@@ -83,7 +86,7 @@ def _generate(options: GenerateOptions) -> None:
     writing = Writing(
         sampling=options.sampling,
         seed=options.seed,
-        most_tokens=options.tokens,
+        most_tokens=options.max_new_tokens,
         stops=options.stop,
         at_once=options.batch_size,
     )
@@ -95,15 +98,11 @@ def _generate(options: GenerateOptions) -> None:
 
 
 def _check(options: GenerateOptions) -> None:
-    for name in ("tokens", "samples", "batch_size"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be at least 1")
+    check_ranges(options)
     if "" in options.stop:
         raise ValueError("--stop: an empty string would end every text before it begins")
     if options.prompt is not None and options.prompts is not None:
         raise ValueError("--prompt and --prompts: give one of them")
-    options.sampling.check()
 
 
 def _encode(prompt: str, number: int, loaded: LoadedModel, options: GenerateOptions) -> list[int]:
@@ -161,4 +160,9 @@ def _print_records(pieces: "Iterable[tuple[Continuation, str]]", seed: int) -> N
 
 
 if __name__ == "__main__":
-    run_command(GenerateOptions, main, "Let a trained model go on from texts.")
+    run_command(
+        GenerateOptions,
+        main,
+        "Let a trained model go on from texts.",
+        renamed={"--tokens": "--max-new-tokens"},
+    )

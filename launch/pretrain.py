@@ -33,4 +33,9 @@ def main(options: TrainingOptions) -> None:
 
 
 if __name__ == "__main__":
-    run_command(TrainingOptions, main, "Train a GPT-2 on token shards, on every rank the launcher starts.")
+    run_command(
+        TrainingOptions,
+        main,
+        "Train a GPT-2 on token shards, on every rank the launcher starts.",
+        renamed={"--ignore-memory": "--skip-memory-check"},
+    )

@@ -37,7 +37,7 @@ class TrainOptions:
     """Folder for the vocabulary."""
     vocab_size: int = 50257
     """Entries in all: 256 bytes, the merges, and <|endoftext|>. GPT-2 has 50257."""
-    learn_memory_gb: float = 4.0
+    word_counts_memory_gb: float = 4.0
     """What the distinct words may take in memory where the merges are learned (4: about five million words).
     Of more, the rarest are left out, and it is told from which count on."""
     workers: int | None = None
@@ -52,8 +52,8 @@ def main(options: TrainOptions) -> None:
     """
     started = time.monotonic()
     vocabulary.check_size(options.vocab_size)
-    if options.learn_memory_gb <= 0:
-        raise ValueError(f"--learn-memory-gb {options.learn_memory_gb}: give more than nothing")
+    if options.word_counts_memory_gb <= 0:
+        raise ValueError(f"--word-counts-memory-gb {options.word_counts_memory_gb}: give more than nothing")
     check_output(options.output)
     corpus = open_corpus(options.corpus)
     root, workers = storage.join(options.output, ".stages"), options.workers
@@ -70,7 +70,7 @@ def main(options: TrainOptions) -> None:
     scattered = {f"{bucket:04d}": counted.files(pretokens.bucket_file(bucket)) for bucket in range(buckets)}
     words = run_stage(add_up, scattered, root, workers=workers)
 
-    memory_bytes = int(options.learn_memory_gb * 1e9)
+    memory_bytes = int(options.word_counts_memory_gb * 1e9)
     learn_options = LearnOptions(vocab_size=options.vocab_size, memory_bytes=memory_bytes)
     learn = Stage(name="learn", work=learn_vocabulary, options=learn_options)
     learned = run_stage(learn, {"vocabulary": words.files(pretokens.COUNTED)}, root, workers=workers)
@@ -102,7 +102,7 @@ def _check_learned(learned: Partition, options: TrainOptions) -> None:
             f"all that can be merged in it makes {size:,}; give --vocab-size {size} or less"
             + (
                 f" (pre-tokens seen less than {cut['at_least']} times were left out: or give more "
-                "--learn-memory-gb)"
+                "--word-counts-memory-gb)"
                 if cut["words_cut"]
                 else ""
             )
@@ -150,7 +150,7 @@ def _told_cut(cut: Mapping[str, Any]) -> str:
     return (
         f"for want of memory: pre-tokens seen less than {cut['pretokens_seen_less_than']:,} times, "
         f"{cut['share_of_distinct_pretokens']:.1%} of the distinct ones and {cut['share_of_pretokens']:.2%} "
-        "of all; more --learn-memory-gb keeps them"
+        "of all; more --word-counts-memory-gb keeps them"
     )
 
 
@@ -188,4 +188,9 @@ def _print_summary(report: dict[str, Any], folder: str, seconds: float | None) -
 
 
 if __name__ == "__main__":
-    run_command(TrainOptions, main, "Learn a byte-level BPE vocabulary from a corpus.")
+    run_command(
+        TrainOptions,
+        main,
+        "Learn a byte-level BPE vocabulary from a corpus.",
+        renamed={"--learn-memory-gb": "--word-counts-memory-gb"},
+    )

@@ -8,7 +8,7 @@ learn from the same Parquet files, in processes of their own, on two cores:
 
     tokenizers  BpeTrainer over the same documents, with two threads
     ours        python tokenizer/train_bpe.py --workers 2; Ray's start and the measuring are included
-    lean        the same with --learn-memory-gb 0.3, so that the rarest words are left out
+    lean        the same with --word-counts-memory-gb 0.3, so that the rarest words are left out
 
 Memory is the peak of all processes of each together (PSS, so that shared pages count once). Then both
 vocabularies encode held-out text, their merges are compared place by place, and ours is learned again without
@@ -79,7 +79,7 @@ def train_command(folder: Path, name: str, vocab_size: int, memory_gb: float) ->
     corpus, output = str(folder / "corpus"), str(folder / name)
     command = [sys.executable, "tokenizer/train_bpe.py", "--corpus", corpus, "--output", output]
     command += ["--workers", str(CORES), "--vocab-size", str(vocab_size)]
-    return [*command, "--learn-memory-gb", str(memory_gb)]
+    return [*command, "--word-counts-memory-gb", str(memory_gb)]
 
 
 def parsed() -> argparse.Namespace:

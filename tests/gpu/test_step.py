@@ -71,7 +71,7 @@ def engine_of(*, steps: int = 0, **changes) -> tuple[Engine, GPT2]:
     plan = resolve(options, vocabulary=VOCABULARY, world_size=1, accelerator=True)
     plan = dataclasses.replace(plan, accumulation_steps=3, sequences_per_step=12)
     model = build(plan.model, seed=0)
-    if plan.compile:
+    if plan.compiled:
         torch._dynamo.reset()
         model.compile_parts()
     engine = Engine(model, plan, ALONE, DEVICE)

@@ -3,11 +3,11 @@
 Nothing here imports torch, so that `--help` and a mistake in the options are answered at once.
 """
 
-import dataclasses
-import math
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
 
 Schedule = Literal["cosine", "wsd"]
 Precision = Literal["bf16", "fp32"]
@@ -23,17 +23,10 @@ class AnomalyOptions:
 
     skip_spikes: bool = False
     """Do not apply an update whose loss or gradient norm is a spike, either."""
-    spike_threshold: float = 6.0
+    spike_threshold: Annotated[float, Gt(0)] = 6.0
     """Standard deviations above the mean of the last 128 steps that make a spike (OLMo-core's skips at 6)."""
-    max_skips_in_a_row: int = 10
+    max_skips_in_a_row: Annotated[int, Ge(1)] = 10
     """Stop the run after so many updates in a row that were not applied."""
-
-    def check(self) -> None:
-        """Raise `ValueError` if a value is out of range."""
-        if not self.spike_threshold > 0:
-            raise ValueError(f"--spike-threshold is {self.spike_threshold}: it must be above 0")
-        if self.max_skips_in_a_row < 1:
-            raise ValueError(f"--max-skips-in-a-row is {self.max_skips_in_a_row}: it must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,45 +59,45 @@ class TrainingOptions:
     GPU and nano on a CPU."""
     init_from: str | None = None
     """Begin with the weights of another run or checkpoint, or of a Hugging Face GPT-2 directory."""
-    context: int | None = None
+    context: Annotated[int | None, Ge(1)] = None
     """Tokens in a sequence, at most as many as --init-from was trained with."""
-    steps: int | None = None
+    steps: Annotated[int | None, Ge(1)] = None
     """Optimizer steps of the whole run, where the learning rate's decay ends."""
-    tokens: int | None = None
+    tokens: Annotated[int | None, Ge(1)] = None
     """Tokens to train on in all, in place of --steps."""
-    epochs: float | None = None
+    epochs: Annotated[float | None, Gt(0)] = None
     """How often to go through the training data, in place of --steps."""
-    global_batch_tokens: int | None = None
+    global_batch_tokens: Annotated[int | None, Ge(1)] = None
     """Tokens in one optimizer step, over all ranks and accumulated micro-batches."""
-    micro_batch: int | None = None
+    micro_batch: Annotated[int | None, Ge(1)] = None
     """Sequences that one rank takes through the model at once."""
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, Ge(0)] = None
     """Peak learning rate, reached after the warm-up."""
-    final_learning_rate: float | None = None
+    final_learning_rate: Annotated[float | None, Ge(0)] = None
     """Learning rate at the last step; left out, a tenth of the peak, and 0 with --schedule wsd."""
     schedule: Schedule = "cosine"
     """How the rate goes down: half a cosine; or wsd (warm-up, stable, decay), which stays at the peak till
     the last --decay-steps. Until then such a run may be given more --steps."""
-    decay_steps: int | None = None
+    decay_steps: Annotated[int | None, Ge(0)] = None
     """Last steps of a wsd run, in which the rate falls; left out, a fifth of all steps."""
-    warmup_steps: int | None = None
+    warmup_steps: Annotated[int | None, Ge(0)] = None
     """Steps of linear warm-up; left out, the size's own but at most a tenth of all steps."""
     optimizer: Optimizer = "adamw"
     """What turns gradients into updates: adamw; or muon, which does so for the matrices inside the blocks,
     with one moment in place of two, and leaves embeddings and vectors to AdamW, all at the same rates."""
-    beta1: float = 0.9
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.9
     """AdamW's decay of the first moment, as GPT-3 and llm.c."""
-    beta2: float = 0.95
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.95
     """AdamW's decay of the second moment, as GPT-3 and llm.c."""
-    epsilon: float = 1e-8
+    epsilon: Annotated[float, Gt(0)] = 1e-8
     """AdamW's epsilon, as GPT-3 and llm.c."""
-    weight_decay: float = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.1
     """Decoupled weight decay, on matrices only."""
-    gradient_clip: float = 1.0
+    gradient_clip: Annotated[float, Ge(0)] = 1.0
     """Largest norm of the whole gradient; 0: no clipping."""
-    dropout: float = 0.0
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Probability of dropping an activation."""
-    seed: int = 1337
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 1337
     """Decides the initial weights, the order of the data and the dropout."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Matrix products in bf16 or fp32 (weights and optimizer stay fp32); auto is bf16 on a GPU that has
@@ -120,7 +113,7 @@ class TrainingOptions:
     """What to compute again in the backward pass in place of keeping it: none; selective, all but matrix
     products and attention; block, everything but each block's input; offload, the same with the inputs in
     the CPU's memory. From left to right less memory and more time."""
-    activation_checkpointing_interval: int = 1
+    activation_checkpointing_interval: Annotated[int, Ge(1)] = 1
     """Do so in every n-th block only."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Let torch.compile make kernels of the blocks and of the loss, at the first step: auto does so on a GPU
@@ -136,19 +129,19 @@ class TrainingOptions:
     document_attention: bool = False
     """Let tokens attend to their own document only. Where the blocks are not compiled, or with dropout, it
     takes context² bytes a sequence."""
-    ignore_memory: bool = False
-    """Start even if by the prediction the memory will not do."""
-    evaluate_every: int | None = None
+    skip_memory_check: bool = False
+    """Start even if the predicted peak memory is more than there is."""
+    evaluate_every: Annotated[int | None, Ge(0)] = None
     """Steps between two validation losses (the first and last step have one in any case); 0: none at all."""
-    evaluation_tokens: int | None = None
+    evaluation_tokens: Annotated[int | None, Ge(1)] = None
     """Most validation tokens that one evaluation reads."""
-    checkpoint_every: int | None = None
+    checkpoint_every: Annotated[int | None, Ge(1)] = None
     """Steps between two checkpoints (the last step has one in any case)."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Annotated[int, Ge(1)] = 2
     """How many checkpoints to keep, the newest."""
-    keep_every: int = 0
+    keep_every: Annotated[int, Ge(0)] = 0
     """Keep besides, for good, those after every so many steps; 0: none."""
-    log_every: int | None = None
+    log_every: Annotated[int | None, Ge(1)] = None
     """Steps between two lines on the console (metrics.jsonl has every step)."""
     profile_steps: str | None = None
     """Profile some steps, such as 10:13 (10, 11 and 12): a trace and a table, in the run's folder profile."""
@@ -156,46 +149,3 @@ class TrainingOptions:
     """What to do about updates that look wrong."""
     trackers: TrackerOptions = field(default_factory=TrackerOptions)
     """Where else figures go."""
-
-
-def check_ranges(options: TrainingOptions) -> None:
-    """Raise `ValueError` if a value is out of range."""
-    smallest = {
-        "context": 1,
-        "steps": 1,
-        "tokens": 1,
-        "global_batch_tokens": 1,
-        "micro_batch": 1,
-        "learning_rate": 0,
-        "final_learning_rate": 0,
-        "warmup_steps": 0,
-        "decay_steps": 0,
-        "beta1": 0,
-        "beta2": 0,
-        "weight_decay": 0,
-        "gradient_clip": 0,
-        "dropout": 0,
-        "evaluate_every": 0,
-        "evaluation_tokens": 1,
-        "checkpoint_every": 1,
-        "keep_checkpoints": 1,
-        "keep_every": 0,
-        "activation_checkpointing_interval": 1,
-        "log_every": 1,
-    }
-    for name, least in smallest.items():
-        value = getattr(options, name)
-        if value is not None and not value >= least:
-            raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
-    for name in ("dropout", "beta1", "beta2"):
-        if getattr(options, name) >= 1:
-            raise ValueError(f"--{name} is {getattr(options, name)}: it must be less than 1")
-    for name in ("epsilon", "epochs"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise ValueError(f"--{name} is {value}: it must be above 0")
-    for name, value in dataclasses.asdict(options).items():
-        if isinstance(value, float) and math.isinf(value):
-            raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be a finite number")
-    options.anomalies.check()
-    options.trackers.check()

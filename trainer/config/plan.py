@@ -7,19 +7,11 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from pipeline.runner.ranges import check_ranges
 from trainer.config.model_config import ModelConfig
-from trainer.config.options import (
-    AnomalyOptions,
-    Optimizer,
-    Precision,
-    Recompute,
-    Schedule,
-    TrackerOptions,
-    TrainingOptions,
-    check_ranges,
-)
+from trainer.config.options import Precision, Recompute, TrainingOptions
 from trainer.config.recipes import (
     FINAL_FRACTION,
     FINE_TUNING_RATE,
@@ -32,86 +24,78 @@ from trainer.config.recipes import (
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingPlan:
-    """A run with nothing left open: every option resolved against the size, the data and the ranks."""
+# The options that decide which numbers a run computes. Two runs that agree here (and on data) take the same
+# steps; others, such as the ZeRO stage or the micro-batch, change at most the order of floating-point
+# additions.
+IDENTITY = (
+    "size",
+    "init_from",
+    "context",
+    "steps",
+    "global_batch_tokens",
+    "learning_rate",
+    "final_learning_rate",
+    "schedule",
+    "warmup_steps",
+    "decay_steps",
+    "optimizer",
+    "beta1",
+    "beta2",
+    "epsilon",
+    "weight_decay",
+    "gradient_clip",
+    "dropout",
+    "document_attention",
+    "seed",
+    "precision",
+    "float8",
+)
 
-    data: str
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan(TrainingOptions):
+    """A run with nothing left open: every option resolved against the size, the data and the ranks.
+
+    What `TrainingOptions` leaves open has a value here; the rest is as it was given.
+    """
+
     output: str
     size: str
     init_from: str  # empty: from scratch
-    model: ModelConfig
+    context: int
     steps: int
-    sequences_per_step: int  # over all ranks
+    global_batch_tokens: int
     micro_batch: int
-    accumulation_steps: int
-    world_size: int
     learning_rate: float
     final_learning_rate: float
-    schedule: Schedule
     warmup_steps: int
     decay_steps: int
-    optimizer: Optimizer
-    beta1: float
-    beta2: float
-    epsilon: float
-    weight_decay: float
-    gradient_clip: float
-    seed: int
     precision: Precision
-    zero_stage: int
-    offload_optimizer: bool
-    offload_parameters: bool
-    recompute: Recompute
-    recompute_every: int  # blocks; in the others nothing is computed again
-    compile: bool
-    float8: bool
-    deterministic: bool
+    zero_stage: Literal[0, 1, 2, 3]
     evaluate_every: int
     evaluation_tokens: int
     checkpoint_every: int
-    keep_checkpoints: int
-    keep_every: int
     log_every: int
-    profile_steps: tuple[int, int]  # the first, and the one after the last
-    anomalies: AnomalyOptions
-    trackers: TrackerOptions
+    # Beyond the options:
+    model: ModelConfig
+    world_size: int
+    sequences_per_step: int  # over all ranks
+    accumulation_steps: int
+    recompute: Recompute
+    recompute_every: int  # blocks; in the others nothing is computed again
+    compiled: bool
 
     @property
     def tokens_per_step(self) -> int:
         """Tokens in one optimizer step, over all ranks."""
-        return self.sequences_per_step * self.model.context
+        return self.sequences_per_step * self.context
 
-    def mathematics(self) -> dict[str, Any]:
-        """Return the options that decide which numbers a run computes, by their command-line names.
-
-        Two runs that agree here (and on data) take the same steps; what is absent, such as the ranks, the
-        ZeRO stage or the micro-batch, changes at most the order of floating-point additions.
-        """
-        return {
-            "size": self.size,
-            "init_from": self.init_from,
-            "context": self.model.context,
-            "steps": self.steps,
-            "global_batch_tokens": self.tokens_per_step,
-            "learning_rate": self.learning_rate,
-            "final_learning_rate": self.final_learning_rate,
-            "schedule": self.schedule,
-            "warmup_steps": self.warmup_steps,
-            "decay_steps": self.decay_steps,
-            "optimizer": self.optimizer,
-            "beta1": self.beta1,
-            "beta2": self.beta2,
-            "epsilon": self.epsilon,
-            "weight_decay": self.weight_decay,
-            "gradient_clip": self.gradient_clip,
-            "dropout": self.model.dropout,
-            "document_attention": self.model.document_separator is not None,
-            "seed": self.seed,
-            "precision": self.precision,
-            "float8": self.float8,
-            "skip_spikes": self.anomalies.skip_spikes,
-            "spike_threshold": self.anomalies.spike_threshold,
+    def identity(self) -> dict[str, Any]:
+        """Return what makes this run this run, by the names of the command line (see `IDENTITY`)."""
+        spikes = self.anomalies
+        return {name: getattr(self, name) for name in IDENTITY} | {
+            "skip_spikes": spikes.skip_spikes,
+            "spike_threshold": spikes.spike_threshold,
         }
 
 
@@ -138,6 +122,7 @@ def resolve(
         ValueError: an unknown size, a value out of range, or a batch that is none.
     """
     check_ranges(options)
+    options.trackers.check()
     stage = _zero_stage(options, world_size)
     name = _size_name(options, start, accelerator=accelerator)
     size = SIZES[name] if start is None else _fine_tuning(name, start, epoch_tokens)
@@ -152,47 +137,36 @@ def resolve(
     precision = _precision(options, accelerator=accelerator, bf16=bf16)
     compiled = _compile(options, stage, accelerator=accelerator)
     _check_float8(precision, model.width, compiled=compiled, wanted=options.float8)
+    profiled_steps(options)
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    resolved = {
+        "output": _given(options.output, f"out/{name}"),
+        "size": name,
+        "init_from": options.init_from or "",
+        "context": model.context,
+        "steps": steps,
+        "global_batch_tokens": sequences * model.context,
+        "micro_batch": micro_batch,
+        "learning_rate": learning_rate,
+        "final_learning_rate": _given(options.final_learning_rate, final),
+        "warmup_steps": warmup_steps,
+        "decay_steps": _decay_steps(options, steps, warmup_steps),
+        "precision": precision,
+        "zero_stage": stage,
+        "evaluate_every": _given(options.evaluate_every, max(1, min(250, steps // 4))),
+        "evaluation_tokens": _given(options.evaluation_tokens, size.evaluation_tokens),
+        "checkpoint_every": _given(options.checkpoint_every, max(1, min(1000, steps // 2))),
+        "log_every": _given(options.log_every, max(1, min(10, steps // 20))),
+    }
     return TrainingPlan(
-        data=options.data,
-        output=_given(options.output, f"out/{name}"),
-        size=name,
-        init_from=options.init_from or "",
+        **(given | resolved),
         model=model,
-        steps=steps,
-        sequences_per_step=sequences,
-        micro_batch=micro_batch,
-        accumulation_steps=accumulation_steps,
         world_size=world_size,
-        learning_rate=learning_rate,
-        final_learning_rate=_given(options.final_learning_rate, final),
-        schedule=options.schedule,
-        warmup_steps=warmup_steps,
-        decay_steps=_decay_steps(options, steps, warmup_steps),
-        optimizer=options.optimizer,
-        beta1=options.beta1,
-        beta2=options.beta2,
-        epsilon=options.epsilon,
-        weight_decay=options.weight_decay,
-        gradient_clip=options.gradient_clip,
-        seed=options.seed,
-        precision=precision,
-        zero_stage=stage,
-        offload_optimizer=options.offload_optimizer,
-        offload_parameters=options.offload_parameters,
+        sequences_per_step=sequences,
+        accumulation_steps=accumulation_steps,
         recompute=_recompute(options),
         recompute_every=options.activation_checkpointing_interval,
-        compile=compiled,
-        float8=options.float8,
-        deterministic=options.deterministic,
-        evaluate_every=_given(options.evaluate_every, max(1, min(250, steps // 4))),
-        evaluation_tokens=_given(options.evaluation_tokens, size.evaluation_tokens),
-        checkpoint_every=_given(options.checkpoint_every, max(1, min(1000, steps // 2))),
-        keep_checkpoints=options.keep_checkpoints,
-        keep_every=options.keep_every,
-        log_every=_given(options.log_every, max(1, min(10, steps // 20))),
-        profile_steps=_profile_steps(options),
-        anomalies=options.anomalies,
-        trackers=options.trackers,
+        compiled=compiled,
     )
 
 
@@ -314,7 +288,12 @@ def _recompute(options: TrainingOptions) -> Recompute:
     return options.activation_checkpointing
 
 
-def _profile_steps(options: TrainingOptions) -> tuple[int, int]:
+def profiled_steps(options: TrainingOptions) -> tuple[int, int]:
+    """Return the first step to profile and the one after the last, as `--profile-steps` has them.
+
+    Raises:
+        ValueError: it is not two numbers, the smaller first.
+    """
     if options.profile_steps is None:
         return 0, 0
     found = re.fullmatch(r"(\d+):(\d+)", options.profile_steps)
@@ -326,9 +305,11 @@ def _profile_steps(options: TrainingOptions) -> tuple[int, int]:
     return first, stop
 
 
-def _zero_stage(options: TrainingOptions, world_size: int) -> int:
+def _zero_stage(options: TrainingOptions, world_size: int) -> Literal[0, 1, 2, 3]:
     """Return the ZeRO stage, and refuse an offload that it does not allow."""
-    least = 3 if options.offload_parameters else int(world_size > 1 or options.offload_optimizer)
+    least: Literal[0, 1, 3] = 1 if world_size > 1 or options.offload_optimizer else 0
+    if options.offload_parameters:
+        least = 3
     stage = _given(options.zero_stage, least)
     if options.offload_optimizer and stage == 0:
         raise ValueError("--offload-optimizer needs --zero-stage 1, 2 or 3: at stage 0 nothing is shared out")

@@ -54,7 +54,7 @@ def layout_of(plan: TrainingPlan, *, accelerator: bool) -> Layout:
         offload_optimizer=plan.offload_optimizer,
         offload_parameters=plan.offload_parameters,
         accelerator=accelerator,
-        compiled=plan.compile,
+        compiled=plan.compiled,
     )
 
 
@@ -82,7 +82,7 @@ def fit(
     if fitting:
         best = min(fitting, key=lambda layout: _cost(plan, layout))
         return _fitted(plan, best, room, _chosen(plan, best, open_, room))
-    if options.ignore_memory:
+    if options.skip_memory_check:
         smallest = min(open_, key=lambda layout: predict(plan.model, layout).total)
         return _fitted(plan, smallest, room, "too little memory by the prediction, which is ignored")
     raise ValueError(_too_little(plan, open_, room))
@@ -203,7 +203,7 @@ def _too_little(plan: TrainingPlan, open_: list[Layout], room: Room) -> str:
             f"too little memory in the machine for what is to be offloaded: {describe(least)} at ZeRO "
             f"stage {least.zero_stage} on {least.ranks} ranks keeps "
             f"{_gib(host_bytes(plan.model, least))} GiB a rank "
-            f"there, and {_gib(room.host)} are there (--ignore-memory starts all the same)"
+            f"there, and {_gib(room.host)} are there (--skip-memory-check starts all the same)"
         )
     least = min(open_, key=lambda layout: predict(plan.model, layout).total)
     needed = predict(plan.model, least).total
@@ -212,7 +212,7 @@ def _too_little(plan: TrainingPlan, open_: list[Layout], room: Room) -> str:
     return (
         f"too little memory: {describe(least)} at ZeRO stage {least.zero_stage} on {least.ranks} ranks needs "
         f"{_gib(needed)} GiB a rank, and {_gib(room.available)} are there: {advice} "
-        "(--ignore-memory starts all the same)"
+        "(--skip-memory-check starts all the same)"
     )
 
 

@@ -1,8 +1,11 @@
 """What a run will take on given GPUs: the layouts that fit, the best of them, time and money."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Gt, Le
+
+from pipeline.runner.ranges import check_ranges
 from trainer.config.options import Optimizer, TrainingOptions
 from trainer.config.plan import TrainingPlan, resolve
 from trainer.memory.choice import Fitted, Room, fit, layout_of
@@ -27,11 +30,11 @@ class PlanOptions:
 
     size: str
     """Model size: micro, nano, small, medium, large or xl."""
-    gpus: int = 1
+    gpus: Annotated[int, Ge(1)] = 1
     """GPUs in all, one a rank."""
-    gpus_per_node: int = 8
+    gpus_per_node: Annotated[int, Ge(1)] = 8
     """GPUs in one machine; more than that need a hostfile."""
-    gpu_memory: float = 80.0
+    gpu_memory: Annotated[float, Gt(0)] = 80.0
     """GiB that PyTorch finds on each; a part is set aside for the CUDA context and fragmentation."""
     gpu: str = "H100 SXM"
     """Which GPU, for its peak FLOP/s."""
@@ -43,11 +46,11 @@ class PlanOptions:
     """Tokens in one step in place of the recipe's."""
     optimizer: Optimizer = "adamw"
     """adamw or muon, which holds one moment of the matrices inside the blocks in place of two."""
-    vocabulary: int = VOCABULARY
+    vocabulary: Annotated[int, Ge(1)] = VOCABULARY
     """Entries of the vocabulary."""
-    mfu: float = 0.4
+    mfu: Annotated[float, Gt(0), Le(1)] = 0.4
     """Assumed share of the GPUs' peak that training makes use of."""
-    gpu_hour_dollars: float = 2.5
+    gpu_hour_dollars: Annotated[float, Ge(0)] = 2.5
     """Assumed price of one GPU for one hour."""
     data: str = "out/shards"
     """Token shards, for the command line that is printed."""
@@ -61,14 +64,7 @@ def check_options(options: PlanOptions) -> Gpu:
     Raises:
         ValueError: an option is out of range, or the GPU is not known.
     """
-    for name in ("gpus", "gpus_per_node", "gpu_memory", "mfu", "vocabulary"):
-        value = getattr(options, name)
-        if not 0 < value < float("inf"):
-            raise ValueError(f"--{name.replace('_', '-')} is {value}: it must be above 0")
-    if options.mfu > 1:
-        raise ValueError(f"--mfu is {options.mfu}: it is a share of the peak, at most 1")
-    if not 0 <= options.gpu_hour_dollars < float("inf"):
-        raise ValueError(f"--gpu-hour-dollars is {options.gpu_hour_dollars}: it must be at least 0")
+    check_ranges(options)
     gpu = find_gpu(options.gpu)
     if gpu is None:
         raise ValueError(

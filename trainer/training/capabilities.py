@@ -88,4 +88,4 @@ def settled_compilation(plan: TrainingPlan, missing: Sequence[str], *, wanted: b
         return plan
     if wanted:
         raise ValueError(f"--compile on: {'; '.join(reasons)}: mend it, or use --compile off")
-    return replace(plan, compile=False)
+    return replace(plan, compiled=False)

@@ -85,7 +85,7 @@ def _muon(plan: TrainingPlan) -> str:
 
 
 def _compilation(plan: TrainingPlan) -> str:
-    if plan.compile:
+    if plan.compiled:
         return "the blocks and the loss, during the first step"
     return "none (ZeRO-3 gathers weights as blocks are called)" if plan.zero_stage == 3 else "none"
 

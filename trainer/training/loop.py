@@ -4,13 +4,14 @@ import itertools
 import json
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from pipeline.runner.storage import write_text
 from trainer.checkpoint.folder import State, folder_of_step, read_state, read_weights
-from trainer.config.plan import as_record
+from trainer.config.plan import as_record, profiled_steps
 from trainer.data.loader import Loader, StepBatches
 from trainer.distributed.consistency import check_agreement, option_facts, tensor_facts
 from trainer.distributed.deepspeed.engine import Engine, StepResult
@@ -108,7 +109,7 @@ def _make_ready(run: Run) -> "_Training | None":
     check_agreement(tensor_facts(model.named_parameters()))
     if run.plan.float8:
         use_float8(model)
-    if run.plan.compile:
+    if run.plan.compiled:
         model.compile_parts()
     engine = Engine(model, run.plan, run.ranks, run.device)
     if resume and state:
@@ -157,7 +158,7 @@ class _Training:
             device=run.device,
             watch=run.inputs.check_unchanged,
         )
-        self._profiler = Profiler(range(*run.plan.profile_steps), run.output if self._leads else None)
+        self._profiler = Profiler(range(*profiled_steps(run.plan)), run.output if self._leads else None)
         self._reports = Reports(run, shown=self._leads)
 
     def go(self, requests: StopRequests) -> int:
@@ -181,6 +182,7 @@ class _Training:
         output = self._run.output
         options = {
             "identity": self._run.identity,
+            "options": asdict(self._run.options),
             "plan": as_record(self._plan),
             "files": self._run.inputs.stamps,
         }

@@ -122,7 +122,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         raise ValueError(f"--float8: {missing}")
     output = _local(plan.output)
     finished = finished_checkpoints(output)
-    identity = {**plan.mathematics(), "data": inputs.shards.fingerprint[:16]}
+    identity = {**plan.identity(), "data": inputs.shards.fingerprint[:16]}
     _check_same_run(output, plan, identity, inputs)
     training, validation = _open_data(inputs, plan)
     _check_disk(output, plan, len(finished))
@@ -154,12 +154,12 @@ def lay_out(run: Run, *, most: int | None = None) -> Run:
     """
     state = newest_state(run.output)
     earlier = state.plan if state else None
-    missing = gather(missing_for_kernels(run.device) if run.plan.compile else "")
+    missing = gather(missing_for_kernels(run.device) if run.plan.compiled else "")
     room = smallest_room(find_room(run.device, local_ranks=run.ranks.local_size), run.device)
     options = run.options
     if most is not None:
         room = replace(room, available=min(room.available, most))
-        options = replace(options, ignore_memory=False)
+        options = replace(options, skip_memory_check=False)
     with one_error_a_machine(run.ranks):
         plan = settled_compilation(run.plan, missing, wanted=options.compile == "on" or options.float8)
         fitted = fit(plan, options, room, earlier)

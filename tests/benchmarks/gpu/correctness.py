@@ -124,7 +124,7 @@ def hand_over(session: Session, run: Path) -> None:
     export = ["launch/export.py", "--checkpoint", str(run), "--output", str(folder)]
     if not session.python(export, most=60, log=log):
         return
-    asked = ["--prompt", "The", "--tokens", str(TOKENS), "--temperature", "0"]
+    asked = ["--prompt", "The", "--max-new-tokens", str(TOKENS), "--temperature", "0"]
     for name, arguments in (
         ("ours", ["launch/generate.py", "--model", str(run), *asked]),
         ("theirs", ["-c", ELSEWHERE, str(folder), "The", str(TOKENS)]),

@@ -98,7 +98,7 @@ def measure(
     model = empty_model(plan, device)
     if plan.float8:
         use_float8(model)
-    if plan.compile:
+    if plan.compiled:
         model.compile_parts()
     engine = Engine(model, plan, ALONE, device)
     tokens = torch.randint(vocabulary, (plan.accumulation_steps, plan.micro_batch, plan.model.context + 1))
@@ -123,7 +123,7 @@ def measure(
         seconds.append(time.perf_counter() - start)
     figures = speed(plan, statistics.median(seconds), device)
     figures |= {"micro_batch": plan.micro_batch, "accumulated": plan.accumulation_steps}
-    figures |= {"compile": plan.compile, "recompute": plan.recompute, "zero_stage": plan.zero_stage}
+    figures |= {"compile": plan.compiled, "recompute": plan.recompute, "zero_stage": plan.zero_stage}
     figures |= {"seconds": [round(s, 4) for s in seconds], "ready_s": round(ready, 1)}
     figures |= {"losses": [round(first, 4), round(last, 4)]}
     if gpu:

@@ -22,7 +22,7 @@ def run(model, capsys):
     """Runs the command in this process with a model; returns what it printed."""
 
     def run(**options):
-        generate.main(GenerateOptions(source=ModelOptions(model=model), **{"tokens": 20, **options}))
+        generate.main(GenerateOptions(source=ModelOptions(model=model), **{"max_new_tokens": 20, **options}))
         return capsys.readouterr().out
 
     return run
@@ -37,7 +37,7 @@ def records(printed: str) -> list[dict]:
 
 
 def test_the_command_goes_on_from_a_prompt_and_repeats_itself_by_seed(launcher, model, run):
-    options = f"--model {model} --prompt The --tokens 20 --seed 3 --top-k 40".split()
+    options = f"--model {model} --prompt The --max-new-tokens 20 --seed 3 --top-k 40".split()
     code, printed = launcher.run(sys.executable, "launch/generate.py", *options)
     assert code == 0, printed
     assert printed.startswith("The")
@@ -95,7 +95,7 @@ def test_a_text_ends_with_the_document(model, run, monkeypatch):
         encode=loaded.encode, token_bytes=loaded.token_bytes, model=loaded.model, vocabulary=vocabulary
     )
     monkeypatch.setattr(generate, "load_model", lambda _: ending)
-    (record,) = records(run(prompt="the", jsonl=True, sampling=sampling, tokens=None))
+    (record,) = records(run(prompt="the", jsonl=True, sampling=sampling, max_new_tokens=None))
     assert record["tokens"] == whole["tokens"][: whole["tokens"].index(end)]
     assert record["finish_reason"] == "end of text"
 
@@ -110,7 +110,7 @@ def test_prompts_come_from_json_lines_and_from_standard_input(run, tmp_path, mon
 
 
 def test_no_prompt_and_one_that_is_too_long_are_said_on_standard_error(model, capsys):
-    options = GenerateOptions(source=ModelOptions(model=model), tokens=3)
+    options = GenerateOptions(source=ModelOptions(model=model), max_new_tokens=3)
     generate.main(options)
     assert "the prompt is empty: the model begins a document" in capsys.readouterr().err
     generate.main(dataclasses.replace(options, prompt="the of " * 25_000))
@@ -139,7 +139,7 @@ def test_a_broken_file_of_prompts_is_a_mistake(run, tmp_path, content, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tokens": 0}, "--tokens is 0"),
+        ({"max_new_tokens": 0}, "--max-new-tokens is 0"),
         ({"samples": 0}, "--samples is 0"),
         ({"batch_size": -1}, "--batch-size is -1"),
         ({"stop": ("a", "")}, "--stop: an empty string"),
@@ -161,7 +161,7 @@ def test_a_folder_without_a_model_is_a_mistake(tmp_path):
 @pytest.fixture
 def endless(model):
     """The command, writing without end to a pipe."""
-    line = f"launch/generate.py --model {model} --prompt the --tokens 1000000 --greedy"
+    line = f"launch/generate.py --model {model} --prompt the --max-new-tokens 1000000 --greedy"
     with subprocess.Popen(
         [sys.executable, *line.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -97,12 +97,12 @@ def test_what_fits_nowhere_says_so_and_what_would_make_it_fit(capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gpus": 0}, "--gpus is 0: it must be above 0"),
+        ({"gpus": 0}, "--gpus is 0: it must be at least 1"),
         ({"gpu_memory": -80.0}, "--gpu-memory is -80.0: it must be above 0"),
         ({"gpu_memory": float("nan")}, "--gpu-memory is nan"),
         ({"size": "huge"}, "unknown size 'huge'"),
         ({"gpu": "H1000"}, "unknown GPU 'H1000': choose one of V100 SXM"),
-        ({"mfu": 1.5}, "--mfu is 1.5: it is a share of the peak"),
+        ({"mfu": 1.5}, "--mfu is 1.5: it must be at most 1"),
         ({"gpu_hour_dollars": -1.0}, "--gpu-hour-dollars is -1.0"),
         ({"global_batch_tokens": 1000}, "--global-batch-tokens 1,000 is no multiple of"),
         ({"tokens": 10}, "--tokens is 10"),

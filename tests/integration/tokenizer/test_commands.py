@@ -95,7 +95,7 @@ def test_the_vocabulary_is_the_same_however_the_corpus_is_cut_ordered_and_shared
         "corpus": str(tmp_path / "corpus"),
         "output": str(tmp_path / "again"),
         "vocab_size": 1000,
-        "learn_memory_gb": 4.0,
+        "word_counts_memory_gb": 4.0,
         "workers": workers,
     }
     del ours["options.json"]
@@ -115,7 +115,7 @@ def test_rare_words_are_left_out_for_want_of_memory_and_it_is_told(
     }
     capsys.readouterr()
     options = train_bpe.TrainOptions(
-        corpus=str(corpus), output=str(tmp_path), vocab_size=500, learn_memory_gb=0.0005
+        corpus=str(corpus), output=str(tmp_path), vocab_size=500, word_counts_memory_gb=0.0005
     )
     train_bpe.main(options)
     said = json.loads((tmp_path / "training.json").read_text())

@@ -45,7 +45,7 @@ class Engine:
         self.rank, self.world_size = ranks.rank, ranks.size
         self.device = device
         self._plan = plan
-        if plan.compile and torch.nn.functional.linear is not LINEAR:
+        if plan.compiled and torch.nn.functional.linear is not LINEAR:
             raise ValueError(
                 "an engine at ZeRO stage 3 has replaced torch.nn.functional.linear in this process, and a "
                 "compiled model would get gradients of zero: train it in a process of its own"

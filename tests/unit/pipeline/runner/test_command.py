@@ -1,6 +1,9 @@
 """A user's mistake is one line; our own defects keep their tracebacks."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -57,3 +60,78 @@ def test_unknown_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, None, "--nonsense", "2")
     assert ended.value.code == 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    share: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configured:
+    data: str
+    """Where from."""
+    steps: int | None = None
+    """How many."""
+    paths: tuple[Path, ...] = ()
+    """Some."""
+    mode: Literal["a", "b"] = "a"
+    """Which."""
+    inner: Inner = field(default_factory=Inner)
+    """More."""
+
+
+def configured(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Configured:
+    taken: list[Configured] = []
+    monkeypatch.setattr("sys.argv", ["command", *arguments])
+    run_command(Configured, taken.append, "Does something.", renamed={"--most-steps": "--steps"})
+    return taken[0]
+
+
+def test_options_that_a_run_wrote_are_taken_and_those_of_the_command_line_win(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = Configured(data="d", steps=3, paths=(Path("p"), Path("q")), mode="b", inner=Inner(share=0.1))
+    file = tmp_path / "options.json"
+    file.write_text(json.dumps(asdict(before), default=str))
+    assert configured(monkeypatch, "--config", str(file)) == before
+    changed = configured(monkeypatch, f"--config={file}", "--steps", "4", "--share", "0.2")
+    assert changed == replace(before, steps=4, inner=Inner(share=0.2))
+    file.write_text(json.dumps({"identity": {}, "options": {"most_steps": 5}}))
+    assert configured(monkeypatch, "--config", str(file), "--data", "e") == Configured(data="e", steps=5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[1]", "holds no JSON object of options"),
+        ('{"data": "d", "stepz": 3}', "has 'stepz', which is no option of this command"),
+        ('{"data": "d", "steps": "three"}', "steps is 'three': Input should be a valid integer"),
+        ('{"data": "d", "mode": "c"}', "mode is 'c': Input should be 'a' or 'b'"),
+        ('{"data": "d", "inner": {"shares": 1}}', "has 'shares', which is no option"),
+    ],
+)
+def test_a_file_of_other_options_ends_as_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "options.json").write_text(content)
+    with pytest.raises(SystemExit) as ended:
+        configured(monkeypatch, "--config", str(tmp_path / "options.json"))
+    assert message in str(ended.value) and "\n" not in str(ended.value)
+    with pytest.raises(SystemExit, match="nowhere"):
+        configured(monkeypatch, "--config", "nowhere")
+
+
+def test_an_old_name_is_taken_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert configured(monkeypatch, "--data", "d", "--most_steps=7").steps == 7
+    assert capsys.readouterr().err == (
+        "warning: --most_steps is now --steps; the old name goes with the next version\n"
+    )
+
+
+def test_the_ranks_number_that_a_launcher_adds_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert configured(monkeypatch, "--local_rank=1", "--data", "d") == Configured(data="d")

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from pipeline.runner.ranges import check_ranges
 from trainer.config.sampling import Sampling
 from trainer.generation import next_token
 from trainer.generation.next_token import candidates, choose, penalised
@@ -159,4 +160,4 @@ def _fit(counts: torch.Tensor, expected: torch.Tensor) -> float:
 )
 def test_a_value_out_of_range_is_a_mistake(sampling, message):
     with pytest.raises(ValueError, match=message):
-        Sampling(**sampling).check()
+        check_ranges(Sampling(**sampling))

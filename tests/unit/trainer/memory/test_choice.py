@@ -114,11 +114,11 @@ def test_too_little_memory_is_an_error_that_names_what_would_do(gib, options, ad
     with pytest.raises(ValueError, match="too little memory") as error:
         fitted(gib, **options)
     assert advice in str(error.value)
-    assert "--ignore-memory" in str(error.value)
+    assert "--skip-memory-check" in str(error.value)
 
 
 def test_the_check_of_memory_can_be_overridden():
-    assert "ignored" in fitted(2, size="xl", ignore_memory=True).reason
+    assert "ignored" in fitted(2, size="xl", skip_memory_check=True).reason
 
 
 def test_what_is_offloaded_must_fit_the_machine():

@@ -66,4 +66,4 @@ def test_it_says_what_is_missing(monkeypatch):
 def test_a_run_from_before_the_option_counts_as_one_without():
     options = TrainingOptions(data="", output="", size="nano")
     plan = resolve(options, vocabulary=300, world_size=1, accelerator=False)
-    assert plan.mathematics()["float8"] is False
+    assert plan.identity()["float8"] is False

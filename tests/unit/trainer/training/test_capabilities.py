@@ -82,8 +82,8 @@ def plan() -> TrainingPlan:
 
 
 def test_one_rank_that_misses_something_lets_all_go_without_compilation():
-    assert plan().compile
+    assert plan().compiled
     assert settled_compilation(plan(), ["", ""], wanted=False) == plan()
-    assert not settled_compilation(plan(), ["", "no gcc"], wanted=False).compile
+    assert not settled_compilation(plan(), ["", "no gcc"], wanted=False).compiled
     with pytest.raises(ValueError, match="--compile on: no gcc; no triton: mend it, or use --compile off"):
         settled_compilation(plan(), ["no gcc", "no triton", "no gcc"], wanted=True)
