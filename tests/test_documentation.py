@@ -1,4 +1,4 @@
-"""Commands, options, links, paths and functions that the documentation names are there.
+"""The commands, options, links, paths and functions that the documentation names exist.
 
 A command is parsed by its own options, so that a misspelled one, or one without its value, fails here before
 it fails on somebody's cluster. Nothing is run.
@@ -312,6 +312,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_path_and_function_is_there(page: Path) -> None:
     assert not list(missing_from(spans(page)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_make_target_is_there(page: Path) -> None:
+    lines = [line.partition("#")[0].split() for line in (*code_lines(page), *spans(page))]
+    named = {word for words in lines if words[:1] == ["make"] for word in words[1:] if "=" not in word}
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert not sorted(named - set(targets))
 
 
 def missing_from(found: Iterable[str]) -> Iterator[str]:
