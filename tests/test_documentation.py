@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tyro
 import yaml
+
+from pipeline.runner.command import run_command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -240,14 +241,17 @@ def placeholders(options: type, given: list[str]) -> list[str]:
 
 
 def parse(options: type, words: list[str]) -> str | None:
-    """Parse a command line as `run_command` does; return what was said against it, if anything was."""
+    """Have `run_command` parse a command line and do nothing; return what it said, such as a warning."""
     said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-        try:
-            tyro.cli(options, args=words, config=(tyro.conf.OmitArgPrefixes,))
-        except SystemExit as ended:
-            return said.getvalue() if ended.code else None
-    return None
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(said),
+        contextlib.suppress(SystemExit),
+    ):
+        patch.setattr("sys.argv", ["command", *words])
+        run_command(options, lambda _: None, "")
+    return said.getvalue() or None
 
 
 def name_of(page: Path) -> str:
