@@ -30,6 +30,9 @@ PAGES = [
 ]
 CLUSTER = sorted(path for path in (ROOT / "launch" / "cluster").iterdir() if path.is_file())
 PACKAGES = ("pipeline", "tokenizer", "trainer", "launch")
+SCRIPTS = sorted(
+    path for package in PACKAGES for path in (ROOT / package).glob("*.py")
+)  # docstrings show some
 FOLDERS = (*PACKAGES, "tests", "docs", ".github")
 ELIDED = "…"  # stands for options that a page leaves out
 
@@ -48,8 +51,10 @@ SCRIPT = re.compile(r"(?:\S*/)?\w+\.py")
 
 
 def code_lines(page: Path) -> list[str]:
-    """Return the lines of a page's code blocks, or of a file that is code, comments included."""
+    """Return the lines of a page's code blocks, of a module's docstring, or of a file with its comments."""
     text = page.read_text(encoding="utf-8")
+    if page.suffix == ".py":
+        return (ast.get_docstring(ast.parse(text)) or "").splitlines()
     if page.suffix == ".yaml":  # its comments, and what it says
         comments = re.findall(r"^ *#+(.*)$", text, re.MULTILINE)
         return [*comments, *(value.replace("\n", " ") for value in strings_of(yaml.safe_load(text)))]
@@ -154,7 +159,7 @@ def source_of(package: str, file: str) -> str:
 def known_options() -> frozenset[str]:
     """Return the options of all our commands, of the benchmarks and proofs, and of the launchers."""
     known: set[str] = set()
-    for script in [path for package in PACKAGES for path in (ROOT / package).glob("*.py")]:
+    for script in SCRIPTS:
         options = options_of(script)
         for field in fields_of(options) if options else ():
             name = field.name.replace("_", "-")
@@ -258,16 +263,21 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", [*PAGES, *CLUSTER], ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *CLUSTER, *SCRIPTS], ids=name_of)
 def test_every_command_is_one_that_its_program_takes(page: Path) -> None:
     refused = {command: said for command in commands(page) if (said := refusal(command))}
     assert not refused, "\n".join(f"{command}\n{said}" for command, said in refused.items())
 
 
 def test_commands_are_found_on_the_pages_that_have_them() -> None:
-    found = {name_of(page): len(commands(page)) for page in (*PAGES, *CLUSTER)}
+    found = {name_of(page): len(commands(page)) for page in (*PAGES, *CLUSTER, *SCRIPTS)}
     with_commands = ("README.md", "docs/corpus.md", "docs/tokens.md", "docs/training.md", "docs/clusters.md")
-    files = ("launch/cluster/ray.yaml", "launch/cluster/kuberay.yaml", "launch/cluster/pretrain.slurm")
+    files = (
+        "launch/export.py",
+        "launch/cluster/ray.yaml",
+        "launch/cluster/kuberay.yaml",
+        "launch/cluster/pretrain.slurm",
+    )
     assert all(found[name] for name in (*with_commands, *files)), found
 
 
