@@ -26,6 +26,7 @@ class Fleet:
     printed: Path  # a file for what they say
     own: dict[int, list[str]] = field(default_factory=dict)  # more options of some ranks
     file_bytes: dict[int, int] = field(default_factory=dict)  # most that some may write to a file
+    folders: dict[int, Path] = field(default_factory=dict)  # where some work, as on machines of their own
     processes: list[ForkServerProcess] = field(default_factory=list)
 
     def start(self) -> "Fleet":
@@ -38,15 +39,15 @@ class Fleet:
         for rank in range(self.ranks):
             said = {
                 "WORLD_SIZE": self.ranks,
-                "LOCAL_WORLD_SIZE": self.ranks,
+                "LOCAL_WORLD_SIZE": 1 if self.folders else self.ranks,
                 "RANK": rank,
-                "LOCAL_RANK": rank,
+                "LOCAL_RANK": 0 if self.folders else rank,
             }
             said |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             environment = {name: str(value) for name, value in said.items()}
             options = [*self.options, *self.own.get(rank, [])]
-            limit = self.file_bytes.get(rank)
-            process = context.Process(target=_be_rank, args=(environment, options, str(self.printed), limit))
+            own = (self.file_bytes.get(rank), self.folders.get(rank))
+            process = context.Process(target=_be_rank, args=(environment, options, str(self.printed), *own))
             process.start()
             self.processes.append(process)
         return self
@@ -67,7 +68,11 @@ class Fleet:
         return codes
 
 
-def _be_rank(environment: dict[str, str], options: list[str], printed: str, limit: int | None) -> None:
+def _be_rank(
+    environment: dict[str, str], options: list[str], printed: str, limit: int | None, folder: Path | None
+) -> None:
+    if folder is not None:
+        os.chdir(folder)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     os.environ |= {**environment, "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}

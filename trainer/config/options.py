@@ -122,6 +122,9 @@ class TrainingOptions:
     float8: bool = False
     """Multiply in float8 in the blocks, on a GPU that can (compute capability 8.9: L4, H100 and newer). Wants
     the extra float8, compiled blocks and bf16. Not measured yet."""
+    rank_timeout_s: Annotated[float, Gt(0)] = 600.0
+    """Longest time that a rank waits for another before it gives up. During steps, once some have been timed,
+    it waits 20 times as long as the slowest of them, at least 30 s and at most this."""
     deterministic: bool = False
     """Compute the same bits each time on a GPU too, so that a resumed run equals one that never stopped to
     the last bit. Without it a GPU's attention adds up its gradients in no fixed order. docs/performance.md

@@ -19,8 +19,17 @@ import torch
 from trainer.memory.container import processors
 
 Value = TypeVar("Value")
-# Longest that a rank waits for another: for a slow disk or a compilation, but not for one that has gone.
-PATIENCE = timedelta(minutes=10)
+# What mpirun says to its ranks (Open MPI; MPICH and Intel MPI), in the order of torchrun's names.
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+MPI = (
+    (
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+    ),
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +46,8 @@ class Ranks:
 
     @classmethod
     def from_environment(cls) -> "Ranks":
-        """Read what `deepspeed`, `torchrun` or else Slurm's `srun` has set."""
-        said = os.environ if "RANK" in os.environ else {**os.environ, **_of_srun()}
+        """Read what `deepspeed`, `torchrun`, or else `mpirun` or Slurm's `srun` has set."""
+        said = os.environ if "RANK" in os.environ else {**os.environ, **(_of_mpirun() or _of_srun())}
         size = int(said.get("WORLD_SIZE", "1"))
         local_size = said.get("LOCAL_SIZE") or said.get("LOCAL_WORLD_SIZE") or size
         return cls(
@@ -47,6 +56,14 @@ class Ranks:
             local_rank=int(said.get("LOCAL_RANK", "0")),
             local_size=int(local_size),
         )
+
+
+def _of_mpirun() -> dict[str, str]:
+    """Return what `mpirun` says, by torchrun's names; nothing where it did not start this process."""
+    for names in MPI:
+        if all(name in os.environ for name in names):
+            return dict(zip(TORCHRUN, (os.environ[name] for name in names), strict=True))
+    return {}
 
 
 def _of_srun() -> dict[str, str]:
@@ -95,8 +112,13 @@ def find_device(ranks: Ranks) -> torch.device:
 
 
 @contextmanager
-def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
-    """Meet the other ranks, and part from them at the end."""
+def joined(ranks: Ranks, device: torch.device, *, timeout_s: float = 600) -> Iterator[None]:
+    """Meet the other ranks, and part from them at the end.
+
+    Args:
+        timeout_s: longest that a rank waits for another: for a slow disk or a compilation, but not for one
+            that is gone.
+    """
     if device.type == "cuda":
         torch.cuda.set_device(device)
     os.environ["DS_ACCELERATOR"] = device.type
@@ -104,6 +126,10 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
     index = ranks.local_rank if device.index is None else device.index
     os.environ |= {"RANK": str(ranks.rank), "WORLD_SIZE": str(ranks.size), "LOCAL_RANK": str(index)}
     backend = "nccl" if device.type == "cuda" else "gloo"
+    timeout = timedelta(seconds=timeout_s)
+    # The groups that DeepSpeed makes take these, which for gloo are half an hour.
+    torch.distributed.distributed_c10d.default_pg_timeout = timeout
+    torch.distributed.distributed_c10d.default_pg_nccl_timeout = timeout  # type: ignore[attr-defined]
     with _meeting_place(ranks) as store:
         try:
             torch.distributed.init_process_group(
@@ -112,7 +138,7 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
                 rank=ranks.rank,
                 world_size=ranks.size,
                 device_id=device if device.type == "cuda" else None,
-                timeout=PATIENCE,
+                timeout=timeout,
             )
         except RuntimeError as error:
             if "Duplicate GPU" in str(error):  # NCCL's words
@@ -128,6 +154,13 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
             torch.distributed.destroy_process_group()
 
 
+def set_timeout(seconds: float) -> None:
+    """Let no rank wait longer than this for another, from now on, in any group."""
+    groups = list(torch.distributed.distributed_c10d._world.pg_map)
+    for group in groups:
+        torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), group)
+
+
 def compute_deterministically() -> None:
     """Have PyTorch choose, from now on, only operations that give the same bits each time."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for
@@ -141,7 +174,7 @@ def compute_deterministically() -> None:
 def _told_plainly() -> Iterator[None]:
     """Say in one line that another rank has gone, which comes as some library's own error.
 
-    Where NCCL notices it, after `PATIENCE`, it ends the process by itself.
+    Where NCCL notices it, after the timeout, it ends the process by itself.
     """
     try:
         yield
@@ -165,7 +198,7 @@ def _meeting_place(ranks: Ranks) -> Iterator[Any]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if ranks.size == 1:
         yield torch.distributed.HashStore()  # type: ignore[attr-defined]  # documented all the same
-    elif os.environ.get("CROSS_SIZE") == "1":  # DeepSpeed's launcher, one machine: it is every rank's parent
+    elif _has_one_parent(ranks):
         launcher = psutil.Process(os.getppid())
         file = Path(tempfile.gettempdir()) / f"outbound-{launcher.pid}-{launcher.create_time()}"
         try:
@@ -180,6 +213,16 @@ def _meeting_place(ranks: Ranks) -> Iterator[Any]:
             # The same for every rank of a job, and another one for another job on the machine.
             os.environ.setdefault("MASTER_PORT", str(20_000 + int(os.environ["SLURM_JOB_ID"]) % 10_000))
         yield None
+
+
+def _has_one_parent(ranks: Ranks) -> bool:
+    """Say whether the ranks are children of one launcher: DeepSpeed's or mpirun, on one machine."""
+    if os.environ.get("CROSS_SIZE") == "1":
+        return True
+    started_by_mpirun = bool(_of_mpirun()) and "MASTER_ADDR" not in os.environ
+    if started_by_mpirun and ranks.local_size < ranks.size:
+        raise ValueError("mpirun over several machines: set MASTER_ADDR and MASTER_PORT (mpirun -x)")
+    return started_by_mpirun
 
 
 def _first_host(hosts: str) -> str:

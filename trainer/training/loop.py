@@ -16,8 +16,10 @@ from trainer.data.loader import Loader, StepBatches
 from trainer.distributed.consistency import check_agreement, option_facts, tensor_facts
 from trainer.distributed.deepspeed.engine import Engine, StepResult
 from trainer.distributed.out_of_memory import OutOfMemoryTogetherError, all_ran_out, most_allowed, release
+from trainer.distributed.patience import Patience
 from trainer.distributed.preemption import STOPPED, StopRequests, stop_requests
 from trainer.distributed.ranks import compute_deterministically, fail_together, gather, joined, on_first_rank
+from trainer.distributed.shared_folder import check_shared
 from trainer.memory.available import peak_line
 from trainer.memory.choice import describe, layout_of
 from trainer.model.float8 import use_float8
@@ -46,7 +48,13 @@ def train(run: Run) -> int:
     Where the memory does not do after all, the ranks begin again in the next smaller layout, from the last
     checkpoint if there is one: the same sequences in the same steps.
     """
-    with stop_requests() as requests, joined(run.ranks, run.device), sole_writer(run.output):
+    timeout_s = run.plan.rank_timeout_s
+    with (
+        stop_requests() as requests,
+        joined(run.ranks, run.device, timeout_s=timeout_s),
+        sole_writer(run.output),
+    ):
+        check_shared(run.output, run.ranks)
         if run.plan.deterministic:
             compute_deterministically()
         laid_out = lay_out(run)
@@ -160,6 +168,7 @@ class _Training:
         )
         self._profiler = Profiler(range(*profiled_steps(run.plan)), run.output if self._leads else None)
         self._reports = Reports(run, shown=self._leads)
+        self._patience = Patience(run.plan.rank_timeout_s)
 
     def go(self, requests: StopRequests) -> int:
         """Train until the last step or a request to stop; return the exit code."""
@@ -196,7 +205,8 @@ class _Training:
         if self._step == 0:
             self._evaluate()
         while self._step < plan.steps and not stopped:
-            stopped = self._take_step(stop=bool(requests))
+            with self._patience.in_step():
+                stopped = self._take_step(stop=bool(requests))
             ended = self._step == plan.steps
             if ended or (plan.evaluate_every and self._step % plan.evaluate_every == 0):
                 self._evaluate()
@@ -227,6 +237,7 @@ class _Training:
         trace = self._profiler.after(self._step)
         self._step += 1
         self._seconds += seconds
+        self._patience.took(seconds)
         self._reports.step(
             {
                 "step": self._step,

@@ -1,5 +1,6 @@
 """What no kill, disk or rank may do to a run."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -74,6 +75,43 @@ def test_a_full_disk_and_flipped_bits_cost_nothing_but_the_steps_since_the_last_
     assert printed.count(damaged) == 1
     assert "going on after step 1" in printed
     assert outcome(run) == whole
+
+
+def test_a_rank_that_answers_no_more_is_given_up_after_the_time_that_was_asked_for(shards, tmp_path):
+    """As one whose machine has lost its network: no connection is closed."""
+    options = [
+        *OPTIONS.split(),
+        "--steps",
+        "100000",
+        "--data",
+        str(shards),
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    started = Fleet([*options, "--rank-timeout-s", "5"], 2, tmp_path / "printed.txt").start()
+    while not finished_checkpoints(tmp_path / "run"):
+        assert started.lives, started.printed.read_text()
+        time.sleep(0.01)
+    os.kill(started.processes[1].pid or 0, signal.SIGSTOP)
+    stopped = time.monotonic()
+    started.processes[0].join(60)
+    assert started.processes[0].exitcode == 1, started.printed.read_text()
+    assert time.monotonic() - stopped < 60
+    assert started.wait(1.0) == [1, None]
+    assert started.printed.read_text().count("error: another rank has gone or does not answer") == 1
+
+
+def test_an_output_that_the_machines_do_not_share_is_told_before_the_first_step(shards, tmp_path):
+    folders = {0: tmp_path / "first", 1: tmp_path / "second"}
+    for folder in folders.values():
+        folder.mkdir()
+    options = [*OPTIONS.split(), "--steps", "3", "--data", str(shards), "--output", "run"]
+    started = Fleet(options, 2, tmp_path / "printed.txt", folders=folders).start()
+    assert started.wait() == [1, 0]
+    printed = started.printed.read_text()
+    assert printed.count("run is not shared: rank 1 does not see what rank 0 writes there") == 1
+    assert "Traceback" not in printed
+    assert not list(tmp_path.rglob("step_*")) and not list(tmp_path.rglob(".shared-*"))
 
 
 def test_ranks_with_other_options_are_told_which_and_write_nothing(shards, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.distributed.ranks import Ranks, _first_host, find_device, gather, joined
+from trainer.distributed.ranks import MPI, Ranks, _first_host, _has_one_parent, find_device, gather, joined
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "LOCAL_WORLD_SIZE", "DS_ACCELERATOR")
 SRUN = {
@@ -88,7 +88,7 @@ def test_ranks_that_see_too_few_gpus_do_not_train_on_the_cpu_unless_told_to(laun
     assert device_of(launched, gpus=4) == "cpu"
 
 
-def one_of_srun(rank: int, cores: list[int] | None, quota: str, folder: str, answers: object) -> None:
+def one_of_srun(rank: int, cores: list[int] | None, folder: str, answers: object) -> None:
     """What a task of two does: meet the other, and count its threads."""
     from trainer.memory import container
 
@@ -97,7 +97,6 @@ def one_of_srun(rank: int, cores: list[int] | None, quota: str, folder: str, ans
     for name in (*NAMES, "OMP_NUM_THREADS"):
         os.environ.pop(name, None)
     container.GROUPS, container.OWN = Path(folder), Path(folder) / "none"
-    (Path(folder) / "cpu.max").write_text(quota)
     os.sched_getaffinity = lambda _: set(cores or range(8))
     ranks = Ranks.from_environment()
     with joined(ranks, torch.device("cpu")):
@@ -114,17 +113,54 @@ def one_of_srun(rank: int, cores: list[int] | None, quota: str, folder: str, ans
     ],
 )
 def test_two_tasks_of_srun_meet_and_share_out_the_cores_that_they_share(tmp_path, own, quota, threads):
+    (tmp_path / "cpu.max").write_text(quota)
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["deepspeed", "trainer.training.loop"])
     answers = processes.SimpleQueue()
     started = []
     for rank in range(2):
         cores = list(range(8 * rank, 8 * rank + 8)) if own else None
-        started.append(
-            processes.Process(target=one_of_srun, args=(rank, cores, quota, str(tmp_path), answers))
-        )
+        started.append(processes.Process(target=one_of_srun, args=(rank, cores, str(tmp_path), answers)))
         started[-1].start()
     found = sorted(answers.get() for _ in started)
     for process in started:
         process.join(60)
     assert found == [([0, 1], threads, "0"), ([0, 1], threads, "1")]
+
+
+@pytest.mark.parametrize("names", MPI)
+def test_the_ranks_of_mpirun_are_those_that_it_says(monkeypatch, names):
+    for name in ("RANK", *NAMES):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in zip(names, (3, 8, 1, 2), strict=True):
+        monkeypatch.setenv(name, str(value))
+    assert Ranks.from_environment() == Ranks(rank=3, size=8, local_rank=1, local_size=2)
+
+
+def one_of_mpirun(rank: int, answers: object) -> None:
+    os.environ |= dict(zip(MPI[0], (str(rank), "2", str(rank), "2"), strict=True))
+    for name in (*NAMES, "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        os.environ.pop(name, None)
+    with joined(Ranks.from_environment(), torch.device("cpu")):
+        answers.put(gather(rank))  # type: ignore[attr-defined]
+        torch.distributed.barrier()
+
+
+def test_two_ranks_of_mpirun_meet_without_an_address():
+    processes = multiprocessing.get_context("fork")
+    answers = processes.SimpleQueue()
+    started = [processes.Process(target=one_of_mpirun, args=(rank, answers)) for rank in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(60)
+    assert [answers.get(), answers.get()] == [[0, 1], [0, 1]]
+
+
+def test_mpirun_over_several_machines_asks_for_an_address(monkeypatch):
+    for name in (*NAMES, "RANK", "MASTER_ADDR", "CROSS_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in zip(MPI[0], (3, 8, 1, 2), strict=True):
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(ValueError, match="set MASTER_ADDR and MASTER_PORT"):
+        _has_one_parent(Ranks.from_environment())

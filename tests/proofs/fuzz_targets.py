@@ -1,0 +1,498 @@
+"""The functions that take strangers' bytes, with valid inputs to mutate and the exceptions that they promise."""
+
+import contextlib
+import dataclasses
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Call = Callable[[bytes], Any]
+
+PAGE = (
+    b"<!doctype html><html lang=en><head><meta charset=utf-8><title>The ferry</title>"
+    b'<meta name="robots" content="noai, noindex"><link rel=canonical href="/ferry"></head><body><nav><a href=/>Home'
+    b"</a></nav><article><h1>The ferry</h1>"
+    + b"<p>The ferry crossed the bay at dawn, and the captain, a man of few words, looked out over the water. "
+    b"Nobody on board had seen such a calm sea before, and they said so to each other.</p>"
+    * 6
+    + b"<table><tr><td>A cell<td>another</table><pre>  code\n    here</pre></article><script>var a='<p>';</script>"
+    b"<footer>From Wikipedia, the free encyclopedia; text under CC BY-SA</footer></body></html>"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A function, or a few that are called one after the other."""
+
+    name: str
+    seeds: tuple[bytes, ...]
+    prepare: Callable[[Path], Call]  # with a folder for files
+    promised: tuple[type[BaseException], ...] = ()  # what it raises for bad input
+    longest: int = 2**17
+    share: float = 1.0  # of all inputs
+
+
+# --- the dump ---
+
+
+def _dump_line(folder: Path) -> Call:
+    from pipeline.links.candidates import LinkOptions, LinkRules, link_of
+    from pipeline.links.submissions import read_submissions
+    from pipeline.runner.records import Drop
+
+    rules = LinkRules(LinkOptions())
+
+    def call(data: bytes) -> None:
+        path = folder / "RS_2012-01"
+        path.write_bytes(data)
+        for submission in read_submissions(str(path)):
+            if not isinstance(submission, Drop):
+                link_of(submission, rules)
+
+    return call
+
+
+SUBMISSION = {
+    "id": "abc12",
+    "url": "https://example.org/a%20b?utm_source=x&q=1#part",
+    "score": 5,
+    "ups": "7",
+    "created_utc": 1328054400.0,
+    "title": "A &amp; B",
+    "subreddit": "pics",
+    "is_self": False,
+    "over_18": "false",
+    "promoted": None,
+    "crosspost_parent_list": [{"url": "https://example.org/b", "over_18": True}],
+}
+
+
+# --- addresses ---
+
+
+def _address(_: Path) -> Call:
+    from pipeline.web.guard import address_refusal
+    from pipeline.web.urls import canonical, parse, printable
+
+    def call(data: bytes) -> None:
+        text = data.decode("utf-8", "surrogateescape")
+        first = canonical(text)
+        if isinstance(first, str):
+            assert canonical(first) == first, "a canonical address is its own canonical form"
+        parse(text)
+        printable(text).encode()
+        address_refusal(text)
+
+    return call
+
+
+# --- archives ---
+
+
+def _record(kind: bytes, headers: bytes, body: bytes) -> bytes:
+    head = b"WARC/1.0\r\nWARC-Type: " + kind + b"\r\n" + headers
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body + b"\r\n\r\n"
+
+
+def _warcs() -> tuple[bytes, ...]:
+    target = b"WARC-Target-URI: http://example.org/a\r\nWARC-Date: 2012-02-01T00:00:00Z\r\n"
+    kind = b"Content-Type: application/http; msgtype=response\r\n"
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(PAGE), PAGE)
+    bodies = (
+        http + b"\r\n" + PAGE,
+        http + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(PAGE, mtime=0),
+        http + b"Transfer-Encoding: chunked\r\n\r\n" + chunked,
+    )
+    records = [_record(b"response", target + kind, body) for body in bodies]
+    info = _record(b"warcinfo", b"Content-Type: application/warc-fields\r\n", b"software: x\r\n")
+    resource = _record(b"resource", target + b"Content-Type: text/html\r\n", PAGE)
+    plain = info + b"".join(records) + resource
+    zipped = b"".join(gzip.compress(record, mtime=0) for record in (info, *records, resource))
+    return plain, zipped
+
+
+def _warc(folder: Path) -> Call:
+    from pipeline.runner.records import Drop
+    from pipeline.web.warc import read_page, scan_pages
+
+    def call(data: bytes) -> None:
+        path = folder / ("a.warc.gz" if data[:2] == b"\x1f\x8b" else "a.warc")
+        path.write_bytes(data)
+        for page in scan_pages(str(path)):
+            if not isinstance(page, Drop):
+                read_page(io.BytesIO(data), page.offset, 2**22)
+
+    return call
+
+
+def _coding(_: Path) -> Call:
+    from pipeline.web.content_coding import CodingError, TooLargeError, decode
+
+    def call(data: bytes) -> None:
+        codings, _, body = data.partition(b"\n")
+        for cut in (False, True):
+            with contextlib.suppress(CodingError, TooLargeError):
+                decode(body, codings.decode("latin-1"), 2**22, cut=cut)
+
+    return call
+
+
+def _head(_: Path) -> Call:
+    from pipeline.web.optout import header_opt_out
+    from pipeline.web.warc import media_type
+
+    def call(data: bytes) -> None:
+        lines = [line.partition(":") for line in data.decode("latin-1").split("\n")]
+        header_opt_out([(name, value) for name, _, value in lines])
+        for _, _, value in lines:
+            media_type(value)
+
+    return call
+
+
+# --- pages ---
+
+
+def _characters(_: Path) -> Call:
+    from pipeline.extract.characters import decode, tidy
+
+    def call(data: bytes) -> None:
+        charset, _, body = data.partition(b"\n")
+        tidy(decode(body, charset.decode("latin-1"))).encode()
+
+    return call
+
+
+def _page(_: Path) -> Call:
+    from pipeline.extract.reading import PageOptions, read_text
+
+    from pipeline.extract.extraction import ExtractOptions
+    from pipeline.filters.quality import RefineOptions, judge
+    from pipeline.runner.records import Drop
+    from pipeline.web.warc import Page
+
+    options = PageOptions(
+        extract=ExtractOptions(), languages=("en",), respect_opt_outs=False, drop_wikipedia=False
+    )
+    day = datetime(2012, 2, 1, tzinfo=UTC)
+
+    def call(data: bytes) -> None:
+        page = Page(
+            url="http://example.org/a",
+            status=200,
+            content_type="text/html",
+            charset="",
+            date=day,
+            headers=(),
+            body=data,
+        )
+        found = read_text(page, options)
+        if not isinstance(found, Drop):
+            judge(found.text, page.url, RefineOptions(), found.title)
+
+    return call
+
+
+def _opt_outs(_: Path) -> Call:
+    from pipeline.filters.wikipedia import is_declared_in_html
+    from pipeline.web.optout import meta_opt_out
+
+    def call(data: bytes) -> None:
+        meta_opt_out(data)
+        is_declared_in_html(data)
+
+    return call
+
+
+def _robots(_: Path) -> Call:
+    from pipeline.crawl.robots import parse
+
+    def call(data: bytes) -> None:
+        rules = parse(data)
+        rules.refusal("https://example.org/a/b?c=d")
+        rules.crawl_delay_s()
+
+    return call
+
+
+def _tdmrep(_: Path) -> Call:
+    from pipeline.web.optout import parse_tdmrep
+
+    def call(data: bytes) -> None:
+        parse_tdmrep(data).opt_out("https://example.org/a/b?c=d")
+
+    return call
+
+
+# --- vocabularies, shards, checkpoints, models ---
+
+MERGES = [(b"t", b"h"), (b"th", b"e"), (b" ", b"the"), (b"a", b"n"), (b"\xc3", b"\xa9")]
+
+
+@cache
+def _vocabulary_files() -> dict[str, str]:
+    from tokenizer.bpe.vocabulary import Vocabulary
+
+    return Vocabulary(MERGES).files()
+
+
+def _vocabulary(name: str) -> Callable[[Path], Call]:
+    def prepare(folder: Path) -> Call:
+        from tokenizer.bpe.vocabulary import load_vocabulary
+
+        for other in ("merges.txt", "vocab.json"):
+            if name in ("vocab.json", "merges.txt") and other != name:
+                (folder / other).write_text(_vocabulary_files()[other])
+
+        def call(data: bytes) -> None:
+            (folder / name).write_bytes(data)
+            load_vocabulary(str(folder if name in ("vocab.json", "merges.txt") else folder / name))
+
+        return call
+
+    return prepare
+
+
+def _shards_json() -> bytes:
+    shard = {"file": "train_000000.bin", "tokens": 40, "documents": 2, "sha256": "0" * 64}
+    split = {"documents": 2, "tokens": 40, "characters": 90, "bytes": 90, "shards": [shard]}
+    content = {
+        "version": 2,
+        "format": "llm.c",
+        "token_type": "uint16",
+        "vocabulary": {"fingerprint": "0" * 64, "size": 262, "end_of_text": 261},
+        "seed": 0,
+        "splits": {"train": split, "validation": {**split, "shards": []}},
+    }
+    return json.dumps(content, indent=1).encode()
+
+
+def _shards(folder: Path) -> Call:
+    from tokenizer.shards.folder import open_shards
+
+    header = b"".join(number.to_bytes(4, "little") for number in (20240520, 1, 40)).ljust(1024, b"\0")
+    (folder / "train_000000.bin").write_bytes(header + bytes(range(80)))
+
+    def call(data: bytes) -> None:
+        (folder / "shards.json").write_bytes(data)
+        shards = open_shards(str(folder))
+        for name, split in shards.index.splits.items():
+            shards.open(name)
+            for shard in split.shards:
+                shards.check(shard, whole=True)
+
+    return call
+
+
+def _state() -> bytes:
+    model = {"layers": 2, "heads": 2, "width": 64, "context": 128, "vocabulary": 262, "dropout": 0.0}
+    content = {
+        "step": 4,
+        "updates": 4,
+        "sequences": 64,
+        "tokens": 8192,
+        "world_size": 2,
+        "zero_stage": 1,
+        "vocabulary_fingerprint": "0" * 64,
+        "model": {**model, "document_separator": None},
+        "plan": {"size": "micro", "data": "out/shards", "steps": 4},
+        "figures": {"training_seconds": 1.5, "loss": 3.2},
+        "anomalies": {"losses": [1.0], "norms": [1.0], "skipped": 0},
+    }
+    return json.dumps(content, indent=2).encode()
+
+
+def _checkpoint(folder: Path) -> Call:
+    from trainer.checkpoint.folder import find_checkpoint, is_finished, read_state
+
+    step = folder / "step_00000004"
+    step.mkdir()
+
+    def call(data: bytes) -> None:
+        first, _, second = data.partition(b"\n\0\n")
+        (step / "state.json").write_bytes(first)
+        (step / "complete").write_bytes(second)
+        is_finished(step)
+        read_state(step)
+        find_checkpoint(folder)
+
+    return call
+
+
+def _complete() -> bytes:
+    record = {"size_bytes": len(_state()), "xxh3": "0" * 32}
+    return json.dumps({"files": {"state.json": record}}, indent=2).encode()
+
+
+CONFIG = {
+    "model_type": "gpt2",
+    "n_layer": 1,
+    "n_head": 2,
+    "n_embd": 16,
+    "n_positions": 8,
+    "vocab_size": 262,
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+}
+
+
+@cache
+def _tensors() -> bytes:
+    import torch
+    from safetensors.torch import save
+
+    from trainer.config.model_config import ModelConfig
+    from trainer.model.parameters import shapes, turned
+
+    config = ModelConfig(layers=1, heads=2, width=16, context=8, vocabulary=262)
+    weights = {f"transformer.{name}": torch.zeros(shape) for name, shape in shapes(config).items()}
+    turned_ = {name: turned(name, tensor).contiguous() for name, tensor in weights.items()}
+    return save(turned_, metadata={"format": "pt"})
+
+
+def _model(name: str) -> Callable[[Path], Call]:
+    def prepare(folder: Path) -> Call:
+        from trainer.pretrained.huggingface import read_model
+
+        files = {
+            "config.json": json.dumps(CONFIG).encode(),
+            "model.safetensors": _tensors(),
+            "tokenizer.json": _vocabulary_files()["tokenizer.json"].encode(),
+        }
+        if name == "model.safetensors.index.json":
+            files["part.safetensors"] = files.pop("model.safetensors")
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+
+        def call(data: bytes) -> None:
+            (folder / name).write_bytes(data)
+            read_model(folder)
+
+        return call
+
+    return prepare
+
+
+def _index() -> bytes:
+    from safetensors import deserialize
+
+    names = [name for name, _ in deserialize(_tensors())]
+    return json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, "part.safetensors")}).encode()
+
+
+def _options_file(folder: Path) -> Call:
+    from pipeline.runner.config_file import load_config
+    from trainer.config.options import TrainingOptions
+
+    def call(data: bytes) -> None:
+        (folder / "options.json").write_bytes(data)
+        load_config(str(folder / "options.json"), TrainingOptions, {})
+
+    return call
+
+
+def _option_values() -> bytes:
+    from trainer.config.options import TrainingOptions
+
+    return json.dumps(dataclasses.asdict(TrainingOptions(data="out/shards")), indent=1).encode()
+
+
+BODY = gzip.compress(PAGE, mtime=0)
+ROBOTS = (
+    b"User-agent: *\nDisallow: /a*b$\nCrawl-delay: 2\n\nUser-agent: Outbound/0.1\nAllow: /\nSitemap: /s.xml\n"
+)
+TDMREP = json.dumps(
+    [{"location": "/k%C3%A4se*", "tdm-reservation": 1}, {"location": "/a b$", "tdm-reservation": 0}]
+).encode()
+HEAD = (
+    b'Content-Type: text/html; charset="utf-8"\n'
+    b"X-Robots-Tag: outbound: noai, unavailable_after: 25 Jun 2010\n"
+)
+
+TARGETS = [
+    Target(name="dump", seeds=(json.dumps(SUBMISSION).encode() + b"\n",) * 2, prepare=_dump_line, share=2),
+    Target(
+        name="address",
+        seeds=(
+            b"https://user:pw@example.org:8080/a/../b%20c?x=1&utm_source=y#z",
+            "http://bücher.example/ä?ö".encode(),
+            b"//[::1]/a;b",
+            b"http://127.0.0.1/%2e%2e/",
+        ),
+        prepare=_address,
+        share=3,
+    ),
+    Target(name="warc", seeds=_warcs(), prepare=_warc),
+    Target(
+        name="coding",
+        seeds=(
+            b"gzip\n" + BODY,
+            b"deflate, gzip\n" + gzip.compress(zlib.compress(PAGE), mtime=0),
+            b"deflate\n" + zlib.compress(PAGE)[2:-4],
+            b"identity\n" + PAGE,
+        ),
+        prepare=_coding,
+        share=2,
+    ),
+    Target(name="http head", seeds=(HEAD,), prepare=_head, share=3),
+    Target(
+        name="characters",
+        seeds=(
+            b"utf-8\n" + PAGE,
+            b"windows-1252\ncaf\xe9 \x93quoted\x94",
+            b"\n" + "日本語".encode("shift_jis"),
+        ),
+        prepare=_characters,
+        share=2,
+    ),
+    Target(name="page", seeds=(PAGE,), prepare=_page),
+    Target(name="opt-outs", seeds=(PAGE,), prepare=_opt_outs, share=2),
+    Target(name="robots", seeds=(ROBOTS,), prepare=_robots, share=2),
+    Target(name="tdmrep", seeds=(TDMREP,), prepare=_tdmrep, share=2),
+    *(
+        Target(
+            name=name,
+            seeds=(_vocabulary_files()[name].encode(),),
+            prepare=_vocabulary(name),
+            promised=(ValueError, OSError),
+            share=0.5,
+        )
+        for name in ("tokenizer.json", "vocab.json", "merges.txt", "vocabulary.tiktoken")
+    ),
+    Target(name="shards", seeds=(_shards_json(),), prepare=_shards, promised=(ValueError, OSError)),
+    Target(
+        name="checkpoint",
+        seeds=(_state() + b"\n\0\n" + _complete(),),
+        prepare=_checkpoint,
+        promised=(ValueError, OSError),
+    ),
+    *(
+        Target(
+            name=name,
+            seeds=(seed,),
+            prepare=_model(name),
+            promised=(ValueError, OSError),
+            share=0.5,
+        )
+        for name, seed in (
+            ("config.json", json.dumps(CONFIG, indent=1).encode()),
+            ("model.safetensors", _tensors()),
+            ("model.safetensors.index.json", _index()),
+        )
+    ),
+    Target(
+        name="options.json",
+        seeds=(_option_values(),),
+        prepare=_options_file,
+        promised=(ValueError, OSError),
+        share=0.5,
+    ),
+]

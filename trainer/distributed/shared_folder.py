@@ -1,0 +1,38 @@
+"""Whether all ranks see one output folder: asked before the first step, not at the first checkpoint."""
+
+import time
+import uuid
+from pathlib import Path
+
+from trainer.distributed.ranks import Ranks, fail_together, gather
+
+SEEN_WITHIN_S = 10.0  # a network file system may show a new file late
+
+
+def check_shared(folder: Path, ranks: Ranks) -> None:
+    """Check that what the first rank writes to the folder is there for every rank; all must ask.
+
+    Raises:
+        ValueError: it is not; on the first rank, the others leave.
+    """
+    if ranks.local_size == ranks.size:
+        return
+    name = gather(f".shared-{uuid.uuid4().hex}")[0]
+    token = folder / name
+    if ranks.rank == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        token.touch()
+    gather(None)
+    deadline = time.monotonic() + SEEN_WITHIN_S
+    while not (seen := token.exists()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    blind = [rank for rank, sees in enumerate(gather(seen)) if not sees]
+    if ranks.rank == 0:
+        token.unlink()
+    if blind:
+        fail_together(
+            ValueError(
+                f"--output {folder} is not shared: rank {blind[0]} does not see what rank 0 writes there. "
+                "Every rank writes a part of each checkpoint: give a folder on a disk that all machines mount"
+            )
+        )
