@@ -11,12 +11,12 @@ from pipeline.runner import storage
 from pipeline.runner.records import DOCUMENTS, LINKS, Drop
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import Sieve, read_rows
-from pipeline.web.warc import Page, read_page
+from pipeline.web.warc import Page, read_coded_page
 
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 
 
-@edition(4, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
+@edition(5, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
 def extract_pages(task: Task) -> Counts:
     """Turn the pages of a fetch log into documents. Inputs: links, fetch log."""
     links_address, fetches_address = task.inputs
@@ -41,7 +41,7 @@ def _pages(fetches: list[dict[str, Any]], folder: str, task: Task) -> Iterator[t
     for archive, fetches_there in itertools.groupby(ordered, key=lambda row: row["archive"]):
         with storage.open_read(storage.resolve(folder, archive)) as file:
             for fetch in fetches_there:
-                page = read_page(file, fetch["offset"])
+                page = read_coded_page(file, fetch["offset"])
                 task.progress(1, len(page.body) if isinstance(page, Page) else 0)
                 yield fetch["url"], page
 
