@@ -25,6 +25,9 @@ Submission = dict[str, Any]
 LINE_LIMIT_BYTES = 16 * 2**20
 """Reddit's own limit for a text post is 40,000 characters; no honest line comes near 16 MiB."""
 
+MAX_DEPTH = 100
+"""Levels of brackets in a line; a crosspost's preview of pictures has about ten."""
+
 _DUMP_ENDINGS = (*COMPRESSED_ENDINGS, ".json", ".jsonl", ".ndjson")
 
 
@@ -74,7 +77,9 @@ def _items(pieces: "_Pieces", address: str, line_limit_bytes: int) -> Iterator[S
             if is_cut or line.isspace():
                 continue
             item = _loads_leniently(line, Drop("broken JSON line", address, f"line {number:,}: {error}"))
-        if type(item) is dict or type(item) is Drop:
+        if type(item) is dict and is_deep(line, item):
+            yield Drop("broken JSON line", address, f"line {number:,}: nested over {MAX_DEPTH} deep")
+        elif type(item) is dict or type(item) is Drop:
             yield item
         else:
             yield Drop("broken JSON line", address, f"line {number:,}: not an object")
@@ -82,6 +87,19 @@ def _items(pieces: "_Pieces", address: str, line_limit_bytes: int) -> Iterator[S
         yield Drop("damaged file", address, f"near line {number:,}: {pieces.damage}")
     elif number == 0:
         yield Drop("empty file", address)
+
+
+def is_deep(line: bytes, item: Submission) -> bool:
+    """Say whether a line is nested so deep that what recurses may fail: Python follows a thousand levels."""
+    if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:  # nearly every line ends here
+        return False
+    level: list[Any] = [item]
+    for _ in range(MAX_DEPTH):
+        inner = (value.values() if type(value) is dict else value for value in level)
+        level = [value for values in inner for value in values if type(value) in (dict, list)]
+        if not level:
+            return False
+    return True
 
 
 def _skip_line(reader: "io.BufferedReader[_Pieces]") -> None:
