@@ -12,6 +12,7 @@ from pipeline.links.candidates import CANDIDATES, Batch, LinkOptions, LinkRules,
 from pipeline.links.merging import merge
 from pipeline.links.submissions import Submission, read_submissions
 from pipeline.runner.buckets import bucket_file
+from pipeline.runner.names import file_name
 from pipeline.runner.records import DROPS, Drop
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import counts_of, read_tables
@@ -36,7 +37,7 @@ def scatter_submissions(task: Task) -> Counts:
     options: ScatterOptions = task.options
     rules = LinkRules(options.links, options.allow_networks)
     read, told, dropped = 0, 0, Counter[str]()
-    submissions = _noting_damage(read_submissions(task.inputs[0]), task)
+    submissions = _noting_damage(read_submissions(task.inputs[0], name=file_name(task.inputs[0])), task)
     with contextlib.ExitStack() as stack:
         drops = stack.enter_context(
             pq.ParquetWriter(task.folder / "drops.parquet", DROPS, compression="zstd")

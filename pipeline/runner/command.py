@@ -7,7 +7,9 @@ from typing import TypeVar
 
 import tyro
 
+from pipeline.runner.names import without_secrets
 from pipeline.runner.storage import is_unreachable
+from pipeline.runner.terminal import shown
 
 Options = TypeVar("Options")
 
@@ -27,5 +29,5 @@ def run_command(options_class: type[Options], main: Callable[[Options], None], d
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
         if isinstance(error, ValueError | OSError) or is_unreachable(error):
-            sys.exit(f"error: {' '.join(str(error).split())}")
+            sys.exit(shown(f"error: {without_secrets(' '.join(str(error).split()))}", sys.stderr))
         raise

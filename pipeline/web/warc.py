@@ -137,11 +137,12 @@ class Page:
     body: bytes
 
 
-def scan_pages(address: str) -> Iterator[PageRecord | Drop]:
+def scan_pages(address: str, name: str = "") -> Iterator[PageRecord | Drop]:
     """Yield every HTML page of a WARC file (plain, .gz or .zst) that was answered with status 200.
 
     Damage ends the file: what came before it is yielded, then a `Drop("damaged archive")`. So does a
-    file that was compressed as a whole, `Drop("unseekable archive")`: its records have no offsets.
+    file that was compressed as a whole, `Drop("unseekable archive")`: its records have no offsets. Drops call
+    the file by its `name`, or by its address.
     """
     with open_read(address) as file:
         offset = -1
@@ -149,21 +150,23 @@ def scan_pages(address: str) -> Iterator[PageRecord | Drop]:
             for number, record in enumerate(ArchiveIterator(file, parse_http=False)):
                 offset = record.stream_pos
                 if number == 1 and not _begins_member(address, offset):
-                    detail = f"{address}: compressed as a whole; `warcio recompress` makes it seekable"
+                    detail = (
+                        f"{name or address}: compressed as a whole; `warcio recompress` makes it seekable"
+                    )
                     yield Drop("unseekable archive", detail=detail)
                     return
                 page = _page_record(record)
                 # FastWARC takes the end of a cut file for the end of its last record.
                 if record.consume() < record.content_length:
-                    yield _damage(address, offset, "cut short")
+                    yield _damage(name or address, offset, "cut short")
                     return
                 if page is not None:
                     yield page
         except OSError as error:
-            yield _damage(address, offset, str(error))
+            yield _damage(name or address, offset, str(error))
             return
         if offset < 0 or not _ends_whole(file, offset):
-            yield _damage(address, offset, "cut short" if offset >= 0 else "no record in it")
+            yield _damage(name or address, offset, "cut short" if offset >= 0 else "no record in it")
 
 
 def _begins_member(address: str, offset: int) -> bool:
@@ -175,9 +178,9 @@ def _begins_member(address: str, offset: int) -> bool:
         return file.read(len(magic)) == magic
 
 
-def _damage(address: str, offset: int, detail: str) -> Drop:
+def _damage(name: str, offset: int, detail: str) -> Drop:
     where = f" in or after the record at byte {offset}" if offset >= 0 else ""
-    return Drop("damaged archive", detail=f"{address}: {detail}{where}")
+    return Drop("damaged archive", detail=f"{name}: {detail}{where}")
 
 
 def _ends_whole(file: IO[bytes], offset: int) -> bool:
