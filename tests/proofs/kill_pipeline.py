@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pages", type=int, default=100)
+    parser.add_argument("--partitions", type=int, default=6)
     options = parser.parse_args()
     import ray
 
@@ -54,13 +55,13 @@ def main() -> None:
             address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
         )
         os.environ["RAY_ADDRESS"] = context.address_info["gcs_address"]
-        prove(Path(folder), options.kills, options.pages, random.Random(options.seed))
+        prove(Path(folder), options.kills, options.pages, options.partitions, random.Random(options.seed))
         ray.shutdown()
 
 
-def prove(folder: Path, kills: int, pages: int, chance: random.Random) -> None:
+def prove(folder: Path, kills: int, pages: int, partitions: int, chance: random.Random) -> None:
     """Deal the blows; exit with what differs, if anything does."""
-    command = [sys.executable, str(ROOT / "pipeline" / "build_webtext.py"), "--partitions", "6"]
+    command = [sys.executable, str(ROOT / "pipeline" / "build_webtext.py"), "--partitions", str(partitions)]
     command += write_web(folder, pages)
     started = time.monotonic()
     start([*command, "--output", str(folder / "undisturbed")]).communicate()
