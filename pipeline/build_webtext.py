@@ -25,8 +25,10 @@ from pipeline.decontaminate.plain_texts import TextOptions
 from pipeline.recipe import Options, Recipe
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
+from pipeline.runner.names import file_name, without_secrets
 from pipeline.runner.stages import StageOutput
 from pipeline.runner.summary import summary_json, summary_table
+from pipeline.runner.terminal import say
 
 
 def main(options: Options) -> None:
@@ -34,13 +36,21 @@ def main(options: Options) -> None:
     recipe = Recipe(options)
     with storage.locked(options.output):
         _check_earlier_run(options)
-        storage.write_text(
-            storage.join(options.output, "options.json"), json.dumps(dataclasses.asdict(options), indent=1)
-        )
+        storage.write_text(storage.join(options.output, "options.json"), _options_json(options))
         recipe.build()
         published = _publish(recipe) if options.only == "corpus" else False
         _keep_summary(recipe)
     _tell(recipe, published)
+
+
+def _options_json(options: Options) -> str:
+    """Return the options of a run, with names in place of addresses."""
+    told = dataclasses.asdict(options)
+    for name in ("submissions", "warcs", "decontaminate"):
+        told[name] = [file_name(address) for address in told[name]]
+    told["output"] = file_name(options.output)
+    told["links"]["blocklist"] = file_name(options.links.blocklist)
+    return json.dumps(told, indent=1)
 
 
 def _check_earlier_run(options: Options) -> None:
@@ -107,7 +117,7 @@ def provenance(recipe: Recipe) -> Provenance:
 def _input_files(addresses: Sequence[str], read: StageOutput | None) -> list[InputFile]:
     return [
         InputFile(
-            name=address.rsplit("/", 1)[-1],
+            name=file_name(address),
             size_bytes=storage.size_bytes(address),
             read=partition.counts.read,
             kept=partition.counts.kept,
@@ -136,18 +146,18 @@ def _keep_summary(recipe: Recipe) -> None:
 
 def _tell(recipe: Recipe, published: bool) -> None:
     """Print the funnel, what was damaged, and where the result lies."""
-    output, only = recipe.options.output, recipe.options.only
+    output, only = without_secrets(recipe.options.output), recipe.options.only
     total = sum(len(stage.partitions) for stage in recipe.outputs)
     reused = sum(stage.reused for stage in recipe.outputs)
     print(summary_table(recipe.outputs), file=sys.stderr)
     print(funnel_text(recipe.funnel))
     for line in recipe.damage:
-        print(f"warning: {line}", file=sys.stderr)
+        say(f"warning: {line}", file=sys.stderr)
     where = {"links": "links/*/links.parquet", "pages": "pages/", "corpus": "corpus/"}[only]
     if reused == total and not published:
-        print(f"Nothing to do: all {total} partitions were there already. {output}/{where}")
+        say(f"Nothing to do: all {total} partitions were there already. {output}/{where}")
     else:
-        print(f"{total - reused} partitions done, {reused} there already. {output}/{where}")
+        say(f"{total - reused} partitions done, {reused} there already. {output}/{where}")
     if not recipe.funnel[-1].counts.kept:
         raise ValueError(f"there are no {recipe.funnel[-1].unit}: the funnel above says where all went")
 

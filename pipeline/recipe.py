@@ -127,6 +127,8 @@ class Recipe:
             pages = self.run("pages", match_pages, matching)
             self.tell(pages, "pages")
             fetched = _joined(_files(links, "links.parquet"), _files(pages, "fetches.parquet"))
+            places = [Source.place(address) for address in self.archives]
+            fetched = {name: [*sources, *places] for name, sources in fetched.items()}
         else:
             fetched = self.crawl(links, cut)
         if options.only == "corpus":

@@ -22,6 +22,8 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from pipeline.corpus.layout import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
+from pipeline.runner.names import without_digest
+from pipeline.runner.terminal import say
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -63,14 +65,14 @@ def main(options: ShowOptions) -> None:
     if not urls:
         raise ValueError(f"{options.page} is nowhere in {options.output}: no dump or archive of it names it")
     for url in urls:
-        print(url)
+        say(url)
         told = Counter(run.life(url))
         stages = sorted({event.stage for event in told}, key=run.stages.index)
         for stage in stages:
             heading = stage
             for event, times in told.items():
                 if event.stage == stage:
-                    print(f"  {heading:<12} {event.told}{f' ({times} times)' if times > 1 else ''}")
+                    say(f"  {heading:<12} {event.told}{f' ({times} times)' if times > 1 else ''}")
                     heading = ""
 
 
@@ -164,7 +166,7 @@ class Run:
         file = bucket_file(bucket_of(key, self.partitions)).removesuffix(".parquet")
         rows = self.rows("submissions", file, _is("key", [key]))
         for row in sorted(rows, key=lambda row: (-row.values["karma"], row.values["submission_id"])):
-            values, dump = row.values, row.partition.rpartition("-")[0]
+            values, dump = row.values, without_digest(row.partition)
             day = f"{values['seen']:%Y-%m-%d}" if values["seen"] else "unknown"
             told = f"{day}  karma {values['karma']:,} in r/{values['subreddit']}, {values['submission_id']}"
             yield Event("submissions", f"{told} of {dump}: {values['title']}")
@@ -176,9 +178,15 @@ class Run:
         told += [f"{fetch['fetched_at']:%Y-%m-%d %H:%M} UTC"] if fetch["fetched_at"] else []
         told += [f"redirected to {fetch['final_url']}"] if fetch["redirects"] else []
         if fetch["archive"]:
-            folder = storage.join(self.output, stage, row.partition)
-            told.append(f"in {storage.resolve(folder, fetch['archive'])} at byte {fetch['offset']:,}")
+            told.append(f"in {self._archive(stage, row)} at byte {fetch['offset']:,}")
         return ", ".join(told) or "no answer"
+
+    def _archive(self, stage: str, row: Row) -> str:
+        """Say where the archive lies that the crawl wrote, or what the one is called that was given."""
+        archive = str(row.values["archive"])
+        if "/" not in archive:
+            return without_digest(archive)
+        return storage.resolve(storage.join(self.output, stage, row.partition), archive)
 
 
 def _spellings(page: str) -> list[str]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipeline.links.stages import DAMAGE
 from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of
+from pipeline.runner.names import file_name, without_digest
 from pipeline.runner.records import DROPS, FETCHES, LINKS, UTC_SECONDS, Drop
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import Sieve, TableWriter, read_rows, read_tables
@@ -20,14 +21,14 @@ INDEX = pa.schema(
         ("key", pa.string()),  # canonical address without its scheme
         ("url", pa.string()),  # canonical
         ("domain", pa.string()),
-        ("archive", pa.string()),
+        ("archive", pa.string()),  # its name, as `named` gives it
         ("offset", pa.int64()),
         ("date", UTC_SECONDS),
     ]
 )
 
 
-@edition(1, "ada-url", "publicsuffixlist")
+@edition(2, "ada-url", "publicsuffixlist")
 def index_archive(task: Task) -> Counts:
     """Name the pages of one WARC file, cut into buckets by address. Input: a WARC file."""
     options: CutOptions = task.options
@@ -36,13 +37,13 @@ def index_archive(task: Task) -> Counts:
     with contextlib.ExitStack() as stack:
         drops = stack.enter_context(TableWriter(task.folder / "drops.parquet", DROPS))
         buckets: dict[int, TableWriter] = {}
-        for found in scan_pages(archive):
+        for found in scan_pages(archive, file_name(archive)):
             task.progress(1)
             if isinstance(found, Drop) and found.reason in DAMAGE:  # of the file, not of a page
                 task.notes.setdefault("damage", []).append(f"{found.reason}: {found.detail}")
                 continue
             read += 1
-            row = found if isinstance(found, Drop) else _index_row(found, archive)
+            row = found if isinstance(found, Drop) else _index_row(found, task.name)
             if isinstance(row, Drop):
                 dropped[row.reason] += 1
                 drops.write({"url": row.url, "reason": row.reason, "detail": row.detail})
@@ -78,7 +79,11 @@ def links_of_archives(task: Task) -> Counts:
             link = dict.fromkeys(LINKS.names) | {"url": row["url"], "domain": row["domain"], "karma": 0}
             sieve.put(link | {"submissions": 0, "subreddit": "", "title": "", "submission_id": ""})
         for row in again:
-            sieve.put(Drop("same page again", row["url"], f"{row['archive']} at byte {row['offset']}"))
+            sieve.put(
+                Drop(
+                    "same page again", row["url"], f"{without_digest(row['archive'])} at byte {row['offset']}"
+                )
+            )
         task.progress(sieve.counts.read)
     return sieve.counts
 

@@ -5,6 +5,8 @@ it again. Paths, machine and number of workers are left out: they decide nothing
 """
 
 import dataclasses
+import html
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,14 @@ from typing import Any
 
 from pipeline.corpus.figures import Figures
 from pipeline.corpus.funnel import Step, by_size
+from pipeline.runner.names import file_name
 
 NOT_DECIDING = frozenset({"output", "submissions", "warcs", "only", "workers", "contact", "decontaminate"})
 """Options that name places and people, or say how fast: no part of the recipe."""
+OF_FILES = frozenset({"blocklist"})
+"""Options that may name a file, of which the name is told and not the place."""
+
+_MEANING = re.compile(r"[\\|`*\[\]]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,7 @@ def _flat(options: Any) -> Iterator[tuple[str, Any]]:
     """Yield name and value of every option in dataclasses within dataclasses; names are unique."""
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
+        value = file_name(value) if field.name in OF_FILES else value
         if dataclasses.is_dataclass(value):
             yield from _flat(value)
         else:
@@ -111,7 +119,14 @@ def render(template: str, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["number"] = "{:,}".format
+    environment.filters["cell"] = cell
     return environment.get_template(template).render(values)
+
+
+def cell(value: object) -> str:
+    """Return a value for a cell of a Markdown table, in which no character of it means anything."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
+    return _MEANING.sub(r"\\\g<0>", html.escape(text, quote=False))
 
 
 def _size_category(documents: int) -> str:

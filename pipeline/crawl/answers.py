@@ -8,7 +8,14 @@ from pipeline.crawl.crawl_options import CrawlOptions
 from pipeline.crawl.fetch import Failure, Headers, is_redirect
 from pipeline.runner.records import Drop
 from pipeline.web import content_coding
-from pipeline.web.optout import header_opt_out, meta_opt_out
+from pipeline.web.optout import (
+    MAX_TDMREP_BYTES,
+    NO_TDM_RULES,
+    TdmRules,
+    header_opt_out,
+    meta_opt_out,
+    parse_tdmrep,
+)
 from pipeline.web.warc import HTML_TYPES, Response, media_type
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
@@ -84,6 +91,13 @@ def robots_from(outcome: Response | Failure, *, redirected: bool) -> robots.Robo
         return robots.Robots(unreachable=drop)
     detail = f"{drop.reason}: {drop.detail}"
     return robots.Robots(unreachable=Drop("robots.txt unreachable", drop.url, detail))
+
+
+def tdm_from(outcome: Response | Failure) -> TdmRules:
+    """Return what the answer to a request for a tdmrep.json means: nothing where there is none."""
+    if isinstance(outcome, Failure):
+        return NO_TDM_RULES
+    return parse_tdmrep(file_body(outcome, MAX_TDMREP_BYTES))
 
 
 def status_reason(status: int) -> str:

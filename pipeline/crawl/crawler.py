@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from aiohttp.abc import AbstractResolver
 
@@ -21,20 +22,19 @@ from pipeline.crawl.answers import (
     examine_body,
     examine_file,
     examine_page,
-    file_body,
     retry_wait_s,
     robots_from,
+    tdm_from,
 )
 from pipeline.crawl.crawl_options import CrawlCounts, CrawlOptions
 from pipeline.crawl.fetch import Client, Failure, Limits, is_redirect
-from pipeline.crawl.policies import Policies, Policy
+from pipeline.crawl.origins import Origins
 from pipeline.crawl.politeness import Domain, Frontier
 from pipeline.crawl.segments import Finished, SegmentWriter, finish_interrupted
 from pipeline.crawl.visits import Link, Purpose, Target, Visit, locate, redirect_target
 from pipeline.runner.records import Drop
 from pipeline.runner.storage import locked
 from pipeline.web.guard import Guard, parse_networks
-from pipeline.web.optout import MAX_TDMREP_BYTES, NO_TDM_RULES, TDMREP_PATH, parse_tdmrep
 from pipeline.web.warc import Response
 
 __all__ = ["ELSEWHERE", "CrawlCounts", "CrawlOptions", "Link", "crawl"]
@@ -42,7 +42,9 @@ __all__ = ["ELSEWHERE", "CrawlCounts", "CrawlOptions", "Link", "crawl"]
 VERSION = "0.1"
 TICK_S = 1.0
 LOOKUPS_AT_ONCE = 128
+READERS = 4  # threads; decoding lets others run
 READ_AT_ONCE = 1_000  # links, before the requests under way are looked after again
+Answer = TypeVar("Answer")
 Refusal = Callable[[str], str | None]
 """Given an address, says why a page there is not wanted ("wikipedia"), or None if it is."""
 Ownership = Callable[[str], bool]
@@ -143,7 +145,7 @@ async def _crawl(
 
 
 class _Crawler:
-    """The state of one crawl. Everything happens on one event loop; between two awaits nothing changes."""
+    """The state of one crawl. All of it changes on one event loop only; between two awaits nothing does."""
 
     def __init__(
         self,
@@ -162,9 +164,8 @@ class _Crawler:
         self._segments = segments
         self._on_progress = on_progress
         self._frontier: Frontier[Visit] = Frontier(options.max_domains)
-        self._policies = Policies(2 * options.max_domains)
-        self._robots: dict[str, robots.Robots] = {}  # of origins whose tdmrep.json is still to come
-        self._parked: dict[str, list[Visit]] = {}  # by origin, until its policy is known
+        self._origins = Origins(options, asyncio.get_running_loop().time)
+        self._readers = ThreadPoolExecutor(READERS)
         self._open_links = 0
         self._under_way = 0
         self._clock = asyncio.get_running_loop().time
@@ -206,7 +207,7 @@ class _Crawler:
             visit = Visit(Purpose.PAGE, url, Target(start, "", ""), hops=hops)
             target = locate(start)
             if isinstance(target, Drop):
-                self._settle(visit, Failure(target))
+                self._record(visit, Failure(target))
             else:
                 visit.target = target
                 self._frontier.push(target.domain, visit)
@@ -239,14 +240,14 @@ class _Crawler:
         """Take a visit one request further, and return how long its domain is to be left alone then."""
         refusal = self._refusal_before_asking(visit)
         if refusal is not None:
-            self._settle(visit, Failure(refusal))
+            self._record(visit, Failure(refusal))
             return 0.0
-        if visit.purpose is Purpose.PAGE and self._must_know_policy(visit):
-            self._park(visit)
+        if visit.purpose is Purpose.PAGE and self._origins.must_be_asked(visit):
+            self._send(*self._origins.park(visit))
             return 0.0
         keep_alive = self._frontier.has_more(domain) or visit.purpose is not Purpose.PAGE
         outcome = await self._ask(visit, keep_alive)
-        return self._conclude(visit, outcome)
+        return await self._conclude(visit, outcome)
 
     def _refusal_before_asking(self, visit: Visit) -> Drop | None:
         if visit.purpose is not Purpose.PAGE:
@@ -255,8 +256,7 @@ class _Crawler:
         unwanted = self._refusal(url)
         if unwanted is not None:
             return Drop(unwanted, url)
-        policy = self._policies.get(visit.target.origin, self._clock())
-        return None if policy is None else policy.refusal(url, self._options.spare_after_opt_outs)
+        return self._origins.refusal(visit.target)
 
     async def _ask(self, visit: Visit, keep_alive: bool) -> Response | Failure:
         options = self._options
@@ -281,7 +281,7 @@ class _Crawler:
         visit.spent_s += self._clock() - asked_at
         return outcome
 
-    def _conclude(self, visit: Visit, outcome: Response | Failure) -> float:
+    async def _conclude(self, visit: Visit, outcome: Response | Failure) -> float:
         """Retry, follow or settle; return how long the domain that was asked is to be left alone."""
         origin = visit.target.origin
         retry_s = retry_wait_s(outcome, visit.retries, self._options)
@@ -289,30 +289,23 @@ class _Crawler:
             visit.retries += 1
             self._frontier.push(visit.target.domain, visit, first=True)
         elif isinstance(outcome, Response) and is_redirect(outcome.status):
-            self._follow(visit, outcome)
+            await self._follow(visit, outcome)
         else:
-            self._settle(visit, outcome)
-        return max(retry_s or 0.0, self._crawl_delay_s(origin))
+            await self._settle(visit, outcome)
+        return max(retry_s or 0.0, self._origins.crawl_delay_s(origin))
 
-    def _crawl_delay_s(self, origin: str) -> float:
-        options = self._options
-        policy = self._policies.get(origin, self._clock())
-        if policy is None:
-            policy = Policy(robots=self._robots.get(origin, robots.ALLOW_ALL))
-        return policy.crawl_delay_s(options.delay_s, options.max_crawl_delay_s)
-
-    def _follow(self, visit: Visit, response: Response) -> None:
+    async def _follow(self, visit: Visit, response: Response) -> None:
         """Send a visit where a redirect points: into the queue of that domain."""
         target = redirect_target(response)
         limit = self._options.max_redirects if visit.purpose is Purpose.PAGE else robots.MAX_REDIRECTS
         if isinstance(target, Drop):
-            self._settle(visit, Failure(target, response.status))
+            await self._settle(visit, Failure(target, response.status))
             return
         if target.url in (visit.target.url, visit.subject, *visit.hops):
-            self._settle(visit, Failure(Drop("redirect loop", target.url), response.status))
+            await self._settle(visit, Failure(Drop("redirect loop", target.url), response.status))
             return
         if len(visit.hops) >= limit:
-            self._settle(visit, Failure(Drop("too many redirects", target.url), response.status))
+            await self._settle(visit, Failure(Drop("too many redirects", target.url), response.status))
             return
         if visit.purpose is Purpose.PAGE:
             visit.redirects += (response,)
@@ -320,78 +313,38 @@ class _Crawler:
         visit.target = target
         if visit.purpose is Purpose.PAGE and not self._owns(target.domain):
             refusal = self._refusal_before_asking(visit) or Drop(ELSEWHERE, target.url)
-            self._settle(visit, Failure(refusal, response.status))
+            await self._settle(visit, Failure(refusal, response.status))
         else:
             self._frontier.push(target.domain, visit, first=True)
 
-    # --- what an origin lets us do ---
-
-    def _must_know_policy(self, visit: Visit) -> bool:
-        """Say whether its origin is to be asked first; what waited for the answer once never waits again."""
-        asks = self._options.respect_robots or self._options.respect_opt_outs
-        known = self._policies.get(visit.target.origin, self._clock()) is not None
-        return asks and not known and visit.cleared_by != visit.target.origin
-
-    def _park(self, visit: Visit) -> None:
-        """Keep a page's visit until its origin's policy is known, for which the first one asks."""
-        origin = visit.target.origin
-        parked = self._parked.setdefault(origin, [])
-        parked.append(visit)
-        if len(parked) == 1:
-            if self._options.respect_robots:
-                self._ask_about(origin, Purpose.ROBOTS, "/robots.txt", visit.target.domain)
-            else:
-                self._ask_about(origin, Purpose.TDMREP, TDMREP_PATH, visit.target.domain)
-
-    def _ask_about(self, origin: str, purpose: Purpose, path: str, domain: str) -> None:
-        errand = Visit(purpose, origin, Target(origin + path, origin, domain))
-        self._frontier.push(domain, errand, first=True)
-
-    def _robots_answered(self, visit: Visit, outcome: Response | Failure) -> None:
-        origin = visit.subject
-        found = robots_from(outcome, redirected=bool(visit.hops))
-        reachable = found.unreachable is None and found.refusal(origin + TDMREP_PATH) is None
-        if reachable and self._options.respect_opt_outs:
-            self._robots[origin] = found
-            waiting = self._parked[origin][0]
-            self._ask_about(origin, Purpose.TDMREP, TDMREP_PATH, waiting.target.domain)
-        else:
-            self._policy_known(origin, Policy(robots=found, asked_at=self._clock()))
-
-    def _tdmrep_answered(self, visit: Visit, outcome: Response | Failure) -> None:
-        origin = visit.subject
-        tdm = NO_TDM_RULES
-        if isinstance(outcome, Response):
-            tdm = parse_tdmrep(file_body(outcome, MAX_TDMREP_BYTES))
-        found = self._robots.pop(origin, robots.ALLOW_ALL)
-        self._policy_known(origin, Policy(robots=found, tdm=tdm, asked_at=self._clock()))
-
-    def _policy_known(self, origin: str, policy: Policy) -> None:
-        """Let the waiting pages go on, and settle those that the policy refuses."""
-        self._policies.put(origin, policy)
-        for visit in reversed(self._parked.pop(origin)):
-            refusal = policy.refusal(visit.target.url, self._options.spare_after_opt_outs)
-            if refusal is not None:
-                self._settle(visit, Failure(refusal))
-            else:
-                visit.cleared_by = origin
-                self._frontier.push(visit.target.domain, visit, first=True)
-
     # --- the end of a visit ---
 
-    def _settle(self, visit: Visit, outcome: Response | Failure) -> None:
+    async def _settle(self, visit: Visit, outcome: Response | Failure) -> None:
+        """Let a visit end. Reading what came may take seconds, so threads do it."""
         match visit.purpose:
             case Purpose.ROBOTS:
-                self._robots_answered(visit, outcome)
+                found = await self._in_thread(partial(robots_from, outcome, redirected=bool(visit.hops)))
+                self._send(*self._origins.robots_known(visit, found))
             case Purpose.TDMREP:
-                self._tdmrep_answered(visit, outcome)
+                self._send(*self._origins.tdm_known(visit, await self._in_thread(partial(tdm_from, outcome))))
             case Purpose.PAGE:
-                self._record(visit, examine_body(outcome, self._options))
+                self._record(visit, await self._in_thread(partial(examine_body, outcome, self._options)))
+
+    async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    def _send(self, *visits: Visit | tuple[Visit, Drop]) -> None:
+        """Put visits into the queues of their domains, before those that are there, or end those refused."""
+        for visit in visits:
+            if isinstance(visit, Visit):
+                self._frontier.push(visit.target.domain, visit, first=True)
+            else:
+                self._record(visit[0], Failure(visit[1]))
 
     def _record(self, visit: Visit, outcome: Response | Failure) -> None:
         """Write a link's row, and its page if it has one."""
         self._open_links -= 1
-        self._remember_opt_out(visit, outcome)
+        self._origins.remember(visit.target.origin, outcome)
         is_page = isinstance(outcome, Response)
         drop = Drop("") if isinstance(outcome, Response) else outcome.drop
         row = {
@@ -413,12 +366,3 @@ class _Crawler:
             self._segments.add(row, visit.redirects if drop.reason == ELSEWHERE else ())
             self.counts.drops[drop.reason] += 1
         assert is_page == (drop.reason == "")
-
-    def _remember_opt_out(self, visit: Visit, outcome: Response | Failure) -> None:
-        policy = self._policies.get(visit.target.origin, self._clock())
-        if policy is None:
-            return
-        if isinstance(outcome, Response):
-            policy.opt_outs_in_a_row = 0
-        elif outcome.drop.reason.startswith("opt-out") and outcome.status:
-            policy.opt_outs_in_a_row += 1

@@ -7,9 +7,9 @@ from pipeline.crawl.robots import ALLOW_ALL, MAX_AGE_S, Robots
 from pipeline.runner.records import Drop
 from pipeline.web.optout import NO_TDM_RULES, TdmRules
 
-# robots.txt files take about twelve times their size once parsed: 200 MB in all.
-MAX_KEPT_BYTES = 16 * 1024 * 1024
-ENTRY_BYTES = 512
+MAX_KEPT_BYTES = 200 * 1024 * 1024
+ENTRY_BYTES = 1_000  # of a policy without any rules
+TDM_RULE_BYTES = 300
 
 
 @dataclass(slots=True)
@@ -78,5 +78,5 @@ class Policies:
 
 
 def _size_bytes(policy: Policy) -> int:
-    patterns = sum(len(pattern) for pattern, _ in policy.tdm.rules)
+    patterns = sum(TDM_RULE_BYTES + 4 * len(pattern) for pattern, _ in policy.tdm.rules)
     return ENTRY_BYTES + policy.robots.size_bytes + patterns

@@ -23,6 +23,7 @@ from pipeline.decontaminate.ngrams import WORDS, Grams, Hashes, grams_of, grams_
 from pipeline.decontaminate.plain_texts import TextOptions, is_one_text, read_pieces, read_texts
 from pipeline.dedup.letters import Places
 from pipeline.runner import storage
+from pipeline.runner.names import bare
 
 REASON = "evaluation overlap"
 
@@ -109,10 +110,11 @@ def find_sets(sources: Sequence[str], options: TextOptions) -> list[str]:
 
 def names_of(addresses: Sequence[str]) -> list[str]:
     """Return what to call evaluation sets: their files' names, with as many folders as tell them apart."""
-    parts = [address.split("/") for address in addresses]
+    parts = [bare(address).split("/") for address in addresses]
     depths = range(1, 1 + max(map(len, parts), default=1))
     named = (["/".join(part[-depth:]) for part in parts] for depth in depths)
-    return next(names for names in named if len(set(names)) == len(names))
+    numbered = [f"{part[-1]}, {number}" for number, part in enumerate(parts, 1)]  # alike but for a query
+    return next((names for names in named if len(set(names)) == len(names)), numbered)
 
 
 def read_set(address: str, options: TextOptions) -> EvaluationSet:

@@ -13,12 +13,13 @@ import re
 import unicodedata
 from html import unescape
 
+from pipeline.web.utf16 import utf16_of
+
 MAX_META_BYTES = 64 * 1024  # the WHATWG looks at 1,024; pages with long scripts first are many
 MAX_LOOKED_AT_BYTES = 2**20
 MIN_HIGH_BYTES = 16  # fewer tell nothing of the script
 MAX_WESTERN_RUN = 1.7  # mean length of a run of bytes above 127: Western text has 1.0 to 1.4, others over 2
 MAX_BROKEN_SHARE = 0.1  # of all characters that are not ASCII
-MIN_ZERO_SHARE = 0.05  # of every other byte, in UTF-16: markup is ASCII whatever the language
 
 # Python's decoders of these names are narrower than the WHATWG's.
 _WIDER = {
@@ -60,15 +61,8 @@ def decode(html: bytes, charset: str) -> str:
 
 
 def _decode_utf16(html: bytes) -> str:
-    """Decode UTF-16 without a byte-order mark, in which every other byte of the markup is zero."""
-    head = html[:512]
-    if b"\0" not in head:
-        return ""
-    first, second = head[0::2].count(0) / len(head[0::2]), head[1::2].count(0) / len(head[0::2])
-    if max(first, second) < MIN_ZERO_SHARE or min(first, second) > max(first, second) / 8:
-        return ""
-    decoder = codecs.utf_16_be_decode if first > second else codecs.utf_16_le_decode
-    return decoder(html, "replace", False)[0]  # not final: the end may be cut off
+    name = utf16_of(html)  # of one without a mark: those with one were seen
+    return codecs.getincrementaldecoder(name)("replace").decode(html) if name else ""
 
 
 def _decode_iso_2022(html: bytes) -> str:

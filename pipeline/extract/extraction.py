@@ -17,12 +17,14 @@ from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 from pipeline.extract.lighten import FORUM, quicken_expressions, thinned
 from pipeline.extract.look import LookOptions, look, plain_text
 from pipeline.runner.records import Drop
+from pipeline.web.urls import LONGEST_ADDRESS
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement, HTMLParser
     from trafilatura.settings import Extractor
 
 HEAD_CHARACTERS = 4_096  # in which trafilatura looks for what libxml2 would stumble over
+TITLE_CHARACTERS = 1_000  # that are kept; no honest title comes near
 
 # trafilatura's own conditions for trying again with more recall
 SMALL_TEXT = 3_000  # characters
@@ -81,9 +83,11 @@ def extract_text(
     text = _main_text(tree, is_forum=FORUM in page)
     if not text:
         return Drop("no text found")
+    if len(canonical) > LONGEST_ADDRESS:
+        canonical = ""
     # Lone surrogates, which a hostile page can smuggle in, have no UTF-8 form.
     canonical = canonical.encode("utf-8", "replace").decode()
-    return Extraction(text, title, day, canonical)
+    return Extraction(text, title[:TITLE_CHARACTERS], day, canonical)
 
 
 def _parse(page: str) -> "HtmlElement | None":

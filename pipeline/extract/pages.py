@@ -1,21 +1,23 @@
-"""Pages to what they say: opt-outs honoured, exact copies recognised, the rest extracted behind a wall."""
+"""Pages to what they say: opt-outs honoured, exact copies recognised, all that is costly behind a wall."""
 
 import dataclasses
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.extract.extraction import Extraction, ExtractOptions, absolute, extract_text
+from pipeline.extract.extraction import Extraction, absolute
+from pipeline.extract.reading import PageOptions, day_of, read_text
 from pipeline.extract.sandbox import Failure, Sandbox
 from pipeline.filters.wikipedia import REASON as WIKIPEDIA
-from pipeline.filters.wikipedia import is_declared_in_html, is_wikipedia_address
+from pipeline.filters.wikipedia import is_wikipedia_address
 from pipeline.runner.records import Drop
-from pipeline.web.optout import header_opt_out, meta_opt_out
+from pipeline.web.optout import header_opt_out
 from pipeline.web.warc import Page
+
+__all__ = ["PageExtractor", "PageOptions"]
 
 REMEMBERED_CHARACTERS = 32 * 2**20  # of results, in case a copy of their page comes
 
@@ -26,14 +28,10 @@ has a paragraph that is long enough to be taken for one.</p><table><tr><td>1</td
 <ul><li>One</li><li>Two</li></ul></article></body></html>"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PageOptions:
-    """How pages become documents. Pages of given archives may opt out as those of a crawl may."""
-
-    extract: ExtractOptions
-    languages: tuple[str, ...]
-    respect_opt_outs: bool
-    drop_wikipedia: bool
+_WARM_UP_PAGE = Page(
+    url="", status=200, content_type="text/html", charset="", date=datetime(2002, 1, 1, tzinfo=UTC),
+    headers=(), body=WARM_UP,
+)  # fmt: skip
 
 
 class PageExtractor:
@@ -42,8 +40,8 @@ class PageExtractor:
     def __init__(self, options: PageOptions) -> None:
         self._options = options
         self._sandbox = Sandbox(
-            extract_text,
-            (WARM_UP, "", date(2002, 1, 1), options.languages, options.extract.look),
+            read_text,
+            (_WARM_UP_PAGE, options),
             deadline_s=options.extract.extract_deadline_s,
             memory_bytes=options.extract.extract_memory_bytes,
         )
@@ -82,21 +80,16 @@ class PageExtractor:
             if (found := self._copies.get(key)) is not None:
                 settled.append((url, self._of_page(found, url, page.url)))
                 continue
-            languages, look = self._options.languages, self._options.extract.look
-            yield (url, page.url, key), (page.body, page.charset, _fetched(page), languages, look)
+            yield (url, page.url, key), (page, self._options)
 
     def _refusal(self, page: Page | Drop) -> Drop | None:
         """Say why a page is not even to be looked at, or None."""
         if isinstance(page, Drop):
             return page
-        if self._options.respect_opt_outs and (
-            said := header_opt_out(page.headers) or meta_opt_out(page.body)
-        ):
+        if self._options.respect_opt_outs and (said := header_opt_out(page.headers)):
             return Drop(said.reason, detail=said.where)
         if self._options.drop_wikipedia and is_wikipedia_address(page.url):
             return Drop(WIKIPEDIA, detail=page.url)
-        if self._options.drop_wikipedia and is_declared_in_html(page.body):
-            return Drop(WIKIPEDIA, detail="by its licence")
         return None
 
     def _of_page(self, found: Extraction | Drop, url: str, page_url: str) -> Extraction | Drop:
@@ -133,13 +126,12 @@ def _size(found: Extraction | Drop) -> int:
     return 1_000 + (len(found.text) if isinstance(found, Extraction) else 0)  # an object has a size too
 
 
-def _fetched(page: Page) -> date | None:
-    return page.date.date() if page.date.timestamp() else None  # the archive does not tell
-
-
 def _key(page: Page) -> bytes:
     """Return a digest of all that an extraction depends on."""
-    return hashlib.sha256(f"{_fetched(page)} {page.charset}\n".encode() + page.body).digest()
+    said = [
+        value for name, value in page.headers if name.lower() in ("content-encoding", "transfer-encoding")
+    ]
+    return hashlib.sha256(repr((day_of(page), page.charset, said)).encode() + page.body).digest()
 
 
 def _found(outcome: Extraction | Drop | Failure) -> Extraction | Drop:

@@ -12,9 +12,11 @@ What a call gives must not depend on how busy the machine is, nor on the calls b
   whatever it is in the middle of. The limit on time by the clock is `WALL_FACTOR` times as long: only a
   call that waits for something gets there, or a machine with less than a tenth of a core for each child.
 - The limit on memory is on what a child takes beyond what it was born with.
-- A child that fails a call after having served others proves nothing: a fresh one tries that call again,
-  and its verdict stands. A child is replaced after so many bytes, since what parsers leak adds up.
-- All children come from one template, with the same hash seed and after the same first call.
+- A child that fails a call after having served others proves nothing, nor does one that was killed: a fresh
+  one tries that call again, and its verdict stands. A child is replaced after so many bytes, since what
+  parsers leak adds up.
+- All children come from one template, with the same hash seed and after the same first call. A template that
+  is killed, by somebody or for want of memory, is started again.
 
 No process is left behind: the template reaps its children and ends, with its child, as soon as the socket
 to this process closes, however this process ended; a child ends if its template is killed.
@@ -41,8 +43,11 @@ from typing import Any, NoReturn, Self, TypeVar
 
 BYTES_PER_CHILD = 64 * 2**20  # of arguments
 WALL_FACTOR = 10
+STARTS = 5  # of a template that is killed again and again
 START_S = 120.0  # for the template's imports on a busy machine
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_WITH_TEMPLATE, _KILLED = "killed with its template", "killed by SIGKILL"
+_FROM_OUTSIDE = frozenset({_WITH_TEMPLATE, _KILLED})  # the limits that are set here end a child otherwise
 
 Tag = TypeVar("Tag")
 
@@ -122,7 +127,7 @@ class Sandbox:
         assert self._child is not None
         was_used = self._child.calls > 1
         outcome = self._outcome()
-        if isinstance(outcome, Failure) and was_used:
+        if isinstance(outcome, Failure) and (was_used or outcome.detail in _FROM_OUTSIDE):
             self._begin(message)
             outcome = self._outcome()
         return outcome
@@ -143,19 +148,23 @@ class Sandbox:
     def _ending(self, status: int | None) -> Failure:
         """Say what a child's wait status, None where it is unknown, tells of the call it died of."""
         if status is None:
-            return Failure(False, "killed with its template")
+            return Failure(False, _WITH_TEMPLATE)
         code = os.waitstatus_to_exitcode(status)
         if code == -signal.SIGPROF:
             return Failure(True, f"more than {self._deadline_s:g} s of processor time")
         return Failure(False, f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
 
     def _fork(self) -> "_Child":
-        if self._template is not None:
-            with contextlib.suppress(OSError, EOFError):
+        for _ in range(STARTS):
+            with contextlib.suppress(OSError, EOFError):  # somebody killed it
+                if self._template is None:
+                    self._template = _Template(self._setting)
                 return self._template.fork()
-            self._template.close()  # somebody killed it
-        self._template = _Template(self._setting)
-        return self._template.fork()
+            if self._template is not None:
+                self._template.close()
+                self._template = None
+        name = f"{self._setting[0]}.{self._setting[1]}"
+        raise RuntimeError(f"the sandbox of {name} does not start: it was killed {STARTS} times")
 
     def _drop_child(self) -> int | None:
         child, self._child = self._child, None
@@ -183,7 +192,12 @@ class _Child:
 
 
 class _Template:
-    """The process that children are forked from, one at a time."""
+    """The process that children are forked from, one at a time.
+
+    Raises:
+        OSError, EOFError: it was killed while it started.
+        RuntimeError: it does not start.
+    """
 
     def __init__(self, setting: tuple[object, ...]) -> None:
         self._control, theirs = socket.socketpair()
@@ -206,11 +220,14 @@ class _Template:
                 env=os.environ | fixed,
             )
         self._talk = Connection(os.dup(self._control.fileno()))
-        self._talk.send(setting)
         try:
+            self._talk.send(setting)
             error = self._talk.recv() if self._talk.poll(START_S) else f"not ready after {START_S:g} s"
         except (EOFError, OSError):
-            error = "it ended at once"
+            self.close()
+            if self._process.returncode == -signal.SIGKILL:
+                raise
+            error = f"it ended at once, code {self._process.returncode}"
         if error:
             self._process.kill()
             self.close()

@@ -2,46 +2,51 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.extract.extraction import Extraction
 from pipeline.extract.pages import PageExtractor, PageOptions
 from pipeline.runner import storage
+from pipeline.runner.names import named
 from pipeline.runner.records import DOCUMENTS, LINKS, Drop
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import Sieve, read_rows
-from pipeline.web.warc import Page, read_page
+from pipeline.web.warc import Page, read_coded_page
 
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 
 
-@edition(4, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
+@edition(5, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
 def extract_pages(task: Task) -> Counts:
-    """Turn the pages of a fetch log into documents. Inputs: links, fetch log."""
-    links_address, fetches_address = task.inputs
+    """Turn the pages of a fetch log into documents. Inputs: links, fetch log, archives that it may name."""
+    links_address, fetches_address, *archives = task.inputs
     options: PageOptions = task.options
     links = {row["url"]: row for row in read_rows(links_address, LINKS.names)}
     fetches = [row for row in read_rows(fetches_address) if not row["reason"]]
     fetches.sort(key=lambda row: row["url"])  # never the order in which the pages happened to come
-    folder = fetches_address.rpartition("/")[0]
+    places = named(archives)
+    for name in {row["archive"] for row in fetches} - places.keys():
+        places[name] = storage.resolve(fetches_address.rpartition("/")[0], name)
     with PageExtractor(options) as extractor, Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
         for start in range(0, len(fetches), PAGES_AT_ONCE):
             results = {}
-            for url, found in extractor.extract(_pages(fetches[start : start + PAGES_AT_ONCE], folder, task)):
+            for url, found in extractor.extract(_pages(fetches[start : start + PAGES_AT_ONCE], places, task)):
                 results[url] = found if isinstance(found, Drop) else _document(found, links[url])
             for _, result in sorted(results.items()):
                 sieve.put(result)
     return sieve.counts
 
 
-def _pages(fetches: list[dict[str, Any]], folder: str, task: Task) -> Iterator[tuple[str, Page | Drop]]:
+def _pages(
+    fetches: list[dict[str, Any]], places: Mapping[str, str], task: Task
+) -> Iterator[tuple[str, Page | Drop]]:
     """Read some pages, each archive once and forwards; yield them with their links' addresses."""
     ordered = sorted(fetches, key=lambda row: (row["archive"], row["offset"]))
     for archive, fetches_there in itertools.groupby(ordered, key=lambda row: row["archive"]):
-        with storage.open_read(storage.resolve(folder, archive)) as file:
+        with storage.open_read(places[archive]) as file:
             for fetch in fetches_there:
-                page = read_page(file, fetch["offset"])
+                page = read_coded_page(file, fetch["offset"])
                 task.progress(1, len(page.body) if isinstance(page, Page) else 0)
                 yield fetch["url"], page
 

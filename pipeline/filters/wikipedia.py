@@ -108,7 +108,8 @@ def is_declared_in_html(html: bytes) -> bool:
         end = name.end() + _AROUND_BYTES
         around = html[max(0, name.start() - _AROUND_BYTES) : end].decode("ascii", "replace")
         visible = _TAG.sub("\n", _INLINE.sub("", around.partition(">")[2]))
-        if _DECLARATION.search(re.sub(r"\s*\n\s*", "\n", visible)):
+        lines = filter(None, map(str.strip, visible.split("\n")))
+        if _DECLARATION.search("\n".join(lines)):
             return True
     return False
 

@@ -24,6 +24,11 @@ from pipeline.web.guard import address_refusal, parse_networks
 from pipeline.web.urls import LONGEST_ADDRESS, Address, parse
 
 BATCH_SUBMISSIONS = 16_384
+BATCH_CHARACTERS = 16 * 2**20  # of the text in a batch, which may have fewer submissions for it
+
+# What is kept of a field; Reddit's own limits are 300 characters for a title, 21 for a subreddit's name.
+TITLE_CHARACTERS = 1_000
+NAME_CHARACTERS = 100
 
 CANDIDATES = pa.schema(
     [
@@ -152,9 +157,10 @@ def link_of(submission: Submission, rules: LinkRules) -> Candidate | Drop:
         page.scheme == "https",
         karma,
         _seconds(submission.get("created_utc")),
-        _text(submission.get("subreddit")),
-        _unescape(_text(submission.get("title"))),
-        _submission_id(submission),
+        _text(submission.get("subreddit"))[:NAME_CHARACTERS],
+        # Cut first: an escape is at most five characters for one.
+        _unescape(_text(submission.get("title"))[: 5 * TITLE_CHARACTERS])[:TITLE_CHARACTERS],
+        _submission_id(submission)[:NAME_CHARACTERS],
     )
 
 
@@ -262,25 +268,32 @@ def extract(
     """Turn a dump's submissions into batches of candidates and drops, each in the dump's order."""
     stream = iter(submissions)
     while True:
-        candidates, drops = _extract_batch(islice(stream, batch_submissions), rules)
+        candidates, drops = _extract_batch(stream, rules, batch_submissions)
         if not candidates and not drops:
             return
         yield Batch(_record_batch(candidates, CANDIDATES), _record_batch(drops, DROPS))
 
 
-def _extract_batch(submissions: Iterable[Submission | Drop], rules: LinkRules) -> tuple[list[Any], list[str]]:
-    """Return the cells of candidates and of drops, row after row."""
+def _extract_batch(
+    submissions: Iterator[Submission | Drop], rules: LinkRules, batch_submissions: int
+) -> tuple[list[Any], list[str]]:
+    """Return the cells of candidates and of drops, row after row, of the next submissions."""
     candidates: list[Any] = []
     drops: list[str] = []
+    characters = 0
     collects = gc.isenabled()
     gc.disable()  # parsed JSON has no cycles, and looking for some costs a twentieth of the time
     try:
-        for item in submissions:
+        for item in islice(submissions, batch_submissions):
             result = item if isinstance(item, Drop) else link_of(item, rules)
             if isinstance(result, Drop):
                 drops += (result.url, result.reason, result.detail)
+                characters += len(result.url) + len(result.detail)
             else:
                 candidates += result
+                characters += len(result.key) + len(result.title)
+            if characters >= BATCH_CHARACTERS:
+                break
     finally:
         if collects:
             gc.enable()

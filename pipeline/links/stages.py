@@ -12,11 +12,13 @@ from pipeline.links.candidates import CANDIDATES, Batch, LinkOptions, LinkRules,
 from pipeline.links.merging import merge
 from pipeline.links.submissions import Submission, read_submissions
 from pipeline.runner.buckets import bucket_file
+from pipeline.runner.names import file_name
 from pipeline.runner.records import DROPS, Drop
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import counts_of, read_tables
 
 ROWS_A_SCATTER = 131_072  # candidates held in memory before they are cut into buckets
+BYTES_A_SCATTER = 128 * 2**20  # or so many bytes of them; honest ones take a quarter of that
 DAMAGE = frozenset({"damaged file", "empty file", "damaged archive"})
 
 
@@ -29,13 +31,13 @@ class ScatterOptions:
     partitions: int
 
 
-@edition(1, "ada-url", "publicsuffixlist")
+@edition(2, "ada-url", "publicsuffixlist")
 def scatter_submissions(task: Task) -> Counts:
     """Cut one dump's links into buckets by address. Input: a dump."""
     options: ScatterOptions = task.options
     rules = LinkRules(options.links, options.allow_networks)
     read, told, dropped = 0, 0, Counter[str]()
-    submissions = _noting_damage(read_submissions(task.inputs[0]), task)
+    submissions = _noting_damage(read_submissions(task.inputs[0], name=file_name(task.inputs[0])), task)
     with contextlib.ExitStack() as stack:
         drops = stack.enter_context(
             pq.ParquetWriter(task.folder / "drops.parquet", DROPS, compression="zstd")
@@ -66,7 +68,8 @@ def _in_large_batches(
             drops.write_batch(batch.drops)
             dropped.update(batch.drops.column("reason").to_pylist())
         waiting.append(batch.candidates)
-        if sum(len(candidates) for candidates in waiting) >= ROWS_A_SCATTER:
+        rows = sum(len(candidates) for candidates in waiting)
+        if rows >= ROWS_A_SCATTER or sum(candidates.nbytes for candidates in waiting) >= BYTES_A_SCATTER:
             yield pa.concat_batches(waiting)
             waiting = []
     if waiting:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.runner import storage
+from pipeline.runner.names import file_name
 from pipeline.runner.records import Drop
 from pipeline.web.decompression import COMPRESSED_ENDINGS, STEP_BYTES, DamagedFileError, decompress
 
@@ -24,6 +25,9 @@ Submission = dict[str, Any]
 
 LINE_LIMIT_BYTES = 16 * 2**20
 """Reddit's own limit for a text post is 40,000 characters; no honest line comes near 16 MiB."""
+
+MAX_DEPTH = 100
+"""Levels of brackets in a line; a crosspost's preview of pictures has about ten."""
 
 _DUMP_ENDINGS = (*COMPRESSED_ENDINGS, ".json", ".jsonl", ".ndjson")
 
@@ -45,27 +49,34 @@ def _is_dump(name: str) -> bool:
     return name.startswith("RS") or (name.endswith(_DUMP_ENDINGS) and not name.startswith("RC"))
 
 
-def read_submissions(address: str, line_limit_bytes: int = LINE_LIMIT_BYTES) -> Iterator[Submission | Drop]:
+def read_submissions(
+    address: str, line_limit_bytes: int = LINE_LIMIT_BYTES, *, name: str = ""
+) -> Iterator[Submission | Drop]:
     """Yield a dump's submissions in their order, and a `Drop` for each line that is none.
 
     The reasons: "broken JSON line", "over-long line", "damaged file" (once, at the end of what
     could be read; it stands for the line that the damage cut) and "empty file".
+
+    Args:
+        address: of the dump.
+        line_limit_bytes: longer lines are dropped.
+        name: what drops call the dump; its address, if not given.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: no file system serves such an address.
     """
     with storage.open_read(address) as file:
-        yield from _items(_Pieces(decompress(file, address)), address, line_limit_bytes)
+        yield from _items(_Pieces(decompress(file, file_name(address))), name or address, line_limit_bytes)
 
 
-def _items(pieces: "_Pieces", address: str, line_limit_bytes: int) -> Iterator[Submission | Drop]:
+def _items(pieces: "_Pieces", name: str, line_limit_bytes: int) -> Iterator[Submission | Drop]:
     reader = io.BufferedReader(pieces, STEP_BYTES)
     number = 0
     for number, line in enumerate(iter(partial(reader.readline, line_limit_bytes + 1), b""), start=1):
         if len(line) > line_limit_bytes and not line.endswith(b"\n"):
             _skip_line(reader)
-            yield Drop("over-long line", address, f"line {number:,}: over {line_limit_bytes:,} bytes")
+            yield Drop("over-long line", name, f"line {number:,}: over {line_limit_bytes:,} bytes")
             continue
         try:
             item = orjson.loads(line)
@@ -73,15 +84,30 @@ def _items(pieces: "_Pieces", address: str, line_limit_bytes: int) -> Iterator[S
             is_cut = pieces.damage is not None and not line.endswith(b"\n")
             if is_cut or line.isspace():
                 continue
-            item = _loads_leniently(line, Drop("broken JSON line", address, f"line {number:,}: {error}"))
-        if type(item) is dict or type(item) is Drop:
+            item = _loads_leniently(line, Drop("broken JSON line", name, f"line {number:,}: {error}"))
+        if type(item) is dict and is_deep(line, item):
+            yield Drop("broken JSON line", name, f"line {number:,}: nested over {MAX_DEPTH} deep")
+        elif type(item) is dict or type(item) is Drop:
             yield item
         else:
-            yield Drop("broken JSON line", address, f"line {number:,}: not an object")
+            yield Drop("broken JSON line", name, f"line {number:,}: not an object")
     if pieces.damage is not None:
-        yield Drop("damaged file", address, f"near line {number:,}: {pieces.damage}")
+        yield Drop("damaged file", name, f"near line {number:,}: {pieces.damage}")
     elif number == 0:
-        yield Drop("empty file", address)
+        yield Drop("empty file", name)
+
+
+def is_deep(line: bytes, item: Submission) -> bool:
+    """Say whether a line is nested so deep that what recurses may fail: Python follows a thousand levels."""
+    if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:  # nearly every line ends here
+        return False
+    level: list[Any] = [item]
+    for _ in range(MAX_DEPTH):
+        inner = (value.values() if type(value) is dict else value for value in level)
+        level = [value for values in inner for value in values if type(value) in (dict, list)]
+        if not level:
+            return False
+    return True
 
 
 def _skip_line(reader: "io.BufferedReader[_Pieces]") -> None:

@@ -9,7 +9,9 @@ from typing import TypeVar
 import tyro
 
 from pipeline.runner.config_file import load_config
+from pipeline.runner.names import without_secrets
 from pipeline.runner.storage import is_unreachable
+from pipeline.runner.terminal import shown
 
 Options = TypeVar("Options")
 CONFIG_HELP = (
@@ -59,7 +61,7 @@ def _one_line_errors() -> Iterator[None]:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
         if isinstance(error, ValueError | OSError) or is_unreachable(error):
-            sys.exit(f"error: {' '.join(str(error).split())}")
+            sys.exit(shown(f"error: {without_secrets(' '.join(str(error).split()))}", sys.stderr))
         raise
 
 

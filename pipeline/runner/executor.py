@@ -31,6 +31,7 @@ from typing import Any
 import xxhash
 
 from pipeline.runner import storage
+from pipeline.runner.names import file_name, without_secrets
 from pipeline.runner.progress import Progress
 from pipeline.runner.stages import Counts, Partition, Source, Stage, StageOutput, Task
 
@@ -145,8 +146,8 @@ def _run_jobs(
                     failures[name] = error
             progress.update(len(committed), ray.get(tally.total.remote(folder)))
     for name, failure in failures.items():
-        reads = ", ".join(source.address for source in jobs[name].sources[:3])
-        told = _cause(failure, f"{storage.join(folder, name)}.error.txt")
+        reads = ", ".join(file_name(source.address) for source in jobs[name].sources[:3])
+        told = without_secrets(_cause(failure, f"{storage.join(folder, name)}.error.txt"))
         raise StageError(f"stage {stage.name}, partition {name} ({reads}): {told}") from failure
     return committed
 
@@ -226,7 +227,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
             storage.remove(f"{address}.json")  # the marker of what the new folder replaces
     except Exception as error:
         with suppress(Exception):  # on a full disk there is no room for it either
-            storage.write_text(f"{address}.error.txt", traceback.format_exc())
+            storage.write_text(f"{address}.error.txt", without_secrets(traceback.format_exc()))
         if storage.is_unreachable(error):
             raise OSError(f"{type(error).__name__}: {error}") from error
         raise
@@ -252,7 +253,12 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
 def _fingerprint(stage: Stage, sources: Sequence[Source]) -> str:
     """Hash all that decides what a task writes."""
     options = dataclasses.asdict(stage.options) if stage.options is not None else None
-    whole = [stage.name, stage.edition, options, [source.fingerprint for source in sources]]
+    whole = [
+        stage.name,
+        stage.edition,
+        options,
+        [source.fingerprint for source in sources if source.fingerprint],
+    ]
     return hashlib.sha256(json.dumps(whole, default=str, sort_keys=True).encode()).hexdigest()
 
 

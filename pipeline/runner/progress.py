@@ -9,6 +9,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from pipeline.runner.terminal import say
+
 WINDOW_S = 30.0  # over which the rate is taken
 LINE_EVERY_S = 30.0
 
@@ -64,7 +66,7 @@ class Progress:
             self._bar.set_postfix_str(str(self))
         elif now - self._told >= LINE_EVERY_S:
             self._told = now
-            print(f"{self._stage}: {self}", file=sys.stderr, flush=True)
+            say(f"{self._stage}: {self}", file=sys.stderr, flush=True)
 
     def __str__(self) -> str:
         (first, before), (now, records) = self._samples[0], self._samples[-1]

@@ -48,7 +48,10 @@ FETCHES = pa.schema(
         ("bytes", pa.int64()),  # of the body as it is stored
         ("seconds", pa.float32()),  # from the first request to the end of the last body
         ("fetched_at", UTC_SECONDS),
-        ("archive", pa.string()),  # WARC file; a relative address starts at this log; empty: no page
+        (
+            "archive",
+            pa.string(),
+        ),  # WARC file: an address from this log's folder, or an input's name; or empty
         ("offset", pa.int64()),  # of the response record's gzip member in that file
     ]
 )

@@ -1,6 +1,5 @@
 """What a stage is: the function that does its work, what that is given, and what it brings forth."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.runner import storage
+from pipeline.runner.names import named
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Source:
-    """Something a task reads: an address, and a fingerprint that changes whenever its content does."""
+    """Something a task reads: an address, and a fingerprint that changes whenever its content does.
+
+    Where there is no fingerprint, the file decides nothing that other inputs do not.
+    """
 
     address: str
     fingerprint: str
@@ -45,14 +48,15 @@ class Source:
         """A file that no stage made, such as a dump."""
         return Source(storage.absolute(address), storage.fingerprint(address), storage.size_bytes(address))
 
+    @staticmethod
+    def place(address: str) -> "Source":
+        """A file that a task may look into as another input tells it to: it decides nothing by itself."""
+        return Source(storage.absolute(address), "")
+
 
 def by_name(addresses: Sequence[str]) -> dict[str, list[Source]]:
     """Give each file a partition named after it, so that a further file changes no other's."""
-    names = (
-        f"{address.rsplit('/', 1)[-1]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
-        for address in addresses
-    )
-    return {name: [Source.of(address)] for name, address in zip(names, addresses, strict=True)}
+    return {name: [Source.of(address)] for name, address in named(addresses).items()}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.runner.names import file_name
+
 
 def join(address: str, *parts: str) -> str:
     """Append path parts to a local path or an fsspec address."""
@@ -128,7 +130,7 @@ def fingerprint(address: str) -> str:
     filesystem, path = locate(address)
     info = filesystem.info(path)
     changed = info.get("ETag") or info.get("mtime") or info.get("LastModified") or info.get("created")
-    identity = (path.rsplit("/", 1)[-1], info.get("size"), str(changed))
+    identity = (file_name(address), info.get("size"), str(changed))
     return hashlib.sha256(repr(identity).encode()).hexdigest()
 
 

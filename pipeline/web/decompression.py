@@ -24,6 +24,9 @@ flat whatever the ratio, and the cost of a step vanishes beside that of decoding
 LONGEST_WINDOW_LOG2 = 31
 """Monthly Reddit dumps are compressed with `zstd --long=31`, which decoders refuse unless asked."""
 
+XZ_MEMORY_BYTES = 512 * 2**20
+"""What an `.xz` may ask for: a few bytes can ask for a dictionary of 4 GiB, and `xz -9` asks for 64 MiB."""
+
 
 class DamagedFileError(Exception):
     """The rest of a compressed file cannot be read; the message says why."""
@@ -71,7 +74,7 @@ def _zstd_decoder() -> Decoder:
 
 
 def _xz_decoder() -> Decoder:
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
 
 
 NewDecoder = Callable[[], Decoder]
@@ -86,8 +89,9 @@ _FORMATS: dict[str, tuple[bytes, NewDecoder]] = {
 
 COMPRESSED_ENDINGS = tuple(_FORMATS)
 
-# What a decoder may raise at damaged data; OSError and ValueError are what `bz2` uses.
-_DECODING_ERRORS = (zstd.ZstdError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError)
+# What a decoder may raise at damaged data; OSError and ValueError are what `bz2` uses. Data may also ask for
+# more memory than there is.
+_DECODING_ERRORS = (zstd.ZstdError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError, MemoryError)
 
 
 def decoder_for(start: bytes, name: str) -> NewDecoder | None:

@@ -9,9 +9,13 @@ machine-readable reservation of Directive (EU) 2019/790, Article 4) as header, m
 import html
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+from pipeline.web.html_tags import start_tags
+from pipeline.web.urls import with_normal_escapes
+from pipeline.web.utf16 import utf16_of
 
 PRODUCT = "outbound"
 """The product token (RFC 9309, section 2.2.1) under which sites can name this crawler."""
@@ -50,57 +54,61 @@ def robots_directives(value: str) -> set[str]:
     """Return the directives of one X-Robots-Tag value that apply to us.
 
     A value may name the robot that what follows is for: `noindex` and `outbound: noai` are meant for
-    us, `googlebot: noindex, nofollow` is not.
+    us, `googlebot: noindex, nofollow` is not. A date has commas and colons too, and names nobody.
     """
     applies = True
     directives: set[str] = set()
-    for part in value.lower().split(","):
-        head, colon, rest = part.partition(":")
-        directive = part.strip()
-        if colon and head.strip() not in DIRECTIVES_WITH_VALUES:
-            applies = head.strip() in (PRODUCT, "*", "robots")
-            directive = rest.strip()
-        if applies and directive:
-            directives.add(directive)
+    for part in re.split("[,;]", value.lower()):
+        head, colon, rest = (piece.strip() for piece in part.partition(":"))
+        directive = part
+        if colon and _ROBOT.fullmatch(head) and head not in DIRECTIVES_WITH_VALUES:
+            applies = head in ("*", "robots") or re.split("[^a-z_-]", head)[0] == PRODUCT
+            directive = rest
+        if applies:
+            directives |= _words(directive)
     return directives
 
 
-# No "<" inside keeps the search linear, whatever the page.
-_META = re.compile(rb"<meta\s([^<>]{1,2048})>")
-_ATTRIBUTE = re.compile(r"""([a-z-]{1,40})\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+_ROBOT = re.compile(r"[a-z*][a-z0-9_*./-]*")
+
+
+def _words(part: str) -> set[str]:
+    """Return the directives between two commas: usually one, unless it takes a value."""
+    return {part.strip()} if ":" in part else set(part.split())
+
+
 _META_NAMES = (b"robots", PRODUCT.encode(), b"tdm-reservation")
+_META_WITH_REFERENCE = re.compile(rb"<meta[\s/][^<]*&", re.IGNORECASE)  # no "<" inside: linear
 _HEAD_BYTES = 512 * 1024
 
 
 def meta_opt_out(body: bytes) -> OptOut | None:
-    """Return the opt-out that an HTML page's meta elements express, if any."""
+    """Return the opt-out that an HTML page's meta elements express, if any: those that a browser sees."""
     head = body[:_HEAD_BYTES]
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        head = head.decode("utf-16", errors="replace").encode()
+    utf16 = utf16_of(head)
+    if utf16:
+        head = head.decode(utf16, errors="replace").encode("utf-8", "replace")
     lowered = head.lower()
-    if not any(name in lowered for name in _META_NAMES):
+    if not any(name in lowered for name in _META_NAMES) and not _META_WITH_REFERENCE.search(lowered):
         return None  # nearly every page ends here
     directives: set[str] = set()
     reserved = False
-    for match in _META.finditer(_without_comments(lowered)):
-        name, content = _meta_name_and_content(match[1])
+    for name, content in _metas(lowered):
         if name in ("robots", PRODUCT):
-            directives |= {part.strip() for part in content.split(",")}
+            directives |= {word for part in re.split("[,;]", content) for word in _words(part)}
         elif name == "tdm-reservation":
             reserved = content.strip() == "1"
     return _opt_out(directives, reserved, "meta")
 
 
-def _without_comments(page: bytes) -> bytes:
-    first, *rest = page.split(b"<!--")
-    return first + b"".join(part.partition(b"-->")[2] for part in rest)
-
-
-def _meta_name_and_content(attributes: bytes) -> tuple[str, str]:
-    found: dict[str, str] = {}
-    for match in _ATTRIBUTE.finditer(attributes.decode("utf-8", errors="replace")):
-        found.setdefault(match[1], html.unescape(match[2] or match[3] or match[4] or ""))
-    return found.get("name", "").strip(), found.get("content", "")
+def _metas(page: bytes) -> Iterator[tuple[str, str]]:
+    """Yield name and content of the meta elements of a page that is in lower case."""
+    for attributes in start_tags(page, b"meta"):
+        name, content = (
+            html.unescape(attributes.get(key, b"").decode("utf-8", "replace")).lower()
+            for key in (b"name", b"content")
+        )
+        yield name.strip(), content
 
 
 def _opt_out(directives: set[str], reserved: bool, where: str) -> OptOut | None:
@@ -123,7 +131,7 @@ class TdmRules:
         its header does is what this file is there to spare the server.
         """
         parts = urlsplit(url)
-        path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        path = _comparable(f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/")
         for pattern, reserved in self.rules:
             if matches_pattern(pattern, path):
                 return OptOut("opt-out TDM", "tdmrep.json") if reserved else None
@@ -142,13 +150,18 @@ def parse_tdmrep(body: bytes) -> TdmRules:
     entries = content if isinstance(content, list) else []
     return TdmRules(
         tuple(
-            (entry["location"], entry.get("tdm-reservation") == 1)
+            (_comparable(entry["location"]), entry.get("tdm-reservation") == 1)
             for entry in entries[:MAX_TDMREP_RULES]
             if isinstance(entry, dict)
             and isinstance(entry.get("location"), str)
             and entry.get("tdm-reservation") in (0, 1)
         )
     )
+
+
+def _comparable(path: str) -> str:
+    """Return a path or pattern with its escapes in canonical form: `/käse`, `/a b` and `/a%7Eb` too."""
+    return with_normal_escapes(quote(path, safe="%/~!$&'()*+,;=:@?#[]", errors="replace"))
 
 
 def matches_pattern(pattern: str, path: str) -> bool:

@@ -72,8 +72,8 @@ def parse(address: str, refuse_host: Callable[[str], Drop | None] | None = None)
         return Drop("invalid address", printable(address), "DNS can hold no such name")
     if refuse_host is not None and (refused := refuse_host(host)) is not None:
         return Drop(refused.reason, printable(address), refused.detail)
-    path = _with_normal_escapes(raw_path)
-    query = _canonical_query(_with_normal_escapes(raw_query), host) if raw_query else ""
+    path = with_normal_escapes(raw_path)
+    query = _canonical_query(with_normal_escapes(raw_query), host) if raw_query else ""
     found = Address(scheme, host, port, path, query)
     bare_path = without_passages(path, host)
     if bare_path != path:  # what is left may have dot segments that were none before
@@ -138,7 +138,7 @@ def canonical_host(host: str) -> str | None:
     return host
 
 
-def _with_normal_escapes(text: str) -> str:
+def with_normal_escapes(text: str) -> str:
     """Give every character of a path or query its one form (RFC 3986, section 6.2.2)."""
     return text if _ALL_LEGAL.match(text) else _ESCAPED_OR_ILLEGAL.sub(_normal_escape, text)
 

@@ -10,7 +10,7 @@ import hashlib
 import io
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import IO
 
@@ -25,6 +25,7 @@ from pipeline.web import content_coding
 COMPRESSION_LEVEL = 3
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+MAX_BODY_BYTES = 16 * 1024 * 1024
 PAGE_RECORDS = WarcRecordType.response | WarcRecordType.resource
 
 
@@ -122,7 +123,10 @@ class PageRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page out of an archive, its body decoded; `charset` is what the header says, or empty."""
+    """A page out of an archive; `charset` is what the header says, or empty.
+
+    Its `body` is decoded, unless `read_coded_page` gave it.
+    """
 
     url: str
     status: int
@@ -133,11 +137,12 @@ class Page:
     body: bytes
 
 
-def scan_pages(address: str) -> Iterator[PageRecord | Drop]:
+def scan_pages(address: str, name: str = "") -> Iterator[PageRecord | Drop]:
     """Yield every HTML page of a WARC file (plain, .gz or .zst) that was answered with status 200.
 
     Damage ends the file: what came before it is yielded, then a `Drop("damaged archive")`. So does a
-    file that was compressed as a whole, `Drop("unseekable archive")`: its records have no offsets.
+    file that was compressed as a whole, `Drop("unseekable archive")`: its records have no offsets. Drops call
+    the file by its `name`, or by its address.
     """
     with open_read(address) as file:
         offset = -1
@@ -145,21 +150,23 @@ def scan_pages(address: str) -> Iterator[PageRecord | Drop]:
             for number, record in enumerate(ArchiveIterator(file, parse_http=False)):
                 offset = record.stream_pos
                 if number == 1 and not _begins_member(address, offset):
-                    detail = f"{address}: compressed as a whole; `warcio recompress` makes it seekable"
+                    detail = (
+                        f"{name or address}: compressed as a whole; `warcio recompress` makes it seekable"
+                    )
                     yield Drop("unseekable archive", detail=detail)
                     return
                 page = _page_record(record)
                 # FastWARC takes the end of a cut file for the end of its last record.
                 if record.consume() < record.content_length:
-                    yield _damage(address, offset, "cut short")
+                    yield _damage(name or address, offset, "cut short")
                     return
                 if page is not None:
                     yield page
         except OSError as error:
-            yield _damage(address, offset, str(error))
+            yield _damage(name or address, offset, str(error))
             return
         if offset < 0 or not _ends_whole(file, offset):
-            yield _damage(address, offset, "cut short" if offset >= 0 else "no record in it")
+            yield _damage(name or address, offset, "cut short" if offset >= 0 else "no record in it")
 
 
 def _begins_member(address: str, offset: int) -> bool:
@@ -171,9 +178,9 @@ def _begins_member(address: str, offset: int) -> bool:
         return file.read(len(magic)) == magic
 
 
-def _damage(address: str, offset: int, detail: str) -> Drop:
+def _damage(name: str, offset: int, detail: str) -> Drop:
     where = f" in or after the record at byte {offset}" if offset >= 0 else ""
-    return Drop("damaged archive", detail=f"{address}: {detail}{where}")
+    return Drop("damaged archive", detail=f"{name}: {detail}{where}")
 
 
 def _ends_whole(file: IO[bytes], offset: int) -> bool:
@@ -220,7 +227,7 @@ def _date(record: WarcRecord) -> datetime:
     return record.record_date or datetime.fromtimestamp(0, UTC)
 
 
-def read_page(archive: str | IO[bytes], offset: int, max_bytes: int = 16 * 1024 * 1024) -> Page | Drop:
+def read_page(archive: str | IO[bytes], offset: int, max_bytes: int = MAX_BODY_BYTES) -> Page | Drop:
     """Read one page at an offset that `scan_pages` or the fetch log gave.
 
     Args:
@@ -228,9 +235,15 @@ def read_page(archive: str | IO[bytes], offset: int, max_bytes: int = 16 * 1024 
         offset: of the record.
         max_bytes: the most that its body may have, before and after decoding.
     """
+    page = read_coded_page(archive, offset, max_bytes)
+    return page if isinstance(page, Drop) else decoded(page, max_bytes)
+
+
+def read_coded_page(archive: str | IO[bytes], offset: int, max_bytes: int = MAX_BODY_BYTES) -> Page | Drop:
+    """Read one page as `read_page` does, its body as it is stored: see `decoded`."""
     if isinstance(archive, str):
         with open_read(archive) as file:
-            return read_page(file, offset, max_bytes)
+            return read_coded_page(file, offset, max_bytes)
     archive.seek(offset)
     try:
         record = next(ArchiveIterator(archive, PAGE_RECORDS, parse_http=False), None)
@@ -238,25 +251,16 @@ def read_page(archive: str | IO[bytes], offset: int, max_bytes: int = 16 * 1024 
         return Drop("damaged archive", detail=str(error))
     if record is None or record.stream_pos != offset:
         return Drop("damaged archive", detail=f"no page at byte {offset}")
-    return _decoded(record, max_bytes)
+    return _page(record, max_bytes)
 
 
-def _decoded(record: WarcRecord, max_bytes: int) -> Page | Drop:
+def _page(record: WarcRecord, max_bytes: int) -> Page | Drop:
     status, content_type = _http_status_and_type(record)
     url = (record.headers.get("WARC-Target-URI") or "").strip("<>")
-    headers = record.http_headers.to_tuples() if record.is_http else ()
+    if record.content_length > max_bytes:
+        return Drop("too large", url, f"more than {max_bytes} bytes")
     try:
-        if record.content_length > max_bytes:
-            raise content_coding.TooLargeError(f"more than {max_bytes} bytes")
         body = _whole_body(record)
-        chunked = _values(headers, "transfer-encoding").lower() == "chunked"
-        if chunked:
-            body = _dechunked(body)
-        body = content_coding.decode(body, _values(headers, "content-encoding"), max_bytes)
-    except content_coding.TooLargeError as error:
-        return Drop("too large", url, str(error))
-    except content_coding.CodingError as error:
-        return Drop("bad encoding", url, str(error))
     except OSError as error:
         return Drop("damaged archive", url, str(error))
     return Page(
@@ -265,9 +269,23 @@ def _decoded(record: WarcRecord, max_bytes: int) -> Page | Drop:
         content_type=content_type,
         charset=(record.http_charset or "") if record.is_http else "",
         date=_date(record),
-        headers=headers,
+        headers=record.http_headers.to_tuples() if record.is_http else (),
         body=body,
     )
+
+
+def decoded(page: Page, max_bytes: int = MAX_BODY_BYTES) -> Page | Drop:
+    """Undo the framing and the codings of a page's body. Strangers decide how long that takes."""
+    try:
+        body = page.body
+        if _values(page.headers, "transfer-encoding").lower() == "chunked":
+            body = _dechunked(body)
+        body = content_coding.decode(body, _values(page.headers, "content-encoding"), max_bytes)
+    except content_coding.TooLargeError as error:
+        return Drop("too large", page.url, str(error))
+    except content_coding.CodingError as error:
+        return Drop("bad encoding", page.url, str(error))
+    return replace(page, body=body)
 
 
 def _whole_body(record: WarcRecord) -> bytes:

@@ -172,9 +172,8 @@ def _characters(_: Path) -> Call:
 
 
 def _page(_: Path) -> Call:
-    from pipeline.extract.reading import PageOptions, read_text
-
     from pipeline.extract.extraction import ExtractOptions
+    from pipeline.extract.reading import PageOptions, read_text
     from pipeline.filters.quality import RefineOptions, judge
     from pipeline.runner.records import Drop
     from pipeline.web.warc import Page

@@ -9,6 +9,7 @@ partition that had been committed when a driver was started was ever done again.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import random
@@ -25,6 +26,7 @@ import psutil
 from made_web import write_web
 
 ROOT = Path(__file__).parents[2]
+EACH = 0  # kills: one of each kind
 DEADLINE_S = 300.0  # of one run
 BLOWS_A_START = 3  # a task whose worker dies once more than this fails, as it should
 
@@ -41,9 +43,10 @@ class Tally:
 def main() -> None:
     """Parse the options, start a Ray, and prove it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=200, help="0: one of each kind, each as soon as may be")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pages", type=int, default=100)
+    parser.add_argument("--partitions", type=int, default=6)
     options = parser.parse_args()
     import ray
 
@@ -54,13 +57,13 @@ def main() -> None:
             address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
         )
         os.environ["RAY_ADDRESS"] = context.address_info["gcs_address"]
-        prove(Path(folder), options.kills, options.pages, random.Random(options.seed))
+        prove(Path(folder), options.kills, options.pages, options.partitions, random.Random(options.seed))
         ray.shutdown()
 
 
-def prove(folder: Path, kills: int, pages: int, chance: random.Random) -> None:
+def prove(folder: Path, kills: int, pages: int, partitions: int, chance: random.Random) -> None:
     """Deal the blows; exit with what differs, if anything does."""
-    command = [sys.executable, str(ROOT / "pipeline" / "build_webtext.py"), "--partitions", "6"]
+    command = [sys.executable, str(ROOT / "pipeline" / "build_webtext.py"), "--partitions", str(partitions)]
     command += write_web(folder, pages)
     started = time.monotonic()
     start([*command, "--output", str(folder / "undisturbed")]).communicate()
@@ -68,7 +71,7 @@ def prove(folder: Path, kills: int, pages: int, chance: random.Random) -> None:
     expected = corpus(folder / "undisturbed")
     assert expected["train"], "the undisturbed build made nothing"
     tally = Tally()
-    while tally.blows.total() < kills:
+    while tally.blows.total() < kills or not tally.builds:
         output = folder / f"killed-{tally.builds}"
         build_under_blows([*command, "--output", str(output)], output, kills, seconds, chance, tally)
         tally.builds += 1
@@ -88,6 +91,8 @@ def build_under_blows(
         committed = markers(output)
         driver = start(command)
         tally.starts += 1
+        if kills == EACH:
+            strike_each(driver, output, chance, tally)
         for _ in range(min(BLOWS_A_START, kills - tally.blows.total())):
             strike(driver, chance.uniform(0, seconds), chance, tally)
         _, said = driver.communicate(timeout=DEADLINE_S)
@@ -116,22 +121,40 @@ def strike(driver: "subprocess.Popen[str]", after_s: float, chance: random.Rando
         return
     except subprocess.TimeoutExpired:
         pass
-    victims = {"driver": [psutil.Process(driver.pid)], "worker": [], "extractor": []}
+    found = victims(driver)
+    kill(chance.choice([kind for kind, processes in found.items() if processes]), found, chance, tally)
+
+
+def strike_each(driver: "subprocess.Popen[str]", output: Path, chance: random.Random, tally: Tally) -> None:
+    """Kill one process of each kind as soon as there is one: the driver last, in the middle of the run."""
+    for kind in ("worker", "extractor", "driver"):
+        while driver.poll() is None and tally.blows[kind] == 0:
+            found = victims(driver)
+            if found[kind] and (kind != "driver" or any(output.glob("documents/*.json"))):
+                kill(kind, found, chance, tally)
+            time.sleep(0.02)
+
+
+def victims(driver: "subprocess.Popen[str]") -> dict[str, list[psutil.Process]]:
+    """Return the processes of a build by their kinds."""
+    found = {"driver": [psutil.Process(driver.pid)], "worker": [], "extractor": []}
     for process in psutil.Process().children(recursive=True):
         try:
             words = process.cmdline()
         except psutil.Error:  # it has just ended
             continue
         if words and words[0].startswith("ray::_run_job"):
-            victims["worker"].append(process)
+            found["worker"].append(process)
         elif any("pipeline.extract.sandbox" in word for word in words):
-            victims["extractor"].append(process)
-    kind = chance.choice([kind for kind, processes in victims.items() if processes])
-    try:
-        chance.choice(victims[kind]).kill()
+            found["extractor"].append(process)
+    return found
+
+
+def kill(kind: str, found: dict[str, list[psutil.Process]], chance: random.Random, tally: Tally) -> None:
+    """Deal a blow to a process of that kind."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        chance.choice(found[kind]).kill()
         tally.blows[kind] += 1
-    except psutil.NoSuchProcess:
-        return
 
 
 def corpus(output: Path) -> dict[str, str]:

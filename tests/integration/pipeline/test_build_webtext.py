@@ -292,7 +292,7 @@ def test_archive_cut_in_the_middle_gives_what_could_be_read_and_a_warning(
     main(from_archives(built, tmp_path / "out", submissions=(), warcs=(str(cut),)))
     told = capsys.readouterr()
     assert "warning: damaged archive" in told.err
-    assert str(cut) in told.err
+    assert cut.name in told.err and str(cut) not in told.err
     assert funnel(tmp_path / "out")["index"]["kept"] > 3
 
 

@@ -1,5 +1,7 @@
 """Pages become text whatever is in them, copies at once, foreign ones not at all, in any order the same."""
 
+import dataclasses
+import gzip
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.extract import sandbox as sandboxes
-from pipeline.extract.extraction import Extraction, ExtractOptions
+from pipeline.extract.extraction import TITLE_CHARACTERS, Extraction, ExtractOptions
 from pipeline.extract.pages import PageExtractor, PageOptions
 from pipeline.extract.sandbox import Sandbox
 from pipeline.runner.records import Drop
@@ -134,6 +136,43 @@ def test_page_in_no_wanted_language_is_dropped_at_first_sight() -> None:
     assert isinstance(found["English under a German menu"], Extraction)
     assert isinstance(extract(pages)["German"], Extraction)
     assert isinstance(extract(pages, languages=("fr", "de"))["German"], Extraction)
+
+
+def test_codings_and_searches_stand_behind_the_wall_and_under_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Decoding, the search for opt-outs and that for Wikipedia happen to the page in the child alone."""
+    for name in ("pages.header_opt_out", "pages.is_wikipedia_address"):
+        monkeypatch.setattr(f"pipeline.extract.{name}", lambda given: None)
+    coded = ("Content-Encoding", "gzip")
+    pages = {
+        "opts out": article(ENGLISH, head="<meta name=robots content=noai>"),
+        "Wikipedia": article(ENGLISH, menu="<i>From Wikipedia, the free encyclopedia</i>"),
+        "story": article(ENGLISH),
+    }
+    zipped = {
+        name: dataclasses.replace(page(gzip.compress(html.encode())), headers=(coded,))
+        for name, html in pages.items()
+    }
+    zipped["cut"] = dataclasses.replace(zipped["story"], body=zipped["story"].body[:-9])
+    zipped["bomb"] = dataclasses.replace(zipped["story"], body=gzip.compress(bytes(2**25)))
+    found = extract(zipped)
+    assert {name: result.reason for name, result in found.items() if isinstance(result, Drop)} == {
+        "opts out": "opt-out noai",
+        "Wikipedia": "Wikipedia",
+        "cut": "bad encoding",
+        "bomb": "too large",
+    }
+    assert isinstance(found["story"], Extraction)
+
+
+def test_title_and_canonical_address_are_bounded() -> None:
+    head = (
+        f"<link rel=canonical href='/{'x' * 100_000}'><meta property='og:title' content='{'word ' * 10_000}'>"
+    )
+    (result,) = extract({"long": page(article(ENGLISH, head=head))}).values()
+    assert isinstance(result, Extraction)
+    assert (len(result.title), result.canonical) == (TITLE_CHARACTERS, "")
 
 
 def test_date_after_the_day_of_fetching_is_not_believed() -> None:

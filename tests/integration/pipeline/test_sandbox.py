@@ -58,6 +58,14 @@ def misbehave(how):
         os.write(1, b"noise")
     if how == "calls":
         return len(calls)
+    if how.startswith("be killed"):  # so many times, counted in a file
+        _, times, file = how.split(":")
+        with open(file, "a+") as deaths:
+            deaths.write("x")
+            deaths.seek(0)
+            if len(deaths.read()) <= int(times):
+                deaths.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
     if how == "second call":
         os.kill(os.getpid(), signal.SIGSEGV if len(calls) > 2 else 0)
     if how == "pid":
@@ -182,6 +190,27 @@ def test_template_that_was_killed_is_started_anew(misbehave: Callable[[str], Any
         psutil.Process(child).parent().kill()
         wait_until(lambda: not psutil.pid_exists(child) or _is_zombie(child), "a child outlived its template")
         assert outcomes(sandbox, "well") == ["well"]
+
+
+def test_template_that_is_killed_while_it_starts_is_started_again(
+    misbehave: Callable[[str], Any], tmp_path: Path
+) -> None:
+    often = sandboxes.STARTS - 1
+    warm_up = (f"be killed:{often}:{tmp_path / 'deaths'}",)
+    with Sandbox(misbehave, warm_up, deadline_s=1.0, memory_bytes=2**28) as sandbox:
+        assert outcomes(sandbox, "well") == ["well"]
+    warm_up = (f"be killed:{often + 1}:{tmp_path / 'more'}",)
+    sandbox = Sandbox(misbehave, warm_up, deadline_s=1.0, memory_bytes=2**28)
+    with sandbox, pytest.raises(RuntimeError, match="misbehave does not start: it was killed 5 times"):
+        outcomes(sandbox, "well")
+
+
+def test_call_whose_child_is_killed_is_made_once_more(
+    misbehave: Callable[[str], Any], tmp_path: Path
+) -> None:
+    calls = [f"be killed:{times}:{tmp_path / str(times)}" for times in (1, 2)]
+    with open_sandbox(misbehave) as sandbox:
+        assert outcomes(sandbox, calls[0], calls[1]) == [calls[0], Failure(False, "killed by SIGKILL")]
 
 
 def test_function_that_cannot_be_called_is_named_at_the_start(misbehave: Callable[[str], Any]) -> None:

@@ -117,7 +117,7 @@ HOSTILE = {
     "a brotli bomb though brotli was not asked for": ("bomb.example/brotli", "too large"),
     "a bomb in a bomb": ("bomb.example/twice", "too large"),
     "gzip cut short": ("coding.example/cut", "bad encoding"),
-    "gzip that is none": ("coding.example/none", "bad encoding"),
+    "a run of empty members in a coding": ("coding.example/members", "bad encoding"),
     "an unknown coding": ("coding.example/unknown", "bad encoding"),
     "a connection reset in mid-body": ("reset.example/", "connection lost"),
     "fewer bytes than announced": ("short.example/", "connection lost"),
@@ -202,7 +202,10 @@ def build(web: "Web", tmp_path: Path) -> None:
         {
             "/cut": web.answer(squeezed[:-40], "Content-Encoding: gzip"),
             "/none": web.answer(b"<html>bare</html>", "Content-Encoding: gzip"),
-            "/unknown": web.answer(b"<html>bare</html>", "Content-Encoding: rot13"),
+            "/unknown": web.answer(zlib.compress(b"<html>bare</html>"), "Content-Encoding: rot13"),
+            "/members": web.answer(
+                zlib.compress(zlib.compress(b"") * 110_000), "Content-Encoding: deflate, deflate"
+            ),
         },
     )
     web.site("reset.example", {"/": reset_in_mid_body})
@@ -272,6 +275,7 @@ ODD_BUT_GOOD = [
     "charset.example/",
     "zipped.example/",
     "raw.example/",
+    "coding.example/none",  # says gzip, and is not
     "huge.example/public",
     "flip.example/",  # its second answer is private, but the first one was checked and is connected to
 ]

@@ -22,7 +22,7 @@ def test_policies_unused_for_longest_go_when_there_are_too_many_or_too_large_one
     assert kept.get("a", 0.0) is not None
     kept.put("c", Policy())
     assert [kept.get(name, 0.0) is not None for name in "abc"] == [True, False, True]
-    large = robots.parse(b"# \n" * 200_000)
+    large = robots.parse(b"User-agent: *\n" + b"Disallow: /x\n" * 20_000)
     kept = Policies(1_000)
     for number in range(100):
         kept.put(str(number), Policy(robots=large))

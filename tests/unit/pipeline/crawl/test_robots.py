@@ -1,5 +1,8 @@
 """robots.txt: what is allowed, what an unhappy answer means, and where reading stops."""
 
+import time
+import tracemalloc
+
 import pytest
 
 from pipeline.crawl import robots
@@ -57,6 +60,93 @@ def test_only_the_first_512_kib_count_and_half_a_rule_does_not() -> None:
     assert found.refusal("http://site.example/llll") is None
     assert found.refusal("http://site.example/never") is None
     assert found.size_bytes <= robots.MAX_BYTES
+
+
+NAMES_US = [
+    "Outbound",
+    "OUTBOUND",
+    "Outbound/0.1",
+    "Outbound/*",
+    "outbound bot",
+    "outbound*",
+    "*outbound",
+    "Outbound;x",
+]
+OTHERS = [
+    "Outboundbot",
+    "outbound-news",
+    "out",
+    "Bound",
+    "Mozilla/5.0 (compatible; Outbound/0.1)",
+    "*bot",
+    "",
+    "ütbound",
+]
+
+
+@pytest.mark.parametrize("name", NAMES_US)
+def test_product_token_names_us_whatever_follows_it(name: str) -> None:
+    text = f"User-agent: {name}\nDisallow: /private\n\nUser-agent: *\nDisallow: /\n"
+    assert allowed(text)
+    assert not allowed(text, "/private/page")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_names_are_other_robots(name: str) -> None:
+    assert allowed(f"User-agent: {name}\nDisallow: /\n")
+
+
+# By what Google's published cases are about, in cases of our own: line syntax, groups, order, values.
+GROUPS = [
+    ("disallow: /a\nuser-agent: outbound\ndisallow: /b", {"/a": True, "/b": False}),
+    ("user-agent: other\nuser-agent: outbound\n\ndisallow: /a", {"/a": False}),
+    ("user-agent: outbound\ndisallow: /a\nuser-agent: x\ndisallow: /b\nuser-agent: outbound\ndisallow: /c",
+     {"/a": False, "/b": True, "/c": False}),
+    ("user-agent: outbound\nsitemap: https://site.example/map\nuser-agent: *\ndisallow: /a", {"/a": False}),
+    ("user-agent: outbound\nfoo: bar\nuser-agent: *\ndisallow: /a", {"/a": True}),
+    ("user-agent: outbound\nuser-agent:\ndisallow: /a", {"/a": False}),
+    ("user-agent: *\ndisallow: /a\nuser-agent: *\ndisallow: /b", {"/a": False, "/b": False}),
+    ("user-agent: * # all\ndisallow: /a # b", {"/a": False, "/b": True}),
+    ("user-agent outbound\ndisallow /a", {"/a": False}),  # a colon that was forgotten
+    ("useragent:outbound\rdisallow:/a", {"/a": False}),
+    ("user-agent: outbound\ndisallow:\nuser-agent: *\ndisallow: /", {"/a": True}),
+    ("user-agent: outbound\ndisallow: /\nallow: /%C3%BC", {"/%C3%BC": True, "/u": False}),
+    ("user-agent: outbound\ndisallow: /ü", {"/%C3%BC": False}),
+    ("user-agent: outbound\ndisallow: /A", {"/A": False, "/a": True}),
+    ("user-agent: outbound\nallow: /p\ndisallow: /*.html", {"/p.html": False, "/p": True}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), GROUPS)
+def test_groups_and_lines_mean_what_they_mean_to_others(text: str, expected: dict[str, bool]) -> None:
+    assert {path: allowed(text, path) for path in expected} == expected
+
+
+def test_agents_and_rules_by_the_thousand_cost_as_much_as_their_bytes() -> None:
+    agents = "".join(f"user-agent: robot{i}\n" for i in range(5_000))
+    rules = "".join(f"disallow: /{i}\n" for i in range(5_000))
+    started = time.process_time()
+    found = robots.parse((agents + rules).encode())
+    assert time.process_time() - started < 0.5
+    assert found.size_bytes == robots.PARSER_BYTES
+    assert not allowed(agents + "user-agent: outbound\n" + rules, "/4999")
+
+
+@pytest.mark.parametrize("rule", ["/a{}", "/*a{}$x", "/{}" + "*a" * 60, "/" + "é" * 40 + "{}"])
+def test_size_is_what_is_really_held(rule: str) -> None:
+    text = "User-agent: *\n" + "".join(f"Disallow: {rule.format(number)}\n" for number in range(1_500))
+    tracemalloc.start()
+    found = robots.parse(text.encode())
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.7 * held < found.size_bytes < 2.5 * held
+
+
+def test_more_rules_with_wildcards_than_can_be_tried_forbid_the_whole_origin() -> None:
+    text = "User-agent: *\n" + "Allow: /*x$\n" * (robots.MAX_WILDCARD_RULES + 1)
+    assert robots.parse(text.encode()).refusal("http://site.example/") == Drop(
+        "robots.txt", "http://site.example/", "over 2,000 rules with wildcards"
+    )
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])

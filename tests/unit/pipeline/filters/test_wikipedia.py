@@ -100,7 +100,16 @@ def test_page_that_talks_of_wikipedia_declares_nothing(html: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "html", [b"wikipedia " * 500_000, b"<" * 5_000_000 + b"wikipedia" + b"<" * 5_000_000]
+    "html",
+    [
+        b"wikipedia " * 500_000,
+        b"<" * 5_000_000 + b"wikipedia" + b"<" * 5_000_000,
+        (b"wikipedia>" + b" " * 300) * 15_000,
+        (b"wikipedia>" + b"<b>" * 100) * 15_000,
+        (b"wikipedia>" + b"<" * 300) * 15_000,
+        (b"article from wikipedia " + b"this article is from wikipedia " * 9) * 15_000,
+    ],
+    ids=range(6),
 )
 def test_hostile_page_is_read_in_time_in_proportion_to_its_length(html: bytes) -> None:
     started = time.process_time()

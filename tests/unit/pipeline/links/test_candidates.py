@@ -4,7 +4,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.links.candidates import CANDIDATES, Candidate, LinkOptions, LinkRules, extract, link_of, scatter
+from pipeline.links.candidates import (
+    BATCH_CHARACTERS,
+    CANDIDATES,
+    Candidate,
+    LinkOptions,
+    LinkRules,
+    extract,
+    link_of,
+    scatter,
+)
 from pipeline.links.merging import merge
 from pipeline.links.submissions import read_submissions
 from pipeline.runner.buckets import bucket_of
@@ -246,3 +255,18 @@ def test_every_submission_of_the_real_dumps_lands_where_it_belongs() -> None:
         "same link as another submission": 63,
         "self post": 40,
     }
+
+
+def test_stored_fields_are_bounded_in_length() -> None:
+    long = link(title="&amp;" * 10_000, subreddit="a" * 10_000, id="b" * 10_000)
+    assert (long.title, long.subreddit, long.submission_id) == ("&" * 1_000, "a" * 100, "b" * 100)
+    drop = link_of({**POST, "url": "http:///" + "x" * 100_000}, RULES)
+    assert isinstance(drop, Drop) and len(drop.url) + len(drop.detail) < 5_000
+
+
+def test_batches_are_bounded_in_bytes_and_lose_nothing() -> None:
+    posts = [{**POST, "id": f"{i}", "url": f"http://example.com/{i}/{'x' * 4_000}"} for i in range(10_000)]
+    batches = list(extract(iter(posts), RULES))
+    assert max(batch.candidates.nbytes for batch in batches) < 2 * BATCH_CHARACTERS
+    ids = [id for batch in batches for id in batch.candidates.column("submission_id").to_pylist()]
+    assert ids == [post["id"] for post in posts]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from pipeline.links.candidates import LinkOptions, LinkRules, link_of
 from pipeline.links.submissions import find_dumps, read_submissions
 from pipeline.runner.records import Drop
 
@@ -134,6 +135,29 @@ def test_a_source_that_names_nothing_is_a_clear_mistake(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=source.replace("*", r"\*").replace(".", r"\.")):
         find_dumps([source])
+
+
+@pytest.mark.parametrize(
+    "field", ["is_self", "promoted", "over_18", "created_utc", "title", "media", "id", "url"]
+)
+@pytest.mark.parametrize("depth", [99, 100, 1_000, 200_000])
+def test_nested_line_is_one_drop_and_its_neighbours_are_read(tmp_path: Path, field: str, depth: int) -> None:
+    def line(**changes: object) -> str:
+        return json.dumps(
+            {"id": "a", "url": "http://a.example/", "score": 5, "title": "t", "media": None} | changes
+        )
+
+    file = tmp_path / "RS_nested"
+    for opening, closing in ("[]", ('{"a":', "}")):
+        nested = line(**{field: "?"}).replace('"?"', opening * depth + "1" + closing * depth)
+        file.write_text(f"{line()}\n{nested}\n{line()}\n")
+        first, second, third = read_submissions(str(file))
+        assert first == third == json.loads(line())
+        if depth < 100:
+            assert isinstance(second, dict)
+            link_of(second, LinkRules(LinkOptions()))
+        else:
+            assert isinstance(second, Drop) and second.reason == "broken JSON line"
 
 
 @pytest.mark.skipif(not SHARED_DATA.exists(), reason="needs the real dumps")

@@ -3,6 +3,7 @@ import gzip
 import io
 import lzma
 import random
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -110,3 +111,18 @@ def test_pieces_stay_small_whatever_the_ratio() -> None:
     packed = zstandard.compress(bytes(100_000_000))
     assert len(packed) < 10_000
     assert max(map(len, decompress(io.BytesIO(packed)))) <= STEP_BYTES
+
+
+def test_xz_that_asks_for_a_dictionary_of_4_gib_is_damage_and_the_largest_of_xz_itself_is_not() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 64 * 2**20}]
+    packed = lzma.compress(b"{}\n", filters=filters)
+    assert read_until_damage(packed, ".xz") == (b"{}\n", "")
+    # A block's header: its size, flags, the filter's id, size of properties, the dictionary; CRC-32 last.
+    start = packed.index(b"\x21\x01", 12)
+    header = bytearray(packed[12 : 12 + 4 * (packed[12] + 1)])
+    header[start - 12 + 2] = 40  # 4 GiB less one byte
+    header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+    hostile = packed[:12] + bytes(header) + packed[12 + len(header) :]
+    found, damage = read_until_damage(hostile, ".xz")
+    assert found == b""
+    assert "memory" in damage.lower()
