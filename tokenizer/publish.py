@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.runner import storage
+from pipeline.runner.json_text import parse_json
 from pipeline.runner.stages import Partition
 
 
@@ -61,7 +62,7 @@ def publish(files: Mapping[str, Finished], folder: str, *, index: str, text: str
 def _names(record: str) -> set[str]:
     """Return the names of the files that earlier runs published."""
     try:
-        return set(json.loads(storage.read_text(record)))
+        return set(parse_json(storage.read_text(record)))
     except (OSError, ValueError):  # there was none, or it was cut
         return set()
 

@@ -2,10 +2,10 @@
 
     python tests/proofs/fuzz.py --inputs 1_000_000
 
-An input is a valid one with a few mutations, decided by the seed, the target's name and its number alone. A finding
-is an exception that the function does not promise, a call that takes more CPU time than `--call-limit-s`, or one
-that does not end or takes more memory than `--memory-gb`: then the process that ran it is killed, and another goes
-on behind it. Findings are printed as they come, with what makes each again:
+An input is a valid one with a few mutations, decided by the seed, the target's name and its number alone. A
+finding is an exception that the function does not promise, a call that takes more CPU time than
+`--call-limit-s`, or one that does not end or takes more memory than `--memory-gb`: its process is killed,
+and another continues behind it. Findings are printed as they come. To see one again:
 
     python tests/proofs/fuzz.py --only warc --seed 1 --first 12345 --inputs 1 --show
 """
@@ -23,8 +23,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
 
 from fuzz_targets import TARGETS, Target
 
@@ -111,7 +109,7 @@ def _mutate(data: bytearray, target: Target, chance: random.Random) -> None:
 
 
 def fuzz(target: Target, *, seed: int, first: int, inputs: int, limits: Limits) -> Iterator[Finding]:
-    """Call a function with inputs `first` to `first + inputs`, in a process of its own; yield the findings."""
+    """Call a function with `inputs` inputs from `first` on, in a process of its own; yield the findings."""
     context = multiprocessing.get_context("fork")
     last = first + inputs
     while first < last:

@@ -1,4 +1,4 @@
-"""The functions that take strangers' bytes, with valid inputs to mutate and the exceptions that they promise."""
+"""The functions that take strangers' bytes, with valid inputs to mutate and the errors that they promise."""
 
 import contextlib
 import dataclasses
@@ -15,15 +15,18 @@ from typing import Any
 
 Call = Callable[[bytes], Any]
 
-PAGE = (
-    b"<!doctype html><html lang=en><head><meta charset=utf-8><title>The ferry</title>"
-    b'<meta name="robots" content="noai, noindex"><link rel=canonical href="/ferry"></head><body><nav><a href=/>Home'
-    b"</a></nav><article><h1>The ferry</h1>"
-    + b"<p>The ferry crossed the bay at dawn, and the captain, a man of few words, looked out over the water. "
-    b"Nobody on board had seen such a calm sea before, and they said so to each other.</p>"
-    * 6
-    + b"<table><tr><td>A cell<td>another</table><pre>  code\n    here</pre></article><script>var a='<p>';</script>"
-    b"<footer>From Wikipedia, the free encyclopedia; text under CC BY-SA</footer></body></html>"
+PAGE = b"".join(
+    (
+        b"<!doctype html><html lang=en><head><meta charset=utf-8><title>The ferry</title>",
+        b'<meta name="robots" content="noai, noindex"><link rel=canonical href="/ferry"></head>',
+        b"<body><nav><a href=/>Home</a></nav><article><h1>The ferry</h1>",
+        b"<p>The ferry crossed the bay at dawn, and the captain, a man of few words, looked out to sea. ",
+        b"Nobody on board had seen such a calm sea before, and they said so to each other.</p>" * 6,
+        b"<table><tr><td>A cell<td>another</table><pre>  code\n    here</pre></article>",
+        b"<script>var a='<p>';</script>",
+        b"<footer>From Wikipedia, the free encyclopedia; text under CC BY-SA</footer>",
+        b"</body></html>",
+    )
 )
 
 

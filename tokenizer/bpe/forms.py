@@ -15,9 +15,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pipeline.runner.json_text import parse_json
 from tokenizer.bpe.merges import BYTE_TO_CHARACTER, Merge, from_printable, merges_of, printable
 
 END_OF_TEXT: Final = "<|endoftext|>"
+MOST_TOKEN_BYTES: Final = 4096  # GPT-2's longest has 128; the time to read a vocabulary grows with the square
 MERGES_HEADER: Final = "#version: 0.2"
 # GPT-2 numbers the bytes that are printable first.
 BYTE_ORDER: Final = sorted(range(256), key=lambda byte: (ord(BYTE_TO_CHARACTER[byte]) != byte, byte))
@@ -69,6 +71,8 @@ def check_merges(merges: Sequence[Merge]) -> None:
         for part in (left, right):
             if part not in known:
                 raise ValueError(f"merge {rank} joins {printable(part)!r}, which is no entry before it")
+        if len(left + right) > MOST_TOKEN_BYTES:
+            raise ValueError(f"merge {rank} makes a token of {len(left + right):,} bytes")
         if left + right in known:
             raise ValueError(f"merge {rank} makes {printable(left + right)!r}, which is an entry already")
         known.add(left + right)
@@ -235,7 +239,7 @@ def _kind(part: Mapping[str, Any] | None) -> str:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        whole = json.loads(text)
+        whole = parse_json(text)
     except ValueError as error:
         raise ValueError(f"no JSON, or cut: {error}") from error
     if not isinstance(whole, dict):

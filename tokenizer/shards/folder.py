@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runner import storage
+from pipeline.runner.json_text import parse_as, parse_json
 from tokenizer.shards import formats
 from tokenizer.shards.formats import FormatName, Tokens, TypeName
 
@@ -93,27 +94,25 @@ def load_index(folder: str) -> ShardIndex:
     if not storage.exists(address):
         raise ValueError(f"no finished shards at {folder}: write them with tokenizer/write_shards.py")
     try:
-        whole = json.loads(storage.read_text(address))
+        whole = parse_json(storage.read_text(address))
         version = whole.pop("version")
         if version != VERSION:
             raise ValueError(f"version {version!r}, not {VERSION}: write the shards again")
-        return _index(whole)
+        return _checked(parse_as(ShardIndex, whole))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{address} is not an index of token shards: {error!r}") from error
 
 
-def _index(whole: Mapping[str, Any]) -> ShardIndex:
-    splits = {
-        name: Split(**{**split, "shards": [Shard(**shard) for shard in split["shards"]]})
-        for name, split in whole["splits"].items()
-    }
-    vocabulary = VocabularyReference(**whole["vocabulary"])
-    index = ShardIndex(**{**whole, "vocabulary": vocabulary, "splits": splits})
-    if index.format not in get_args(FormatName):
-        raise ValueError(f"format {index.format!r}")
+def _checked(index: ShardIndex) -> ShardIndex:
+    """Return the index if what it says goes together."""
     if index.token_type != formats.token_type(index.format, index.vocabulary.size):
         raise ValueError(f"{index.token_type} ids of {index.vocabulary.size} entries in {index.format}")
-    for name, split in splits.items():
+    for name, split in index.splits.items():
+        for shard in split.shards:
+            if Path(shard.file).name != shard.file:
+                raise ValueError(f"{shard.file!r} is no file of this folder")
+            if not 0 <= shard.documents <= shard.tokens:  # each has its <|endoftext|>
+                raise ValueError(f"{shard.file} has {shard.documents} documents of {shard.tokens} tokens")
         sums = sum(shard.tokens for shard in split.shards), sum(shard.documents for shard in split.shards)
         if sums != (split.tokens, split.documents):
             raise ValueError(f"the shards of {name} do not add up to it")

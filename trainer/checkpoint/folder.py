@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from pipeline.runner.json_text import parse_as, parse_json
 from pipeline.runner.storage import write_text
 from trainer.config.model_config import ModelConfig
 
@@ -57,6 +58,13 @@ class FileRecord:
 
     size_bytes: int
     xxh3: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """What `complete` says."""
+
+    files: Mapping[str, FileRecord]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,14 +172,13 @@ def is_finished(folder: Path) -> bool:
     try:
         records = read_records(folder).items()
         return all((folder / name).stat().st_size == record.size_bytes for name, record in records)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError):
         return False
 
 
 def read_records(folder: Path) -> dict[str, FileRecord]:
     """Return what `complete` says of each file."""
-    files = json.loads((folder / MARKER).read_text())["files"]
-    return {name: FileRecord(**record) for name, record in files.items()}
+    return dict(parse_as(Marker, parse_json((folder / MARKER).read_text())).files)
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -277,9 +284,9 @@ def read_state(folder: Path) -> State:
         ValueError: it is not what `commit` wrote.
     """
     try:
-        content = json.loads((folder / "state.json").read_text())
-        return State(**{**content, "model": ModelConfig(**content["model"])})
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        content = parse_json((folder / "state.json").read_text())
+        return parse_as(State, content)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{folder}/state.json is broken: {error}") from error
 
 
@@ -310,7 +317,7 @@ def read_options(run: Path) -> dict[str, Any] | None:
             raise ValueError(f"--output {run} holds something that is no training run: give another folder")
         return None
     try:
-        content: dict[str, Any] = json.loads(options.read_text())
+        content: dict[str, Any] = parse_json(options.read_text())
         dict(content["identity"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{options} is broken: {error}") from error

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 IGNORED = -1  # a target at which no loss is counted
 
 
+# Files of strangers say how large a model is; beyond this no GPT-2 is meant, and its names alone would fill
+# the memory.
+LARGEST = {"layers": 1_000, "heads": 1_000, "width": 2**17, "context": 2**24, "vocabulary": 2**24}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The shape of a GPT-2."""
@@ -18,6 +23,9 @@ class ModelConfig:
     document_separator: int | None = None  # begins each document; attention stays within one if it is given
 
     def __post_init__(self) -> None:
+        for name, most in LARGEST.items():
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"a model of {getattr(self, name):,} {name}: from 1 to {most:,} make sense")
         if self.width % self.heads:
             raise ValueError(f"{self.width} channels do not divide among {self.heads} heads")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from pipeline.runner.json_text import parse_json
 from pipeline.runner.storage import fingerprint, write_text
 from trainer.evaluation.suite import SetOptions, Task, open_tasks
 from trainer.evaluation.table import as_markdown, shown
@@ -133,8 +134,8 @@ def _done_before(output: Path, task: Task, settings: Record) -> Record | None:
     """Return what an earlier command found of the same set by the same settings, if one did."""
     path = output / "results" / f"{task.name}.json"
     try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        record: Record = parse_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
     return record if record.get("identity") == _identity(task, settings) else None
 

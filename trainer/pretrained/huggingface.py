@@ -4,7 +4,6 @@ Such a folder comes from anywhere, so nothing in it is believed: a shape that ou
 is cut, a path that leads out of the folder are each refused in one line.
 """
 
-import json
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from pipeline.runner.json_text import parse_json
 from trainer.config.model_config import ModelConfig
 from trainer.model.parameters import shapes, turned
 
@@ -183,7 +183,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
 
 def _json_object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is cut or broken: {error}") from error
     if not isinstance(content, dict):

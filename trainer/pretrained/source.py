@@ -1,11 +1,11 @@
 """What is exported: a model's weights, as they lie on the disk, with all that a format tells of them."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
+from pipeline.runner.json_text import parse_json
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from trainer.checkpoint.folder import State
 from trainer.config.recipes import matching
@@ -103,7 +103,7 @@ def _vocabulary_of_run(run: Path, state: State, address: str | None) -> Vocabula
 def _data_fingerprint(run: Path) -> str | None:
     """Return what identifies the shards that a run reads, as the run has put it down."""
     try:
-        fingerprint = json.loads((run / "options.json").read_text(encoding="utf-8"))["identity"]["data"]
+        fingerprint = parse_json((run / "options.json").read_text(encoding="utf-8"))["identity"]["data"]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # the checkpoint was taken elsewhere without it
     return str(fingerprint)

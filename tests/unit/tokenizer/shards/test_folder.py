@@ -169,6 +169,13 @@ def test_the_index_says_what_other_programs_expect() -> None:
         INDEX.to_json().replace('"version": 2', '"version": 1'),
         INDEX.to_json().replace('"tokens": 6', '"tokens": 7', 1),
         INDEX.to_json().replace('"tokens": 6', '"tokens": "6"'),
+        INDEX.to_json().replace("train_000000.bin", "../train_000000.bin"),
+        INDEX.to_json().replace("train_000000.bin", "/etc/passwd"),
+        INDEX.to_json().replace('"documents": 3', '"documents": 30'),
+        INDEX.to_json().replace('"seed": ', '"seed": null, "was": '),
+        INDEX.to_json().replace('"train": ', '"train": [], "was": '),
+        "[" * 100_000,
+        '{"version": ' * 100_000,
     ],
 )
 def test_what_is_no_index_is_refused(tmp_path: Path, text: str) -> None:

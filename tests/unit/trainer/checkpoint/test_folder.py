@@ -184,3 +184,22 @@ def test_the_output_may_not_hold_another_run_or_something_else(tmp_path):
         read_options(tmp_path)
     with pytest.raises(ValueError, match="is a file"):
         read_options(tmp_path / "letter.txt")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"step": 2', '"step": "two"'),
+        ('"model": {', '"model": 3, "was": {'),
+        ('"layers": 1', '"layers": 2147483648'),
+        ('"plan": {', '"plan": [], "was": {'),
+        ("{", "[" * 100_000),
+    ],
+)
+def test_a_state_of_another_kind_is_a_mistake_and_no_traceback(tmp_path, old, new):
+    folder = save(tmp_path, 2)
+    text = (folder / "state.json").read_text()
+    assert old in text
+    (folder / "state.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=r"state\.json is broken"):
+        read_state(folder)
