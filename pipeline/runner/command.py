@@ -11,7 +11,7 @@ import tyro
 from pipeline.runner.config_file import load_config
 from pipeline.runner.names import without_secrets
 from pipeline.runner.storage import is_unreachable
-from pipeline.runner.terminal import shown
+from pipeline.runner.terminal import protect_output, shown
 
 Options = TypeVar("Options")
 CONFIG_HELP = (
@@ -48,6 +48,7 @@ def run_command(
         description=f"{description}\n\n{CONFIG_HELP}",
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    protect_output()
     with _one_line_errors():
         main(options)
 

@@ -4,9 +4,10 @@ Such text may hold escape sequences, which make a terminal hide lines, change it
 And a terminal of another encoding than UTF-8 must not end a run at the first letter that it does not know.
 """
 
+import io
 import re
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 _HARMFUL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters other than tabs and line feeds
@@ -36,3 +37,29 @@ def shown(text: str, out: TextIO) -> str:
 def harmless(text: str) -> str:
     """Return text in which control characters are seen and do nothing; tabs and line feeds stay."""
     return _HARMFUL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def protect_output() -> None:
+    """Make all that this process prints from now on harmless, by `print` too.
+
+    On a terminal standard output is written as `say` does. Of any encoding, standard output and errors take
+    every character, as an escape where they lack it.
+    """
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(errors="backslashreplace")
+    if sys.stdout.isatty():
+        sys.stdout = _Harmless(sys.stdout)
+
+
+class _Harmless:
+    """A terminal that what is written to it cannot command."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write(harmless(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)

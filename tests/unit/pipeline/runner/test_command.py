@@ -1,6 +1,11 @@
 """A user's mistake is one line; our own defects keep their tracebacks."""
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -135,3 +140,49 @@ def test_an_old_name_is_taken_with_a_warning(
 
 def test_the_ranks_number_that_a_launcher_adds_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
     assert configured(monkeypatch, "--local_rank=1", "--data", "d") == Configured(data="d")
+
+
+PRINTS = """
+import sys
+from dataclasses import dataclass
+from pipeline.runner.command import run_command
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    mistake: bool = False
+    \"\"\"Fail.\"\"\"
+
+def main(options):
+    print("title \\x1b]0;owned\\x07 é 日本")
+    if options.mistake:
+        raise ValueError("no file \\x1b[2J here")
+
+run_command(Options, main, "Prints.")
+"""
+
+
+def printed(*arguments: str, encoding: str, terminal: bool) -> bytes:
+    """What a command of strangers' words prints."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[4])}
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    line = [sys.executable, "-c", PRINTS, *arguments]
+    subprocess.run(line, stdout=theirs, stderr=theirs, env=environment, check=False)
+    os.close(theirs)
+    found = b""
+    with contextlib.suppress(OSError):  # a terminal that nobody writes to any more
+        while part := os.read(ours, 65536):
+            found += part
+    os.close(ours)
+    return found
+
+
+def test_no_command_lets_strangers_words_command_a_terminal() -> None:
+    found = printed("--mistake", encoding="utf-8", terminal=True)
+    assert b"\x1b" not in found and b"\x07" not in found
+    assert "title \\x1b]0;owned\\x07 é 日本".encode() in found
+    assert b"error: no file \\x1b[2J here" in found
+
+
+def test_no_letter_ends_a_command_and_a_pipe_gets_the_words_as_they_are() -> None:
+    assert printed(encoding="ascii", terminal=False) == b"title \x1b]0;owned\x07 \\xe9 \\u65e5\\u672c\n"
+    assert printed(encoding="utf-8", terminal=False) == "title \x1b]0;owned\x07 é 日本\n".encode()
