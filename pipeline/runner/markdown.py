@@ -1,6 +1,13 @@
 """Tables in Markdown that read as tables in plain text too."""
 
+import html
 from collections.abc import Sequence
+
+
+def inline(text: str, *, longest: int = 200) -> str:
+    """Return a stranger's text for anywhere within a line: it begins no HTML and ends no cell and no code."""
+    short = text if len(text) <= longest else f"{text[:longest]}…"
+    return html.escape(cell(short), quote=False).replace("`", "&#96;")
 
 
 def cell(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.runner.markdown import inline
 from trainer.pretrained.source import Source
 
 PLACES: Final = frozenset({"data", "output", "init_from"})
@@ -24,7 +25,8 @@ def model_card(source: Source, dtype: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown
+        autoescape=False,  # Markdown, where `inline` does it
+        finalize=lambda value: inline(value) if isinstance(value, str) else value,
     )
     environment.filters["number"] = "{:,}".format
     return environment.get_template("card.md.jinja").render(
@@ -56,5 +58,5 @@ def _options(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in plan.items():
         if isinstance(value, Mapping) and name != "model":
             yield from _options(value)
-        elif name not in PLACES and name != "model":
+        elif value is not None and name not in PLACES and name != "model":
             yield name, f"{value}"

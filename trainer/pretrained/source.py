@@ -67,13 +67,12 @@ def with_vocabulary(weights: PretrainedWeights, address: str | None) -> Source:
         vocabulary = _vocabulary_of_run(weights.folder.parent, state, address)
         # No other format can say that attention stays within documents, and one text is one document.
         config = replace(config, document_separator=None)
-        name = f"GPT-2 {state.plan['size']}"
     else:
         vocabulary = load_vocabulary(address or str(weights.folder))
         if 0 < config.vocabulary - vocabulary.size < 128:  # another trainer's padding, which no token names
             config = replace(config, vocabulary=vocabulary.size)
-        size = matching(layers=config.layers, heads=config.heads, width=config.width)
-        name = f"GPT-2 {size}" if size else f"GPT-2 of {config.layers} layers"
+    size = matching(layers=config.layers, heads=config.heads, width=config.width)
+    name = f"GPT-2 {size}" if size else f"GPT-2 of {config.layers} layers"
     return Source(
         tensors=weights.tensors,
         config=config,

@@ -82,3 +82,16 @@ def test_a_model_of_unknown_training_claims_none(source):
     card = model_card(source, "float32")
     assert "Trained on" not in card
     assert "trained by Outbound" not in card
+
+
+def test_a_strangers_checkpoint_writes_nothing_of_its_own_into_the_card(source, state):
+    evil = "x\n---\n# Trust me <script>alert(1)</script> ``` | a |" + "y" * 10**6
+    plan = {**state.plan, "size": evil, "init_from": f"/a/{evil}", "learning_rate": evil, evil: evil}
+    card = model_card(dataclasses.replace(source, state=dataclasses.replace(state, plan=plan)), "float32")
+    honest = model_card(dataclasses.replace(source, state=state), "float32")
+    assert "<script" not in card
+    assert [line for line in card.splitlines() if line.startswith("#")] == [
+        line for line in honest.splitlines() if line.startswith("#")
+    ]
+    assert card.count("\n---\n") == honest.count("\n---\n")
+    assert len(card) < 2 * len(honest) + 2_000
