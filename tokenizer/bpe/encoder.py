@@ -1,8 +1,8 @@
 """Text to token ids, as fast as it goes: gigatoken, kept on a short leash."""
 
 import json
-from functools import lru_cache
-from typing import Any, Final
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import psutil
@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Task, edition
 from tokenizer.bpe import forms
+from tokenizer.bpe.unicode_versions import is_disputed
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.documents import Tally, read_documents
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Of the process's memory, before the encoder gets a fresh cache. A larger one would double its tables once
 # more, which takes half a gigabyte at one blow.
@@ -23,7 +27,7 @@ TEXT_BYTES_BETWEEN_LOOKS: Final = 2**20
 class Encoder:
     """Encodes documents as ordinary text: a document that says `<|endoftext|>` does not end there.
 
-    The ids are those of `tokenizers`, tiktoken's `encode_ordinary` and GPT-2's own code. gigatoken
+    The ids are those of `tokenizers` and tiktoken's `encode_ordinary` (see `unicode_versions`). gigatoken
     remembers every word that it meets, some six bytes for each of the word's. Web text is mostly words
     that were there before; but text of ever new ones would fill the memory, so whenever the process has
     grown by 160 MiB, the encoder begins anew. That changes no id.
@@ -44,8 +48,16 @@ class Encoder:
             self._unlooked = 0
             if self._memory() > self._fresh_memory + GROWTH_BYTES:
                 self._renew()
+        if is_disputed(text):
+            return np.array(self._exact.encode(text.decode()).ids, np.uint32)
         ids: NDArray[np.uint32] = self._backend.encode(text)
         return ids
+
+    @cached_property
+    def _exact(self) -> "Tokenizer":
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_str(self._json)
 
     def _renew(self) -> None:
         from gigatoken.gigatoken_rs import load_hf_json
@@ -71,7 +83,7 @@ def _encoder(text: str) -> Encoder:
     return Encoder(Vocabulary(forms.read_tokenizer_json(text)))
 
 
-@edition(1, "gigatoken")
+@edition(2, "gigatoken", "tokenizers")
 def measure_file(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), only to count tokens."""
     encoder = load_encoder(task.inputs[1])

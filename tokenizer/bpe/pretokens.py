@@ -7,6 +7,7 @@ scatters by hash of the word, one task a bucket adds up. Memory is flat in both.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.runner.stages import Counts, Task, edition
+from tokenizer.bpe.unicode_versions import is_disputed
 from tokenizer.bpe.word_counts import COUNTS, WordCounts, read_counts, write_counts
 from tokenizer.documents import Tally, read_documents
 
@@ -38,12 +40,30 @@ def count_words(texts: Sequence[bytes]) -> pa.Table:
     os.environ.setdefault("RAYON_NUM_THREADS", "1")  # a task has one core; read when gigatoken is first used
     from gigatoken.gigatoken_rs import pretokenized_counts
 
-    pairs = pretokenized_counts(SEPARATOR.join(texts), SEPARATOR)
+    agreed = [text for text in texts if not is_disputed(text)]
+    pairs = pretokenized_counts(SEPARATOR.join(agreed), SEPARATOR)
+    if len(agreed) < len(texts):
+        pairs = _added(pairs, _cut_by_tokenizers(filter(is_disputed, texts)))
     words, counts = zip(*pairs, strict=True) if pairs else ((), ())
     return pa.table([words, counts], schema=COUNTS)
 
 
-@edition(2, "gigatoken")
+def _cut_by_tokenizers(texts: Iterable[bytes]) -> Iterator[bytes]:
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    cut = ByteLevel(add_prefix_space=False)
+    for text in map(bytes.decode, texts):
+        for _, (first, last) in cut.pre_tokenize_str(text):
+            yield text[first:last].encode()
+
+
+def _added(pairs: Iterable[tuple[bytes, int]], words: Iterable[bytes]) -> list[tuple[bytes, int]]:
+    counts = Counter(dict(pairs))
+    counts.update(words)
+    return list(counts.items())
+
+
+@edition(3, "gigatoken", "tokenizers")
 def count_file(task: Task) -> Counts:
     """Stage: count one corpus file, into one table per bucket of words.
 

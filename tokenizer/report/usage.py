@@ -57,7 +57,7 @@ class Usage:
         return Usage(self.by_kind + other.by_kind, self.uses + other.uses, lengths, documents)
 
 
-@edition(1, "gigatoken")
+@edition(2, "gigatoken", "tokenizers")
 def measure_usage(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with one or more vocabularies (the others)."""
     vocabularies = [load_vocabulary(address) for address in task.inputs[1:]]

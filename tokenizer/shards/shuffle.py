@@ -64,7 +64,7 @@ class GatherOptions:
     """How many tokens each bucket holds, all corpus files together."""
 
 
-@edition(2, "gigatoken")
+@edition(3, "gigatoken", "tokenizers")
 def encode_file(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), scattered over buckets."""
     encoder, tally = load_encoder(task.inputs[1]), Tally()
