@@ -19,17 +19,15 @@ def main(options: TrainingOptions) -> None:
     """Check the options, then train. A mistake in them is told once on each machine."""
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # which PyTorch reads as it is imported
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # else memory fragments
-    from trainer.distributed.ranks import (  # torch takes seconds to import, and --help needs none
-        Ranks,
-        one_error_a_machine,
-    )
+    # torch takes seconds to import, and --help needs none.
+    from trainer.distributed.ranks import Ranks, leave, one_error_a_machine
     from trainer.training.loop import train
     from trainer.training.setup import prepare
 
     ranks = Ranks.from_environment()
     with one_error_a_machine(ranks):
         run = prepare(options, ranks)
-    sys.exit(train(run))
+    leave(ranks, train(run))
 
 
 if __name__ == "__main__":

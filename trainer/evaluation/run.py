@@ -49,7 +49,7 @@ def evaluate_sets(options: EvaluateOptions) -> None:
     Raises:
         ValueError: an option is out of range; the model or a set is missing or damaged.
     """
-    from trainer.distributed.ranks import Ranks, one_error_a_machine
+    from trainer.distributed.ranks import Ranks, leave, one_error_a_machine
 
     ranks = Ranks.from_environment()
     with one_error_a_machine(ranks):
@@ -75,6 +75,8 @@ def evaluate_sets(options: EvaluateOptions) -> None:
             done[task.name] = record
     if ranks.rank == 0:
         _report(options, loaded, settings, done)
+    if ranks.size > 1:
+        leave(ranks, 0)
 
 
 def _load(options: ModelOptions, ranks: "Ranks") -> LoadedModel:
