@@ -1,4 +1,4 @@
-"""Predict before a run what it will take: GPU memory, time and money.
+"""Predict what a run will need before it starts: GPU memory, time and money.
 
 python launch/plan.py --size xl --gpus 8 --gpu-memory 80
 """
@@ -18,7 +18,7 @@ from trainer.memory.forecast_text import cost, heading, nothing_fits, recommenda
 
 
 def main(options: PlanOptions) -> None:
-    """Print what fits, what is best, and what it will cost."""
+    """Print which layouts fit, which one to use, and what the run will cost."""
     gpu = check_options(options)
     plans = [resolve_stage(options, stage) for stage in (0, 1, 2, 3)]
     room = Room(

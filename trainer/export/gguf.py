@@ -12,7 +12,7 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, LlamaFileType, TokenType
 
-from tokenizer.bpe import forms
+from tokenizer.bpe import vocabulary_formats
 from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
@@ -147,7 +147,9 @@ def gguf_name(name: str) -> str:
 
 def _vocabulary(vocabulary: Vocabulary) -> tuple[list[str], list[str]]:
     """Return tokens and merges in the printable characters that stand for bytes."""
-    return [*forms.ids_of(vocabulary.merges)], list(forms.tokenizer_of(vocabulary.merges)["model"]["merges"])
+    return [*vocabulary_formats.ids_of(vocabulary.merges)], list(
+        vocabulary_formats.tokenizer_of(vocabulary.merges)["model"]["merges"]
+    )
 
 
 def _contents(reader: gguf.GGUFReader, key: str) -> Any:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tokenizer.bpe.forms import END_OF_TEXT
 from tokenizer.bpe.vocabulary import Vocabulary
+from tokenizer.bpe.vocabulary_formats import END_OF_TEXT
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.numpy_gpt2 import Array, Parameters

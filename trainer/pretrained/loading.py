@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tokenizer.bpe.forms import END_OF_TEXT
 from tokenizer.bpe.vocabulary import Vocabulary
+from tokenizer.bpe.vocabulary_formats import END_OF_TEXT
 
 if TYPE_CHECKING:  # options are here too, and they must not wait for torch
     import torch

@@ -176,6 +176,6 @@ def test_a_checkpoint_with_a_changed_byte_is_refused(run, tmp_path):
 def test_what_is_no_exported_model_is_not_replaced(run, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/letter.txt").write_text("dear")
-    refused(run, tmp_path / "letters", "holds something that is no exported model")
+    refused(run, tmp_path / "letters", "is not an exported model")
     refused(run, tmp_path / "letters/letter.txt", "is a file, not a folder")
-    refused(run, run, "run holds the --checkpoint: give another folder")
+    refused(run, run, "run contains the --checkpoint: give another folder")

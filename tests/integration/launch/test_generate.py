@@ -112,9 +112,9 @@ def test_prompts_come_from_json_lines_and_from_standard_input(run, tmp_path, mon
 def test_no_prompt_and_one_that_is_too_long_are_said_on_standard_error(model, capsys):
     options = GenerateOptions(source=ModelOptions(model=model), max_new_tokens=3)
     generate.main(options)
-    assert "the prompt is empty: the model begins a document" in capsys.readouterr().err
+    assert "the prompt is empty: the model starts a new document" in capsys.readouterr().err
     generate.main(dataclasses.replace(options, prompt="the of " * 25_000))
-    assert "tokens: the model sees the last 256" in capsys.readouterr().err
+    assert "tokens: the model sees only the last 256" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_a_broken_file_of_prompts_is_a_mistake(run, tmp_path, content, message):
         ({"samples": 0}, "--samples is 0"),
         ({"batch_size": -1}, "--batch-size is -1"),
         ({"stop": ("a", "")}, "--stop: an empty string"),
-        ({"prompt": "a", "prompts": "b"}, "give one of them"),
-        ({"prompt": "\udcff"}, "the prompt is no text"),
+        ({"prompt": "a", "prompts": "b"}, "give only one of --prompt and --prompts"),
+        ({"prompt": "\udcff"}, "the prompt is not text"),
         ({"sampling": Sampling(top_p=2.0)}, "--top-p is 2.0"),
     ],
 )
