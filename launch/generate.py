@@ -22,7 +22,7 @@ from pipeline.runner.command import run_command
 from pipeline.runner.ranges import check_ranges
 from trainer.config.sampling import Sampling
 from trainer.generation.prompts import read_prompts
-from trainer.pretrained.loading import LoadedModel, ModelOptions, load_model
+from trainer.pretrained.loaded_model import LoadedModel, ModelOptions, load_model
 
 if TYPE_CHECKING:  # which imports torch
     from trainer.generation.continuations import Continuation, Request
@@ -79,18 +79,18 @@ def _generate(options: GenerateOptions) -> None:
         read_prompts(options.prompts, options.prompts_format) if options.prompts else [options.prompt or ""]
     )
     loaded = load_model(options.source)
-    from trainer.generation.continuations import Writing, in_order, write
+    from trainer.generation.continuations import GenerationSettings, generate, in_order
 
     encoded = [_encode(prompt, number, loaded, options) for number, prompt in enumerate(prompts)]
     requests = _requests(prompts, encoded, options.samples)
-    writing = Writing(
+    settings = GenerationSettings(
         sampling=options.sampling,
         seed=options.seed,
-        most_tokens=options.max_new_tokens,
-        stops=options.stop,
-        at_once=options.batch_size,
+        max_new_tokens=options.max_new_tokens,
+        stop=options.stop,
+        batch_size=options.batch_size,
     )
-    pieces = in_order(write(loaded, requests, writing), requests)
+    pieces = in_order(generate(loaded, requests, settings), requests)
     if options.jsonl:
         _print_records(pieces, options.seed)
     else:

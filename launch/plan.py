@@ -11,7 +11,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.runner.command import run_command
-from trainer.memory.choice import Room
+from trainer.memory.choice import AvailableMemory
 from trainer.memory.estimate import GIB
 from trainer.memory.forecast import PlanOptions, as_record, check_options, recommend, resolve_stage
 from trainer.memory.forecast_text import cost, heading, nothing_fits, recommendation, table
@@ -21,18 +21,20 @@ def main(options: PlanOptions) -> None:
     """Print which layouts fit, which one to use, and what the run will cost."""
     gpu = check_options(options)
     plans = [resolve_stage(options, stage) for stage in (0, 1, 2, 3)]
-    room = Room(
-        available=int(options.gpu_memory * GIB), total=int(options.gpu_memory * GIB), accelerator=True
+    available = AvailableMemory(
+        device_bytes=int(options.gpu_memory * GIB),
+        total_bytes=int(options.gpu_memory * GIB),
+        accelerator=True,
     )
-    best = recommend(options, plans, room)
+    best = recommend(options, plans, available)
     if options.json:
-        print(json.dumps(as_record(options, plans, room, best, gpu), indent=2))
+        print(json.dumps(as_record(options, plans, available, best, gpu), indent=2))
         return
-    print("\n".join([*heading(options, plans[0]), "", *table(plans, room, best), ""]))
+    print("\n".join([*heading(options, plans[0]), "", *table(plans, available, best), ""]))
     if best is None:
-        print(nothing_fits(options, plans, room))
+        print(nothing_fits(options, plans, available))
         return
-    print("\n".join([*recommendation(options, best, room), "", *cost(options, best.plan, gpu)]))
+    print("\n".join([*recommendation(options, best, available), "", *cost(options, best.plan, gpu)]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What the blocks keep for the backward pass, and what it has in hand: bytes, as `model/gpt2.py` computes.
+"""Bytes of the activations that blocks keep, and of those in use in the backward pass of `model/gpt2.py`.
 
-L layers, C wide, H heads, T tokens in a sequence.
+L layers, width C, H heads, T tokens per sequence.
 """
 
 from dataclasses import replace

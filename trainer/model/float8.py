@@ -10,15 +10,15 @@ OLDEST = (8, 9)  # compute capability: Ada, Hopper
 
 
 def missing_for_float8(device: torch.device) -> str:
-    """Say why there can be no float8 products on the device; empty where there can."""
+    """Return why the device cannot use float8; empty if it can."""
     if find_spec("torchao") is None:
         return "the package torchao is not installed: pip install 'outbound[float8]'"
     if device.type != "cuda":
-        return "a CPU has none"
+        return "it needs a GPU"
     capability = torch.cuda.get_device_capability(device)
     if capability < OLDEST:
         found = ".".join(map(str, capability))
-        return f"it takes compute capability 8.9 (an L4, an H100), and this GPU has {found}"
+        return f"it needs compute capability 8.9 (L4, H100 and newer), and this GPU has {found}"
     return ""
 
 
