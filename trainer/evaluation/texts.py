@@ -92,7 +92,7 @@ def open_one_billion_words(address: str, *, detokenize: bool = True) -> Text:
         ValueError: the file is something else.
     """
     first = "news.en.heldout-00000-of-00050"
-    what = f"a held-out part of the One Billion Word benchmark ({first}: a tokenized sentence a line)"
+    what = f"a held-out part of the One Billion Word benchmark ({first}: one tokenized sentence per line)"
     names = (first, f"heldout-monolingual.tokenized.shuffled/{first}")
     address = find(address, names, what=what)
     lines = _lines(address, "text", what=what)

@@ -49,7 +49,7 @@ def has_table(config: ModelConfig, layout: Layout) -> bool:
 def _normed_bytes(layout: Layout) -> int:
     """Size of a number after a norm, as the next product keeps it.
 
-    At stage 3 DeepSpeed puts a linear layer of its own in place of PyTorch's, which keeps what it was
+    At stage 3 DeepSpeed replaces PyTorch's linear layer by its own, which keeps what it was
     given (on a GPU fp32) where PyTorch's keeps what autocast has made of it.
     """
     return FP32 if layout.zero_stage == 3 and layout.accelerator else layout.product_bytes

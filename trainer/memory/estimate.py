@@ -235,7 +235,7 @@ def _orthogonal(config: ModelConfig, layout: Layout) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class _Shares:
-    """What DeepSpeed makes a rank hold: always, and of gradients and buffers in each part of a step."""
+    """What a rank holds for DeepSpeed: always, and gradients and buffers in each part of a step."""
 
     parameters: int
     optimizer: int

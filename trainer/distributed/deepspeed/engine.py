@@ -199,7 +199,7 @@ class Engine:
         return self._partitions.one_moment
 
     def replicated_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the weights of which every rank has a copy, to be the same to the bit."""
+        """Yield the weights that every rank has a copy of, which must be bitwise equal."""
         return self._partitions.replicated()
 
     def load_moments(self, folder: Path, *, updates: int) -> None:
@@ -256,7 +256,7 @@ def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
     accumulated gradient is as exact as one big batch's, every stage computes the same numbers, and
     checkpoints look alike in both precisions.
 
-    Gradients are sent while the backward pass goes on at stage 3 only, as is DeepSpeed's default: at stages
+    Gradients are sent during the backward pass at stage 3 only, as is DeepSpeed's default: at stages
     1 and 2 that asks for a second bucket, and has raced with torch.compile's streams (DeepSpeed issue 8061).
     """
     return {

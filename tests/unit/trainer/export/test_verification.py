@@ -37,9 +37,7 @@ def nothing_is_left(tmp_path: Path) -> bool:
 @pytest.mark.parametrize(("module", "name"), [(huggingface, "huggingface"), (picogpt, "picogpt")])
 def test_a_matrix_the_wrong_way_round_is_found(command, tmp_path, monkeypatch, module, name):
     monkeypatch.setattr(module, "turned", lambda name, tensor: tensor)
-    with pytest.raises(
-        ValueError, match=r"files do not match the model: (h\.0|transformers cannot)"
-    ):
+    with pytest.raises(ValueError, match=r"files do not match the model: (h\.0|transformers cannot)"):
         command(name)
     assert nothing_is_left(tmp_path)
 
