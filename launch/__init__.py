@@ -1,4 +1,4 @@
 """The trainer's commands: plan, pretrain, export, generate, and the demonstration that runs the whole path.
 
-Each is a page of options and one call into `trainer`; what they do is told there.
+Each is a page of options and one call into `trainer`, which documents what it does.
 """

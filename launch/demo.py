@@ -1,9 +1,9 @@
-"""The whole path on one machine in a few minutes, on a web of its own.
+"""The whole pipeline on one machine in a few minutes, on a small web of its own.
 
-Starts an HTTP server on loopback whose pages are made from documentation that lies on every machine
-(descriptions of installed packages, docstrings), with what a real web has too: navigation and footers,
-copies, other languages, redirects, errors, pages that robots.txt or a header closes. Writes a
-Reddit-style dump that links to them. Then runs the commands that a user would run, printing each.
+Starts an HTTP server on loopback. Its pages are made from documentation on this machine (descriptions of
+installed packages, docstrings), with everything that a real web has: navigation and footers, copies, other
+languages, redirects, errors, pages that robots.txt or a header closes. Writes a Reddit-style dump that links
+to them, then runs the commands that a user would run and prints each.
 """
 
 import json
@@ -24,27 +24,27 @@ from pipeline.runner.command import run_command
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
-    """How large the demonstration is, and where it writes."""
+    """Size of the demo, and where it writes."""
 
     output: str = "out/demo"
-    """Folder for everything; an earlier demonstration there is removed."""
+    """Folder for everything; an earlier demo there is removed."""
     pages: int = 900
-    """Pages of the embedded web."""
+    """Number of pages of the embedded web."""
     vocab_size: int = 4096
     """Entries of the vocabulary."""
     steps: int = 300
-    """Steps of training."""
+    """Number of training steps."""
     ranks: int = 2
-    """Processes that train."""
+    """Number of training processes."""
 
 
 def main(options: DemoOptions) -> None:
-    """Build the web and the dump, run the commands, and show what came of it."""
+    """Build the web and the dump, run the commands, and print the results."""
     started = time.monotonic()
     output = Path(options.output)
     if output.exists():
         if any(output.iterdir()) and not (output / "RS_demo.zst").exists():
-            raise ValueError(f"{output} holds something that is no demonstration: name another folder")
+            raise ValueError(f"{output} is not a demo output: give another folder")
         shutil.rmtree(output)
     output.mkdir(parents=True)
     print(f"Building an embedded web of {options.pages} pages from the documentation on this machine …")
@@ -80,11 +80,11 @@ def main(options: DemoOptions) -> None:
         "--model", model, "--text", corpus / "validation" / "part-00000.parquet",
         "--output", output / "evaluation",
     )  # fmt: skip
-    _tell(output, sample, time.monotonic() - started)
+    _report(output, sample, time.monotonic() - started)
 
 
 def _build_command(dump: Path, output: Path) -> list[object]:
-    """The crawl of loopback: its network must be allowed, and a web of one's own needs no pauses."""
+    """Return the crawl of loopback: its network must be allowed, and our own server needs no delays."""
     return [
         "python", "pipeline/build_webtext.py",
         "--submissions", dump, "--output", output / "webtext",
@@ -95,7 +95,7 @@ def _build_command(dump: Path, output: Path) -> list[object]:
 
 
 def _copied_page(corpus: Path) -> str:
-    """Return the address of a page that another one stands for."""
+    """Return the address of a page that was dropped as a near-duplicate."""
     import pyarrow.dataset as ds
 
     drops = ds.dataset(corpus / "drops" / "stage=split").to_table(
@@ -121,8 +121,8 @@ def _run(*command: object) -> str:
     return "".join(lines)
 
 
-def _tell(output: Path, sample: str, seconds: float) -> None:
-    """Show the funnel, the losses, the sample, and where everything lies."""
+def _report(output: Path, sample: str, seconds: float) -> None:
+    """Print the funnel, the losses, the sample, and the output files."""
     from pipeline.corpus.funnel import funnel_text, read_funnel, steps_of
 
     losses = [
@@ -143,7 +143,7 @@ Validation loss
 Generated text
 {sample.strip()}
 
-Where everything lies
+Output files
   dump          {output}/RS_demo.zst
   pages         {output}/webtext/pages/            WARC files and the fetch log
   corpus        {output}/webtext/corpus/           Parquet, dataset card; open report.html

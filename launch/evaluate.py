@@ -1,4 +1,4 @@
-"""Ask a model what the GPT-2 paper asked of its own, from files on this machine; nothing is downloaded.
+"""Evaluate a model on the GPT-2 paper's data sets, from files on this machine; nothing is downloaded.
 
 python launch/evaluate.py --model out/model --wikitext2 wikitext-2 --lambada lambada.jsonl --output out/scores
 deepspeed launch/evaluate.py --model out/run --text a.txt b.jsonl --output out/scores
@@ -14,6 +14,4 @@ from pipeline.runner.command import run_command
 from trainer.evaluation.run import EvaluateOptions, evaluate_sets
 
 if __name__ == "__main__":
-    run_command(
-        EvaluateOptions, evaluate_sets, "Evaluate a model on the GPT-2 paper's sets, from files given."
-    )
+    run_command(EvaluateOptions, evaluate_sets, "Evaluate a model on the GPT-2 paper's data sets.")

@@ -1,4 +1,4 @@
-"""Turn a training run's newest checkpoint into a model that other programs read.
+"""Export a training run's newest checkpoint as a model that other programs read.
 
 python launch/export.py --checkpoint out/run --output out/model
 python launch/export.py --checkpoint out/run --output out/model --format huggingface gguf --gguf-dtype q8_0
@@ -24,26 +24,26 @@ class ExportOptions:
     """The command line."""
 
     checkpoint: Path
-    """Folder of a training run, whose newest finished checkpoint counts; or one checkpoint of it; or the
-    folder of a GPT-2 in Hugging Face's format."""
+    """Folder of a training run (its newest finished checkpoint is used), one of its checkpoints, or a GPT-2
+    in Hugging Face format."""
     output: Path
-    """Folder to write; an earlier export there is replaced."""
+    """Output folder; an earlier export there is replaced."""
     format: tuple[FormatName, ...] = ("huggingface",)
-    """Hugging Face's GPT-2 directory; OpenAI's parameter layout for NumPy inference (picogpt); llama.cpp's
-    GGUF; llm.c's model file. Several go into the same folder."""
+    """Formats to write: Hugging Face's GPT-2 directory; OpenAI's parameter layout for NumPy inference
+    (picogpt); llama.cpp's GGUF; llm.c's model file. All go into the same folder."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the weights in Hugging Face's and llm.c's files; picogpt's are float32 always."""
+    """Type of the weights in Hugging Face's and llm.c's files; picogpt's are always float32."""
     gguf_dtype: DType = "float16"
     """Type of the matrices in GGUF; vectors stay float32."""
     vocabulary: str | None = None
-    """The vocabulary that the shards were written with: its folder, or a tokenizer.json such as GPT-2's. Left
-    out, the one that lies with the run, or with the shards."""
+    """Vocabulary of the shards: its folder, or a tokenizer.json such as GPT-2's. Default: the copy in the run
+    or with the shards."""
 
 
 def main(options: ExportOptions) -> None:
-    """Write each format and check it by what was written, before the folder gets its name."""
+    """Write each format, check the written files, then move the folder into place."""
     if not options.format:
-        raise ValueError("--format names no format")
+        raise ValueError("--format is empty")
     _check_output(options)
     from trainer.export.formats import export  # imports torch, which takes seconds
     from trainer.export.verification import source_logits
@@ -61,14 +61,14 @@ def main(options: ExportOptions) -> None:
 
 
 def _check_output(options: ExportOptions) -> None:
-    """Refuse to replace what is no earlier export, or what this one is made from."""
+    """Refuse to replace anything but an earlier export, or the folder that holds the checkpoint."""
     output = options.output
     if options.checkpoint.resolve().is_relative_to(output.resolve()):
-        raise ValueError(f"--output {output} holds the --checkpoint: give another folder")
+        raise ValueError(f"--output {output} contains the --checkpoint: give another folder")
     if output.is_file():
         raise ValueError(f"--output {output} is a file, not a folder")
     if output.is_dir() and any(output.iterdir()) and not any((output / name).is_file() for name in EXPORTED):
-        raise ValueError(f"--output {output} holds something that is no exported model: give another folder")
+        raise ValueError(f"--output {output} is not an exported model: give another folder")
 
 
 if __name__ == "__main__":

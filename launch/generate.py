@@ -1,4 +1,4 @@
-"""Let a trained model go on from texts.
+"""Generate text from a trained model.
 
 python launch/generate.py --model out/model --prompt "The"
 python launch/generate.py --model out/run --prompts prompts.txt --samples 3 --jsonl > texts.jsonl
@@ -22,7 +22,7 @@ from pipeline.runner.command import run_command
 from pipeline.runner.ranges import check_ranges
 from trainer.config.sampling import Sampling
 from trainer.generation.prompts import read_prompts
-from trainer.pretrained.loading import LoadedModel, ModelOptions, load_model
+from trainer.pretrained.loaded_model import LoadedModel, ModelOptions, load_model
 
 if TYPE_CHECKING:  # which imports torch
     from trainer.generation.continuations import Continuation, Request
@@ -35,40 +35,40 @@ class GenerateOptions:
     """The command line."""
 
     source: ModelOptions
-    """Which model."""
+    """The model."""
     prompt: str | None = None
-    """Text to go on from; without one, or with an empty one, the model begins a document."""
+    """Text to continue. Without one, or with an empty one, the model starts a new document."""
     prompts: str | None = None
-    """File of prompts, or - for standard input: one a line, or JSON Lines with a field "prompt"."""
+    """File of prompts, or - for standard input: one per line, or JSON Lines with a field "prompt"."""
     prompts_format: Literal["auto", "lines", "jsonl"] = "auto"
-    """What the file holds; auto takes a name that ends in .jsonl or .json for JSON Lines."""
+    """Format of the file; auto: JSON Lines if the name ends in .jsonl or .json, else lines."""
     allow_special: bool = False
-    """Take <|endoftext|> in a prompt for the end of a document, not for these thirteen characters."""
+    """Read <|endoftext|> in a prompt as the end-of-text token, not as ordinary text."""
     max_new_tokens: Annotated[int | None, Ge(1)] = 100
-    """Most tokens to write in each text; None: until the model ends it. When the context is full, its older
-    half is forgotten, and the text goes on."""
+    """Maximum number of new tokens per text; None: until the model ends it. When the context is full, its
+    older half is dropped, and generation continues."""
     stop: tuple[str, ...] = ()
-    """Strings that end a text: it is cut before the first of them."""
+    """Strings that end a text; it is cut before the first of them."""
     samples: Annotated[int, Ge(1)] = 1
-    """How many continuations of each prompt to write."""
+    """Number of continuations per prompt."""
     seed: int = 0
-    """Decides what is drawn, for each prompt and sample on its own."""
+    """Random seed; each prompt and sample has its own random stream."""
     sampling: Sampling = field(default_factory=Sampling)
-    """How the next token is chosen."""
+    """How the next token is sampled."""
     batch_size: Annotated[int, Ge(1)] = 8
-    """Most texts to write at once."""
+    """Maximum number of texts to generate at once."""
     jsonl: bool = False
-    """Print a JSON object a text, when it is finished, in place of texts as they are written."""
+    """Print one JSON object per finished text instead of text as it is generated."""
 
 
 def main(options: GenerateOptions) -> None:
-    """Print each prompt and what the model makes of it, as it is written."""
+    """Print each prompt and its continuation, as it is generated."""
     try:
         _generate(options)
-    except KeyboardInterrupt:  # what was written stays, and there is nothing to go on from
+    except KeyboardInterrupt:  # what was printed stays; there is nothing to resume
         print(flush=True)
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:  # the reader has had enough
+    except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
 
@@ -79,18 +79,18 @@ def _generate(options: GenerateOptions) -> None:
         read_prompts(options.prompts, options.prompts_format) if options.prompts else [options.prompt or ""]
     )
     loaded = load_model(options.source)
-    from trainer.generation.continuations import Writing, in_order, write
+    from trainer.generation.continuations import GenerationSettings, generate, in_order
 
     encoded = [_encode(prompt, number, loaded, options) for number, prompt in enumerate(prompts)]
     requests = _requests(prompts, encoded, options.samples)
-    writing = Writing(
+    settings = GenerationSettings(
         sampling=options.sampling,
         seed=options.seed,
-        most_tokens=options.max_new_tokens,
-        stops=options.stop,
-        at_once=options.batch_size,
+        max_new_tokens=options.max_new_tokens,
+        stop=options.stop,
+        batch_size=options.batch_size,
     )
-    pieces = in_order(write(loaded, requests, writing), requests)
+    pieces = in_order(generate(loaded, requests, settings), requests)
     if options.jsonl:
         _print_records(pieces, options.seed)
     else:
@@ -100,24 +100,24 @@ def _generate(options: GenerateOptions) -> None:
 def _check(options: GenerateOptions) -> None:
     check_ranges(options)
     if "" in options.stop:
-        raise ValueError("--stop: an empty string would end every text before it begins")
+        raise ValueError("--stop: an empty string would end every text at once")
     if options.prompt is not None and options.prompts is not None:
-        raise ValueError("--prompt and --prompts: give one of them")
+        raise ValueError("give only one of --prompt and --prompts")
 
 
 def _encode(prompt: str, number: int, loaded: LoadedModel, options: GenerateOptions) -> list[int]:
-    """Return a prompt's tokens; say so where the model will not see just them."""
+    """Return a prompt's tokens; warn if the model will not see exactly these."""
     name = "the prompt" if options.prompts is None else f"prompt {number + 1}"
     try:
         prompt.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{name} is no text: {error.reason}") from error
+        raise ValueError(f"{name} is not text: {error.reason}") from error
     tokens = loaded.encode(prompt, allow_special=options.allow_special)
     context = loaded.model.config.context
     if not tokens:
-        print(f"{name} is empty: the model begins a document", file=sys.stderr)
+        print(f"{name} is empty: the model starts a new document", file=sys.stderr)
     if len(tokens) > context:
-        print(f"{name} has {len(tokens):,} tokens: the model sees the last {context:,}", file=sys.stderr)
+        print(f"{name} has {len(tokens):,} tokens: the model sees only the last {context:,}", file=sys.stderr)
     return tokens[-context:] or [loaded.vocabulary.end_of_text]
 
 
@@ -132,7 +132,7 @@ def _requests(prompts: list[str], encoded: list[list[int]], samples: int) -> "li
 
 
 def _print_texts(pieces: "Iterable[tuple[Continuation, str]]") -> None:
-    """Print each prompt and what follows it, with a rule between two texts."""
+    """Print each prompt and its continuation, with a rule between two texts."""
     shown = None
     for continuation, piece in pieces:
         request = continuation.request
@@ -163,6 +163,6 @@ if __name__ == "__main__":
     run_command(
         GenerateOptions,
         main,
-        "Let a trained model go on from texts.",
+        "Generate text from a trained model.",
         renamed={"--tokens": "--max-new-tokens"},
     )

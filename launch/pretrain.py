@@ -1,4 +1,4 @@
-"""Train a GPT-2 on token shards: one rank by itself, or many under DeepSpeed's launcher.
+"""Train a GPT-2 on token shards: one rank by itself, or many ranks under DeepSpeed's launcher.
 
 python launch/pretrain.py --data out/shards --output out/run
 deepspeed --num_accelerators 2 launch/pretrain.py --size nano --data out/shards --output out/run --steps 100
@@ -16,10 +16,10 @@ from trainer.config.options import TrainingOptions
 
 
 def main(options: TrainingOptions) -> None:
-    """Check the options, then train. A mistake in them is told once on each machine."""
-    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # which PyTorch reads as it is imported
+    """Check the options, then train. An error in them is printed once per machine."""
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # PyTorch reads it on import
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # else memory fragments
-    # torch takes seconds to import, and --help needs none.
+    # torch takes seconds to import, and --help does not need it.
     from trainer.distributed.ranks import Ranks, leave, one_error_a_machine
     from trainer.training.loop import train
     from trainer.training.setup import prepare
@@ -34,6 +34,6 @@ if __name__ == "__main__":
     run_command(
         TrainingOptions,
         main,
-        "Train a GPT-2 on token shards, on every rank the launcher starts.",
+        "Train a GPT-2 on token shards, on one rank or on all ranks of a launcher.",
         renamed={"--ignore-memory": "--skip-memory-check"},
     )

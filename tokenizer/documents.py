@@ -1,4 +1,4 @@
-"""The corpus as this room reads it: its files, checked, and their documents a batch at a time."""
+"""Reads a corpus: its files, checked, and their documents a batch at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Source
 
 DOCUMENTS_PER_BATCH = 1024
-TEXT_BYTES_PER_BATCH = 16 * 2**20  # of long documents, fewer at once
+TEXT_BYTES_PER_BATCH = 16 * 2**20  # fewer at once if documents are long
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Some documents of a file: their ids, and their texts in UTF-8. Only texts that are there count."""
+class DocumentBatch:
+    """Some documents of a file: their ids, and their texts in UTF-8. Documents without text are left out."""
 
-    rows: int  # read, those without a text included
+    rows: int  # read, including those without text
     ids: Sequence[bytes]
     texts: Sequence[bytes]
     characters: int
@@ -27,14 +27,14 @@ class Batch:
 
 @dataclass
 class Tally:
-    """What a task has read so far."""
+    """Totals of what a task has read so far."""
 
     rows: int = 0
     documents: int = 0
     characters: int = 0
     bytes: int = 0  # of the texts in UTF-8
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: DocumentBatch) -> None:
         """Count a batch."""
         self.rows += batch.rows
         self.documents += len(batch.texts)
@@ -43,27 +43,27 @@ class Tally:
 
     @property
     def counts(self) -> Counts:
-        """What became of the documents: those without a text are dropped."""
+        """The documents read, kept, and dropped for having no text."""
         empty = self.rows - self.documents
         return Counts(self.rows, self.documents, {"no text": empty} if empty else {})
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The Parquet files of a corpus, and what its splits hold."""
+    """The Parquet files of a corpus, and the sizes of its splits."""
 
     files: Mapping[str, Mapping[str, Source]]  # split -> name without suffix -> file
-    text_bytes: Mapping[str, int]  # by split, about: as Parquet holds the texts before compression
+    text_bytes: Mapping[str, int]  # by split, approximate: as Parquet holds the texts before compression
     parquet_bytes: int
 
 
 def open_corpus(address: str) -> Corpus:
-    """Look at every file of a corpus without reading its texts.
+    """Open and check every file of a corpus without reading its texts.
 
     Raises:
-        ValueError: no corpus, no documents to train on, or a file that is cut, damaged or lacks a column.
+        ValueError: there is no corpus or no training document, or a file is damaged or lacks a column.
     """
-    parquet_files(address, "train")  # says what is wrong with a corpus that has none
+    parquet_files(address, "train")  # raises if there is no corpus
     addresses = {split: storage.list_files(storage.join(address, split), ".parquet") for split in SPLITS}
     sizes = {split: [_measure(name) for name in names] for split, names in addresses.items()}
     if not any(size.documents for size in sizes["train"]):
@@ -75,7 +75,7 @@ def open_corpus(address: str) -> Corpus:
     )
 
 
-def read_documents(address: str) -> Iterator[Batch]:
+def read_documents(address: str) -> Iterator[DocumentBatch]:
     """Yield a file's documents in order, a batch of them in memory at a time.
 
     Raises:
@@ -85,29 +85,29 @@ def read_documents(address: str) -> Iterator[Batch]:
         try:
             table = pq.ParquetFile(file, buffer_size=2**20)  # not a whole row group at once
             for batch in table.iter_batches(_batch_size(table), columns=["id", "text"], use_threads=False):
-                batch.validate(full=True)  # Parquet readers take the writer's word for UTF-8
+                batch.validate(full=True)  # Parquet readers do not check UTF-8
                 yield _with_text(batch)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"cannot read {address}: {error}") from error
 
 
 def _batch_size(table: pq.ParquetFile) -> int:
-    """Return how many documents to take at once, so that they do not fill the memory."""
+    """Return how many documents to read at once, so that they do not fill the memory."""
     document_bytes = _text_bytes(table.metadata) / max(1, table.metadata.num_rows)
     return max(1, min(DOCUMENTS_PER_BATCH, int(TEXT_BYTES_PER_BATCH / max(1, document_bytes))))
 
 
-def _with_text(batch: pa.RecordBatch) -> Batch:
-    """Take the documents that have a text."""
+def _with_text(batch: pa.RecordBatch) -> DocumentBatch:
+    """Return the documents that have text."""
     kept = batch.filter(pc.fill_null(pc.not_equal(batch["text"], ""), False))
     columns = (pc.fill_null(kept[name], "").cast(pa.large_binary()) for name in ("id", "text"))
     ids, texts = (column.to_pylist() for column in columns)
-    return Batch(batch.num_rows, ids, texts, pc.sum(pc.utf8_length(kept["text"])).as_py() or 0)
+    return DocumentBatch(batch.num_rows, ids, texts, pc.sum(pc.utf8_length(kept["text"])).as_py() or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """How much a file holds."""
+    """The size of a file."""
 
     documents: int
     text_bytes: int
@@ -115,7 +115,7 @@ class _Size:
 
 
 def _measure(address: str) -> _Size:
-    """Look at a file's footer and its columns' types."""
+    """Read a file's footer and check its columns' types."""
     try:
         with storage.open_read(address) as file:
             table = pq.ParquetFile(file)
@@ -126,19 +126,19 @@ def _measure(address: str) -> _Size:
 
 
 def _text_bytes(footer: pq.FileMetaData) -> int:
-    """Add up how large the texts are before compression, about."""
+    """Return the approximate size of the texts before compression."""
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     columns = [group.column(number) for group in groups for number in range(group.num_columns)]
     return sum(column.total_uncompressed_size for column in columns if column.path_in_schema == "text")
 
 
 def _check_columns(schema: pa.Schema) -> None:
-    """Refuse a table that lacks what this room reads."""
+    """Reject a table that lacks a column or has it in another type."""
     for name, is_right in _COLUMNS.items():
         if name not in schema.names:
             raise ValueError(f"no column {name!r} among {', '.join(schema.names)}")
         if not is_right(schema.field(name).type):
-            raise ValueError(f"column {name!r} holds {schema.field(name).type}")
+            raise ValueError(f"column {name!r} has type {schema.field(name).type}")
 
 
 def _is_text(kind: pa.DataType) -> bool:

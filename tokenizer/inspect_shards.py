@@ -1,4 +1,4 @@
-"""Look into a folder of token shards: what it holds, any part of its text, and whether it is whole.
+"""Show what a folder of token shards holds, print any part of its text, or check it for damage.
 
 python tokenizer/inspect_shards.py --shards out/shards --verify
 python tokenizer/inspect_shards.py --shards out/shards --split validation --start 12345 --tokens 200
@@ -21,31 +21,31 @@ from pipeline.runner.command import run_command
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shards, Split, open_shards
 
-SHARES = (0, 10, 50, 90, 99, 100)  # of the documents are no longer than this
+PERCENTILES = (0, 10, 50, 90, 99, 100)  # of the documents' lengths
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectOptions:
-    """Which shards, and what of them."""
+    """Which shards, and what to show."""
 
     shards: str
-    """Folder of shards, as tokenizer/write_shards.py writes it, in any of its formats."""
+    """Folder of shards, as tokenizer/write_shards.py writes it, in any format."""
     verify: bool = False
-    """Read every file whole: checksums, documents, and whether all ids are of the vocabulary."""
+    """Read every file in full: check checksums, documents, and that all ids are in the vocabulary."""
     vocabulary: str | None = None
-    """Folder or file of the vocabulary that they must be of. By default the copy beside the shards."""
+    """Folder or file of the vocabulary that the shards must have. Default: the copy next to the shards."""
     split: SplitName = "train"
-    """Which side of the corpus `start` and `document` are of."""
+    """Split that --start and --document refer to."""
     start: int | None = None
-    """Print the text from this token of the split on."""
+    """Print the text from this token of the split onwards."""
     tokens: int = 200
-    """How many tokens from `start` on."""
+    """Number of tokens to print from --start."""
     document: int | None = None
-    """Print this document of the split; the first is 0."""
+    """Print this document of the split, counting from 0."""
 
 
 def main(options: InspectOptions) -> None:
-    """Print what was asked for.
+    """Print what was requested.
 
     Raises:
         ValueError: there are no shards, something is damaged, or there is no such token or document.
@@ -58,32 +58,34 @@ def main(options: InspectOptions) -> None:
 
 
 def decode(shards: Shards, vocabulary: Vocabulary, split: str, start: int, end: int) -> str:
-    """Return the text of a part of a split; what is left of a character that it cuts shows as U+FFFD.
+    """Return the text of a part of a split; a character cut in half shows as U+FFFD.
 
     Raises:
-        ValueError: a shard is damaged, or a token is not of the vocabulary.
+        ValueError: a shard is damaged, or a token is not in the vocabulary.
     """
     ids = shards.open(split).read(start, end - start).tolist()
     if ids and max(ids) > vocabulary.end_of_text:
-        raise ValueError(f"token {max(ids)} is beyond the vocabulary: check the shards with --verify")
+        raise ValueError(f"token {max(ids)} is not in the vocabulary: check the shards with --verify")
     entries = [*vocabulary.tokens, b"<|endoftext|>"]
     return b"".join(entries[number] for number in ids).decode(errors="replace")
 
 
 def _window(shards: Shards, options: InspectOptions) -> tuple[int, int]:
-    """Return from which to which token of the split to print."""
+    """Return the range of tokens to print."""
     if options.document is not None:
         if options.start is not None:
-            raise ValueError("give either --start or --document")
+            raise ValueError("give only one of --start and --document")
         return shards.document(options.split, options.document)
     tokens, start = shards.index.splits[options.split].tokens, options.start or 0
     if not 0 <= start < tokens or options.tokens < 1:
-        raise ValueError(f"no {options.tokens} tokens from {start} on: {options.split} has {tokens:,} in all")
+        raise ValueError(
+            f"cannot print {options.tokens} tokens from {start}: {options.split} has {tokens:,} tokens"
+        )
     return start, min(tokens, start + options.tokens)
 
 
 def _show(text: str) -> None:
-    """Print text out of the web: on a terminal, which would obey them, without its control characters."""
+    """Print text from the web; on a terminal, without control characters, which it would obey."""
     if sys.stdout.isatty():
         text = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
     sys.stdout.buffer.write((text + "\n").encode())
@@ -102,7 +104,7 @@ def _vocabulary(shards: Shards, options: InspectOptions) -> Vocabulary:
 
 
 def _summarise(shards: Shards, options: InspectOptions) -> None:
-    """Print what the shards hold, and check them."""
+    """Print what the shards hold, and check the files."""
     index = shards.index
     print(f"format      {index.format}, {index.token_type} ids, shuffled with seed {index.seed}")
     print(f"vocabulary  {index.vocabulary.size:,} entries, {index.vocabulary.fingerprint[:16]}")
@@ -115,13 +117,15 @@ def _summarise(shards: Shards, options: InspectOptions) -> None:
     for damage in damages:
         print(f"damaged     {damage}")
     if damages:
-        raise ValueError(f"{options.shards} is damaged, see above: write the shards again")
-    looked = "read whole: they are what was written" if options.verify else f"of the sizes that {INDEX} says"
-    print(f"files       {looked}")
+        raise ValueError(f"{options.shards} is damaged (see above): write the shards again")
+    checked = (
+        "all checksums are right" if options.verify else f"sizes match {INDEX} (--verify reads them all)"
+    )
+    print(f"files       {checked}")
 
 
 def _damages(shards: Shards, options: InspectOptions) -> list[str]:
-    """Say of each file that is not as it should be what is the matter with it."""
+    """Return what is wrong, a line for each damaged file."""
     found = list[str]()
     for split in shards.index.splits.values():
         for shard in split.shards:
@@ -137,17 +141,18 @@ def _damages(shards: Shards, options: InspectOptions) -> list[str]:
 
 
 def _lengths(shards: Shards, split: Split) -> str:
-    """Tell how the documents' lengths are spread, in tokens of text."""
+    """Describe the distribution of document lengths, in tokens."""
     lengths = _document_lengths(shards, split)
-    told = zip(SHARES, np.percentile(lengths, SHARES, method="nearest").tolist(), strict=True)
+    found = np.percentile(lengths, PERCENTILES, method="nearest").tolist()
     names = {0: "shortest", 50: "median", 100: "longest"}
-    return f"tokens a document: mean {lengths.mean():,.1f}; " + ", ".join(
-        f"{names.get(share, f'{share} %')} {length:,}" for share, length in told
+    return f"tokens per document: mean {lengths.mean():,.1f}; " + ", ".join(
+        f"{names.get(percent, f'{percent} %')} {length:,}"
+        for percent, length in zip(PERCENTILES, found, strict=True)
     )
 
 
 def _document_lengths(shards: Shards, split: Split) -> NDArray[np.int64]:
-    """Return how many tokens each document has beside its `<|endoftext|>`."""
+    """Return each document's tokens, without its `<|endoftext|>`."""
     starts: Sequence[NDArray[np.int64]] = [shards.starts(shard) for shard in split.shards]
     firsts = np.cumsum([0, *(shard.tokens for shard in split.shards)])
     placed = [first + found for first, found in zip(firsts, starts, strict=False)]
@@ -155,4 +160,8 @@ def _document_lengths(shards: Shards, split: Split) -> NDArray[np.int64]:
 
 
 if __name__ == "__main__":
-    run_command(InspectOptions, main, "Look into a folder of token shards, and check it.")
+    run_command(
+        InspectOptions,
+        main,
+        "Show what a folder of token shards holds, print its text, or check it for damage.",
+    )

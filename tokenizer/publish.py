@@ -1,4 +1,4 @@
-"""Putting what the last stage made where the user looks for it, without ever a mixture of old and new."""
+"""Publishes the last stage's files into the output folder, never a mixture of old and new."""
 
 import json
 from collections.abc import Mapping
@@ -10,45 +10,45 @@ from pipeline.runner.stages import Partition
 
 
 @dataclass(frozen=True)
-class Finished:
+class CommittedFile:
     """A file that a stage has committed."""
 
     address: str
     size_bytes: int
 
     @staticmethod
-    def of(partition: Partition, name: str) -> "Finished":
+    def of(partition: Partition, name: str) -> "CommittedFile":
         """Name a file of a partition."""
-        return Finished(storage.join(partition.address, name), partition.files[name][0])
+        return CommittedFile(storage.join(partition.address, name), partition.files[name][0])
 
 
 def check_output(folder: str) -> None:
-    """Refuse an output address that is taken by a file.
+    """Reject an output address that is a file.
 
     Raises:
-        ValueError: it is.
+        ValueError: it is one.
     """
     filesystem, path = storage.locate(folder)
     if filesystem.isfile(path):
-        raise ValueError(f"the output {folder} is a file: give a folder, or a name that is free")
+        raise ValueError(f"--output {folder} is a file: give a folder or an unused name")
 
 
-def publish(files: Mapping[str, Finished], folder: str, *, index: str, text: str) -> bool:
-    """Give files their place and name in `folder`, then write the file `index` that vouches for them.
+def publish(files: Mapping[str, CommittedFile], folder: str, *, index: str, text: str) -> bool:
+    """Place files into `folder` under their names, then write the file `index` that describes them.
 
-    `text`, the index's content, must tell which content the files have. Files of an earlier run give
-    way only now that their successors are complete; a folder that a killed run leaves half changed has
-    no index, and the next run finishes it. Files that earlier runs published and this one does not go;
-    whatever else is in the folder stays.
+    `text`, the index's content, must identify the files' content. Files of an earlier run are replaced
+    only now that their successors are complete. A folder that a killed run leaves half changed has no
+    index, and the next run finishes it. Files that earlier runs published and this one does not are
+    removed; everything else in the folder stays.
 
     Returns:
-        False if all was there already and nothing was touched.
+        False if everything was already there and nothing was changed.
     """
     if _is_published(files, folder, index, text):
         return False
     record = storage.join(folder, ".stages", "published.json")
     before = _names(record)
-    storage.write_text(record, json.dumps(sorted(before | set(files))))  # known even if we are killed now
+    storage.write_text(record, json.dumps(sorted(before | set(files))))  # recorded even if we are killed now
     storage.remove(storage.join(folder, index))
     for name, file in files.items():
         storage.place(file.address, storage.join(folder, name))
@@ -63,11 +63,11 @@ def _names(record: str) -> set[str]:
     """Return the names of the files that earlier runs published."""
     try:
         return set(parse_json(storage.read_text(record)))
-    except (OSError, ValueError):  # there was none, or it was cut
+    except (OSError, ValueError):  # there is none, or it is truncated
         return set()
 
 
-def _is_published(files: Mapping[str, Finished], folder: str, index: str, text: str) -> bool:
+def _is_published(files: Mapping[str, CommittedFile], folder: str, index: str, text: str) -> bool:
     index_address = storage.join(folder, index)
     if not storage.exists(index_address) or storage.read_text(index_address) != text:
         return False

@@ -1,4 +1,4 @@
-"""Report what a vocabulary makes of a corpus, beside others on the same text, such as GPT-2's.
+"""Compare a vocabulary with others, such as GPT-2's, on the same corpus.
 
 python tokenizer/report_vocabulary.py --vocabulary out/vocabulary --corpus out/webtext/corpus \
     --compare gpt2/tokenizer.json --output out/vocabulary_report
@@ -27,7 +27,7 @@ from tokenizer.report.vocabulary_report import Measured, Text, describe, to_mark
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """What is measured on what."""
+    """Which vocabularies to compare, and on which corpus."""
 
     vocabulary: str
     """Folder of a vocabulary, as tokenizer/train_bpe.py writes it; or a tokenizer.json such as GPT-2's."""
@@ -36,9 +36,9 @@ class ReportOptions:
     output: str
     """Folder for report.md and report.json."""
     compare: tuple[str, ...] = ()
-    """Other vocabularies, to be measured on the same text."""
+    """Other vocabularies to measure on the same text."""
     workers: int | None = None
-    """How many tasks run at once. By default as many as the Ray cluster has cores."""
+    """Number of tasks to run at once. Default: the number of cores of the Ray cluster."""
 
 
 def main(options: ReportOptions) -> None:
@@ -66,7 +66,7 @@ def main(options: ReportOptions) -> None:
         for file in measured.files(USAGE):
             usages[split] = [a + b for a, b in zip(usages[split], read_usage(file.address), strict=True)]
     if not any(text.documents for text in texts.values()):
-        raise ValueError(f"no text in {options.corpus}: none of its documents has any")
+        raise ValueError(f"no text in {options.corpus}: all documents are empty")
 
     sides = [
         Measured(address=address, vocabulary=vocabulary, usage={split: usages[split][i] for split in SPLITS})
@@ -76,15 +76,15 @@ def main(options: ReportOptions) -> None:
     page = to_markdown(report)
     files = {"report.json": report, "options.json": asdict(options)}
     for name, content in files.items():
-        told = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        storage.write_text(storage.join(options.output, name), told)
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        storage.write_text(storage.join(options.output, name), text)
     storage.write_text(storage.join(options.output, "report.md"), page)
     print(page)
     print(f"written to {options.output}: report.md, report.json")
 
 
 def _text(partitions: Sequence[Partition]) -> Text:
-    """Add up what the tasks noted of a split's text."""
+    """Add up what the tasks noted about a split's text."""
     notes = [partition.notes for partition in partitions]
     kinds = [sum(note["bytes_by_kind"][kind] for note in notes) for kind in range(len(KINDS))]
     return Text(
@@ -96,6 +96,4 @@ def _text(partitions: Sequence[Partition]) -> Text:
 
 
 if __name__ == "__main__":
-    run_command(
-        ReportOptions, main, "Report what a vocabulary makes of a corpus, beside others on the same text."
-    )
+    run_command(ReportOptions, main, "Compare a vocabulary with others on the same corpus.")

@@ -1,4 +1,4 @@
-"""Learn a vocabulary from a corpus: count its pre-tokens, learn the merges from the counts, measure it.
+"""Learn a vocabulary from a corpus: count pre-tokens, learn merges from the counts, measure the result.
 
 python tokenizer/train_bpe.py --corpus out/corpus --vocab-size 8192 --output out/vocabulary
 """
@@ -22,38 +22,38 @@ from tokenizer.bpe import pretokens, vocabulary
 from tokenizer.bpe.encoder import measure_file
 from tokenizer.bpe.learning import LearnOptions, learn_vocabulary
 from tokenizer.documents import open_corpus
-from tokenizer.publish import Finished, check_output, publish
+from tokenizer.publish import CommittedFile, check_output, publish
 
 PARQUET_BYTES_PER_BUCKET = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What to learn from, and how much."""
+    """What to learn from, and the size of the vocabulary."""
 
     corpus: str
     """Folder with train/*.parquet and validation/*.parquet, as pipeline/build_webtext.py writes it."""
     output: str
     """Folder for the vocabulary."""
     vocab_size: int = 50257
-    """Entries in all: 256 bytes, the merges, and <|endoftext|>. GPT-2 has 50257."""
+    """Number of entries: 256 bytes, the merges, and <|endoftext|>. GPT-2 has 50257."""
     word_counts_memory_gb: float = 4.0
-    """What the distinct words may take in memory where the merges are learned (4: about five million words).
-    Of more, the rarest are left out, and it is told from which count on."""
+    """Memory limit for the distinct words while merges are learned (4 GB: about five million words). Beyond
+    that the rarest are left out; the command prints the cutoff."""
     workers: int | None = None
-    """How many tasks run at once. By default as many as the Ray cluster has cores."""
+    """Number of tasks to run at once. Default: the number of cores of the Ray cluster."""
 
 
 def main(options: TrainOptions) -> None:
-    """Learn the vocabulary, write it, and print what came out.
+    """Learn the vocabulary, write it, and print a summary.
 
     Raises:
-        ValueError: the corpus is missing, damaged, or too small for so many entries.
+        ValueError: the corpus is missing, damaged, or too small for that many entries.
     """
     started = time.monotonic()
     vocabulary.check_size(options.vocab_size)
     if options.word_counts_memory_gb <= 0:
-        raise ValueError(f"--word-counts-memory-gb {options.word_counts_memory_gb}: give more than nothing")
+        raise ValueError(f"--word-counts-memory-gb {options.word_counts_memory_gb}: must be greater than 0")
     check_output(options.output)
     corpus = open_corpus(options.corpus)
     root, workers = storage.join(options.output, ".stages"), options.workers
@@ -63,8 +63,7 @@ def main(options: TrainOptions) -> None:
     train = {name: [file] for name, file in corpus.files["train"].items()}
     counted = run_stage(count, train, root, workers=workers)
     if not counted.counts.kept:
-        documents = f"{counted.counts.read:,} documents"
-        raise ValueError(f"no text in {options.corpus}: none of its {documents} has any")
+        raise ValueError(f"no text in {options.corpus}: all {counted.counts.read:,} documents are empty")
 
     add_up = Stage(name="add_up", work=pretokens.add_up_bucket)
     scattered = {f"{bucket:04d}": counted.files(pretokens.bucket_file(bucket)) for bucket in range(buckets)}
@@ -82,26 +81,26 @@ def main(options: TrainOptions) -> None:
     validation = {name: [file, *tokenizer_json] for name, file in corpus.files["validation"].items()}
     measured = run_stage(measure, validation, root, workers=workers)
 
-    files = {name: Finished.of(learned.partitions[0], name) for name in learned.partitions[0].files}
+    files = {name: CommittedFile.of(learned.partitions[0], name) for name in learned.partitions[0].files}
     report = _report(counted.partitions, learned.partitions[0], measured.partitions)
     text = json.dumps(report, indent=2) + "\n"
     changed = publish(files, options.output, index=vocabulary.INDEX, text=text)
     if changed:
-        told = json.dumps(asdict(options), indent=2) + "\n"
-        storage.write_text(storage.join(options.output, "options.json"), told)
+        used = json.dumps(asdict(options), indent=2) + "\n"
+        storage.write_text(storage.join(options.output, "options.json"), used)
     _print_summary(report, options.output, time.monotonic() - started if changed else None)
 
 
 def _check_learned(learned: Partition, options: TrainOptions) -> None:
-    """Refuse a vocabulary that is smaller than was asked for."""
+    """Reject a vocabulary that is smaller than requested."""
     size = learned.notes["size"]
     if size < options.vocab_size:
         cut = learned.notes["cut"]
         raise ValueError(
-            f"{options.corpus} is too small for a vocabulary of {options.vocab_size:,} entries: "
-            f"all that can be merged in it makes {size:,}; give --vocab-size {size} or less"
+            f"the corpus is too small for {options.vocab_size:,} entries: at most {size:,}; "
+            f"use --vocab-size {size} or less"
             + (
-                f" (pre-tokens seen less than {cut['at_least']} times were left out: or give more "
+                f" (pre-tokens that occur fewer than {cut['at_least']} times were left out: or raise "
                 "--word-counts-memory-gb)"
                 if cut["words_cut"]
                 else ""
@@ -112,9 +111,9 @@ def _check_learned(learned: Partition, options: TrainOptions) -> None:
 def _report(
     counted: Sequence[Partition], learned: Partition, measured: Sequence[Partition]
 ) -> dict[str, Any]:
-    """Return what `training.json` says: what the vocabulary was learned from, and what it is worth.
+    """Return the content of `training.json`: the vocabulary, its corpus, and how well it compresses.
 
-    It says the same wherever the corpus lies, into however many files it is cut, in whatever order.
+    It depends neither on where the corpus is, nor on how it is cut into files, nor on their order.
     """
     digest = sum(int(partition.notes["text_digest"], 16) for partition in counted) % 2**128
     cut = learned.notes["cut"]
@@ -146,11 +145,11 @@ def _report(
     }
 
 
-def _told_cut(cut: Mapping[str, Any]) -> str:
+def _describe_cut(cut: Mapping[str, Any]) -> str:
     return (
-        f"for want of memory: pre-tokens seen less than {cut['pretokens_seen_less_than']:,} times, "
+        f"for lack of memory: pre-tokens that occur fewer than {cut['pretokens_seen_less_than']:,} times, "
         f"{cut['share_of_distinct_pretokens']:.1%} of the distinct ones and {cut['share_of_pretokens']:.2%} "
-        "of all; more --word-counts-memory-gb keeps them"
+        "of all; raise --word-counts-memory-gb to keep them"
     )
 
 
@@ -163,7 +162,7 @@ def _sum(partitions: Sequence[Partition], note: str) -> int:
 
 
 def _print_summary(report: dict[str, Any], folder: str, seconds: float | None) -> None:
-    """Tell what was learned from what, for a person to read."""
+    """Print what was learned, and from what."""
     corpus, validation = report["corpus"], report["validation"]
     size = report["vocabulary"]["size"]
     print(f"vocabulary  {size:,} entries: 256 bytes, {size - 257:,} merges, <|endoftext|>")
@@ -172,17 +171,15 @@ def _print_summary(report: dict[str, Any], folder: str, seconds: float | None) -
         f"{corpus['bytes']:,} bytes, {corpus['distinct_pretokens']:,} distinct pre-tokens"
     )
     if report["cut"]["distinct_pretokens"]:
-        print(f"left out    {_told_cut(report['cut'])}")
+        print(f"left out    {_describe_cut(report['cut'])}")
     if validation["tokens"]:
         print(
-            f"validation  {validation['bytes_per_token']:.3f} bytes a token "
+            f"validation  {validation['bytes_per_token']:.3f} bytes per token "
             f"({validation['bytes']:,} bytes, {validation['tokens']:,} tokens)"
         )
     else:
-        print("validation  no documents to measure on")
-    print(
-        f"written to  {folder}" if seconds is not None else f"nothing to do: all this was in {folder} already"
-    )
+        print("validation  no validation documents")
+    print(f"written to  {folder}" if seconds is not None else f"nothing to do: {folder} is up to date")
     if seconds is not None:
         print(f"took        {seconds:.1f} s")
 

@@ -20,7 +20,7 @@ from pipeline.runner.executor import run_stage
 from pipeline.runner.stages import Partition, Source, Stage, StageOutput
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import open_corpus
-from tokenizer.publish import Finished, check_output, publish
+from tokenizer.publish import CommittedFile, check_output, publish
 from tokenizer.shards import formats, shuffle
 from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
 from tokenizer.shards.formats import FormatName
@@ -28,7 +28,7 @@ from tokenizer.shards.formats import FormatName
 
 @dataclass(frozen=True, kw_only=True)
 class ShardOptions:
-    """What to encode with what, in which order, for whom."""
+    """What to encode, with which vocabulary, in which order and format."""
 
     corpus: str
     """Folder with train/*.parquet and validation/*.parquet, as pipeline/build_webtext.py writes it."""
@@ -37,17 +37,17 @@ class ShardOptions:
     output: str
     """Folder for the shards."""
     format: FormatName = "llm.c"
-    """Whose files to write. nanogpt and megatron have one file a split, llm.c as many as there are shards."""
+    """Format of the shards. nanogpt and megatron have one file per split, llm.c one per shard."""
     shard_tokens: int = 100_000_000
-    """Tokens in each shard of llm.c's; the last of a split has half to one and a half as many."""
+    """Tokens per shard in llm.c's format; the last shard of a split has 0.5 to 1.5 times as many."""
     seed: int = 0
-    """Another seed shuffles the documents into another order."""
+    """Seed of the shuffle."""
     workers: int | None = None
-    """How many tasks run at once. By default as many as the Ray cluster has cores."""
+    """Number of tasks to run at once. Default: the number of cores of the Ray cluster."""
 
 
 def main(options: ShardOptions) -> None:
-    """Write the shards, and print what they hold.
+    """Write the shards, and print a summary.
 
     Raises:
         ValueError: the corpus or the vocabulary is missing or damaged, or there is no text to train on.
@@ -61,7 +61,7 @@ def main(options: ShardOptions) -> None:
     text = _keep(vocabulary, storage.join(storage.absolute(root), VOCABULARY_FILE))
 
     splits = dict[str, Split]()
-    files = {VOCABULARY_FILE: Finished(text.address, len(vocabulary.tokenizer_json.encode()))}
+    files = {VOCABULARY_FILE: CommittedFile(text.address, len(vocabulary.tokenizer_json.encode()))}
     for split in SPLITS:
         buckets = shuffle.bucket_count(corpus.text_bytes[split])
         scatter = shuffle.ScatterOptions(seed=options.seed, buckets=buckets)
@@ -70,14 +70,15 @@ def main(options: ShardOptions) -> None:
         encoded = run_stage(encode, documents, root, workers=options.workers)
         cut = _cut(encoded, buckets, vocabulary, options)
         if split == "train" and not sum(cut.bucket_tokens):
-            raise ValueError(f"no text in {storage.join(options.corpus, 'train')}: all its texts are empty")
+            raise ValueError(f"no text in {storage.join(options.corpus, 'train')}: all documents are empty")
 
-        gather = Stage(name=f"gather_{split}", work=shuffle.gather_shard, options=cut)
+        # Stages are named on disk, so this one keeps its first name.
+        collect = Stage(name=f"gather_{split}", work=shuffle.collect_shard, options=cut)
         pieces = encoded.files(shuffle.PIECES_FILE)
         numbers = {f"{number:06d}": pieces for number in range(cut.shards)}
-        gathered = run_stage(gather, numbers, root, workers=options.workers)
-        splits[split] = _split(split, encoded, gathered, options.format)
-        files |= _files(split, gathered.partitions, options.format)
+        collected = run_stage(collect, numbers, root, workers=options.workers)
+        splits[split] = _split(split, encoded, collected, options.format)
+        files |= _files(split, collected.partitions, options.format)
 
     index = ShardIndex(
         format=options.format,
@@ -88,22 +89,22 @@ def main(options: ShardOptions) -> None:
     )
     changed = publish(files, options.output, index=INDEX, text=index.to_json())
     if changed:
-        told = json.dumps(asdict(options), indent=2) + "\n"
-        storage.write_text(storage.join(options.output, "options.json"), told)
+        used = json.dumps(asdict(options), indent=2) + "\n"
+        storage.write_text(storage.join(options.output, "options.json"), used)
     _print_summary(index, options.output, time.monotonic() - started if changed else None)
 
 
 def _check(options: ShardOptions) -> None:
-    """Refuse numbers that no shard and no shuffle can have."""
+    """Reject options out of range."""
     most = formats.MOST_TOKENS // 2
     if not 1 <= options.shard_tokens <= most:
-        raise ValueError(f"{options.shard_tokens:,} tokens a shard: 1 to {most:,} are possible")
+        raise ValueError(f"--shard-tokens is {options.shard_tokens:,}: it must be from 1 to {most:,}")
     if not 0 <= options.seed < 2**64:
-        raise ValueError(f"seed {options.seed}: 0 to 2**64 - 1 are possible")
+        raise ValueError(f"--seed is {options.seed}: it must be from 0 to 2**64 - 1")
 
 
 def _keep(vocabulary: Vocabulary, address: str) -> Source:
-    """Put the vocabulary where every task finds it, and in the one form that is read from there."""
+    """Store the vocabulary where every task finds it, as a `tokenizer.json`."""
     if not storage.exists(address) or storage.read_text(address) != vocabulary.tokenizer_json:
         storage.write_text(address, vocabulary.tokenizer_json)
     return Source(address, vocabulary.fingerprint)
@@ -111,13 +112,13 @@ def _keep(vocabulary: Vocabulary, address: str) -> Source:
 
 def _cut(
     encoded: StageOutput, buckets: int, vocabulary: Vocabulary, options: ShardOptions
-) -> shuffle.GatherOptions:
-    """Decide how the tokens of a split, now that they are counted, are cut into shards."""
+) -> shuffle.CollectOptions:
+    """Decide how the tokens of a split, which are counted by now, are cut into shards."""
     counts = [0] * buckets
     for partition in encoded.partitions:
         counts = [had + more for had, more in zip(counts, partition.notes["bucket_tokens"], strict=True)]
     shard_tokens = options.shard_tokens if options.format == "llm.c" else max(1, sum(counts))
-    return shuffle.GatherOptions(
+    return shuffle.CollectOptions(
         form=options.format,
         kind=formats.token_type(options.format, vocabulary.size),
         shard_tokens=shard_tokens,
@@ -126,11 +127,11 @@ def _cut(
     )
 
 
-def _split(name: str, encoded: StageOutput, gathered: StageOutput, form: FormatName) -> Split:
-    """Add up what the stages noted of one split."""
+def _split(name: str, encoded: StageOutput, collected: StageOutput, form: FormatName) -> Split:
+    """Add up what the stages noted about one split."""
     shards = [
         Shard(file=formats.file_name(form, name, number), **partition.notes)
-        for number, partition in enumerate(gathered.partitions)
+        for number, partition in enumerate(collected.partitions)
     ]
     documents = sum(shard.documents for shard in shards)
     assert documents == encoded.counts.kept, "documents lost between the stages"
@@ -143,20 +144,20 @@ def _split(name: str, encoded: StageOutput, gathered: StageOutput, form: FormatN
     )
 
 
-def _files(split: str, gathered: Sequence[Partition], form: FormatName) -> dict[str, Finished]:
-    """Return where the files of a split are, by the names that they are to have."""
-    files = dict[str, Finished]()
-    for number, partition in enumerate(gathered):
+def _files(split: str, collected: Sequence[Partition], form: FormatName) -> dict[str, CommittedFile]:
+    """Return the files of a split by their published names."""
+    files = dict[str, CommittedFile]()
+    for number, partition in enumerate(collected):
         name = formats.file_name(form, split, number)
-        files[name] = Finished.of(partition, shuffle.SHARD_FILE)
+        files[name] = CommittedFile.of(partition, shuffle.SHARD_FILE)
         index = formats.index_name(form, name)
         if index:
-            files[index] = Finished.of(partition, shuffle.INDEX_FILE)
+            files[index] = CommittedFile.of(partition, shuffle.INDEX_FILE)
     return files
 
 
 def _print_summary(index: ShardIndex, folder: str, seconds: float | None) -> None:
-    """Tell what the shards hold, for a person to read."""
+    """Print what the shards hold."""
     print(f"{'':12}{'documents':>12}{'tokens':>16}{'characters/token':>18}{'bytes/token':>13}{'shards':>8}")
     for name, split in index.splits.items():
         text_tokens = max(1, split.tokens - split.documents)  # <|endoftext|> stands for no text
@@ -165,9 +166,9 @@ def _print_summary(index: ShardIndex, folder: str, seconds: float | None) -> Non
             f"{split.bytes / text_tokens:>13.3f}{len(split.shards):>8,}"
         )
     if seconds is None:
-        print(f"nothing to do: all this was in {folder} already")
+        print(f"nothing to do: {folder} is up to date")
     else:
-        print(f"written to  {folder} in {seconds:.1f} s; {INDEX} says it all for machines")
+        print(f"written to  {folder} in {seconds:.1f} s (index: {INDEX})")
 
 
 if __name__ == "__main__":

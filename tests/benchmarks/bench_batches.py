@@ -52,7 +52,7 @@ def direct(data: TrainingData, plan: TrainingPlan) -> float:
 def threaded(data: TrainingData, plan: TrainingPlan) -> float:
     """Return tokens a second by the clock, through the loader."""
     started = time.perf_counter()
-    with Loader(data, plan, rank=0, first_step=0, device=CPU, watch=lambda: None) as loader:
+    with Loader(data, plan, rank=0, first_step=0, device=CPU, check_data=lambda: None) as loader:
         for _ in range(plan.steps):
             loader.step()
     assert loader.error is None

@@ -172,10 +172,10 @@ def to_shard(corpus: Path, vocabulary: Path, folder: Path) -> float:
     scatter = shuffle.ScatterOptions(seed=0, buckets=buckets)
     encoded = do(shuffle.encode_file, [corpus, vocabulary], scatter, folder / "encoded")
     counts = encoded.notes["bucket_tokens"]
-    gather = shuffle.GatherOptions(
+    gather = shuffle.CollectOptions(
         form="llm.c", kind="uint16", shard_tokens=sum(counts), shards=1, bucket_tokens=tuple(counts)
     )
-    do(shuffle.gather_shard, [encoded.folder / shuffle.PIECES_FILE], gather, folder / "gathered")
+    do(shuffle.collect_shard, [encoded.folder / shuffle.PIECES_FILE], gather, folder / "gathered")
     return time.process_time() - started
 
 

@@ -29,9 +29,9 @@ import transformers  # noqa: E402
 from tokenizer.bpe.vocabulary import Vocabulary  # noqa: E402
 from trainer.config.recipes import SIZES  # noqa: E402
 from trainer.config.sampling import Sampling  # noqa: E402
-from trainer.generation.decoding import Batch, Row  # noqa: E402
+from trainer.generation.decoding import DecodingBatch, TokenSequence  # noqa: E402
 from trainer.model.gpt2 import GPT2  # noqa: E402
-from trainer.pretrained.loading import ModelOptions, load_model  # noqa: E402
+from trainer.pretrained.loaded_model import ModelOptions, load_model  # noqa: E402
 
 LENGTHS = {"nano": (16, 192), "small": (16, 512)}
 CHOICES = {
@@ -110,8 +110,11 @@ def compare(
     attention = torch.ones_like(prompts)
 
     def we() -> list[list[int]]:
-        rows = [Row(tokens=prompt, random=Random(number)) for number, prompt in enumerate(prompts.tolist())]
-        together = Batch(ours, rows, sampling, most_tokens=length + count)
+        rows = [
+            TokenSequence(tokens=prompt, random=Random(number))
+            for number, prompt in enumerate(prompts.tolist())
+        ]
+        together = DecodingBatch(ours, rows, sampling, most_tokens=length + count)
         return [together.step()[0] for _ in range(count)]
 
     def they(**more: Any) -> list[list[int]]:

@@ -126,13 +126,13 @@ def _do(job: Job, ranks: Any) -> Report:
 
 
 def _disagreement(engine: Any, *, alter: bool) -> str | None:
-    from trainer.distributed.consistency import check_agreement, tensor_facts
+    from trainer.distributed.consistency import check_agreement, tensor_checksums
 
     weights = dict(engine.replicated_weights())
     if alter:
         weights["ln_f.bias"].data[0] += 1e-6
     try:
-        check_agreement(tensor_facts(weights.items()))
+        check_agreement(tensor_checksums(weights.items()))
     except ValueError as error:
         return str(error)
     except SystemExit as error:

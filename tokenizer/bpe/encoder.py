@@ -1,4 +1,4 @@
-"""Text to token ids, as fast as it goes: gigatoken, kept on a short leash."""
+"""Text to token ids with gigatoken, within bounded memory."""
 
 import json
 from functools import cached_property, lru_cache
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Task, edition
-from tokenizer.bpe import forms
+from tokenizer.bpe import vocabulary_formats
 from tokenizer.bpe.unicode_versions import is_disputed
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.documents import Tally, read_documents
@@ -18,34 +18,34 @@ from tokenizer.documents import Tally, read_documents
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Of the process's memory, before the encoder gets a fresh cache. A larger one would double its tables once
-# more, which takes half a gigabyte at one blow.
+# How much the process may grow before the encoder gets a fresh cache. A larger cache would double its tables
+# once more, half a gigabyte at once.
 GROWTH_BYTES: Final = 160 * 2**20
-TEXT_BYTES_BETWEEN_LOOKS: Final = 2**20
+TEXT_BYTES_BETWEEN_CHECKS: Final = 2**20
 
 
 class Encoder:
-    """Encodes documents as ordinary text: a document that says `<|endoftext|>` does not end there.
+    """Encodes documents as ordinary text: a document that contains `<|endoftext|>` does not end there.
 
     The ids are those of `tokenizers` and tiktoken's `encode_ordinary` (see `unicode_versions`). gigatoken
-    remembers every word that it meets, some six bytes for each of the word's. Web text is mostly words
-    that were there before; but text of ever new ones would fill the memory, so whenever the process has
-    grown by 160 MiB, the encoder begins anew. That changes no id.
+    caches every word that it meets, in about six bytes per byte of the word. Web text mostly repeats
+    words, but a text of ever new ones would fill the memory. So whenever the process has grown by
+    160 MiB, the encoder starts with an empty cache. That changes no id.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        # Special tokens are recognised in text; without any, their names are text like any other.
-        self._json = json.dumps({**forms.tokenizer_of(vocabulary.merges), "added_tokens": []})
+        # Special tokens would be recognised in text; without any, their names are ordinary text.
+        self._json = json.dumps({**vocabulary_formats.tokenizer_of(vocabulary.merges), "added_tokens": []})
         self._process = psutil.Process()
-        self._unlooked = 0  # bytes of text since the memory was looked at
+        self._unchecked = 0  # bytes of text since the memory was checked
         self._renew()
 
     def encode(self, text: bytes) -> NDArray[np.uint32]:
         """Return the ids of a text in UTF-8."""
-        self._unlooked += len(text)
-        if self._unlooked > TEXT_BYTES_BETWEEN_LOOKS:
-            self._unlooked = 0
+        self._unchecked += len(text)
+        if self._unchecked > TEXT_BYTES_BETWEEN_CHECKS:
+            self._unchecked = 0
             if self._memory() > self._fresh_memory + GROWTH_BYTES:
                 self._renew()
         if is_disputed(text):
@@ -62,7 +62,7 @@ class Encoder:
     def _renew(self) -> None:
         from gigatoken.gigatoken_rs import load_hf_json
 
-        self._backend: Any = None  # the old one goes before the new one comes
+        self._backend: Any = None  # free the old one before making the new one
         self._backend = load_hf_json(self._json)
         self._fresh_memory = self._memory()
 
@@ -73,14 +73,14 @@ class Encoder:
 def load_encoder(tokenizer_json: str) -> Encoder:
     """Return the encoder of a `tokenizer.json` at an address.
 
-    A worker goes on with the one of its last task, if the file says the same: half a second saved.
+    A worker reuses the one of its last task if the file has not changed, which saves half a second.
     """
     return _encoder(storage.read_text(tokenizer_json))
 
 
 @lru_cache(maxsize=1)
 def _encoder(text: str) -> Encoder:
-    return Encoder(Vocabulary(forms.read_tokenizer_json(text)))
+    return Encoder(Vocabulary(vocabulary_formats.read_tokenizer_json(text)))
 
 
 @edition(2, "gigatoken", "tokenizers")

@@ -1,4 +1,4 @@
-"""From counted words to the files of a vocabulary: one task, since learning takes seconds."""
+"""From word counts to the files of a vocabulary: one task, since learning takes seconds."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -14,20 +14,20 @@ from tokenizer.bpe.word_counts import CountedWords
 
 @dataclass(frozen=True, kw_only=True)
 class LearnOptions:
-    """What is learned."""
+    """Size and memory limit of learning."""
 
     vocab_size: int
     """Entries in all: 256 bytes, merges, and the end of text."""
     memory_bytes: int
-    """What the words may take in memory; the rarest are left out where they take more."""
+    """Memory limit for the distinct words. Beyond it the rarest are left out."""
 
 
 @edition(3, "sentencepiece")
 def learn_vocabulary(task: Task) -> Counts:
     """Stage: learn a vocabulary from tables of counted words, and note how large it became.
 
-    It is smaller than was asked for where the words are whole before that many merges are made. Which words
-    were too rare to be learned from, for want of memory, is noted under `cut`.
+    It is smaller than requested if the words are fully merged before that. Words left out for lack of memory
+    are noted under `cut`.
     """
     cut = find_cut(task.inputs, task.options.memory_bytes)
     words = CountedWords(task.inputs, cut.at_least)
@@ -47,10 +47,10 @@ def learn_vocabulary(task: Task) -> Counts:
 
 
 def merges_used(vocabulary: Vocabulary, words: Iterable[tuple[bytes, int]]) -> int:
-    """Return how many merges there are up to the last whose token some word still shows.
+    """Return the number of merges up to the last one whose token still occurs in a word.
 
-    When every word is whole, SentencePiece goes on with pairs that occur no more. A merge of a pair that
-    did occur leaves its token in some word until a later merge takes it up; the last one's stays.
+    When every word is fully merged, SentencePiece continues with pairs that no longer occur. A merge of a
+    pair that did occur leaves its token in some word until a later merge takes it up; the last one's stays.
     """
     if not vocabulary.merges:
         return 0

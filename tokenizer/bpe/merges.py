@@ -1,8 +1,8 @@
 """Learning the merges of byte-level BPE from counted pre-tokens, with SentencePiece's trainer.
 
-SentencePiece learns from characters, GPT-2's BPE from bytes: so each byte of a word is shown to it as one
-of 256 printable characters, and everything that SentencePiece does to natural text is switched off. It
-is given words and their counts, never the text, so that learning takes seconds for any corpus.
+SentencePiece learns from characters, GPT-2's BPE from bytes: so each byte of a word is passed to it as one
+of 256 printable characters, and all of SentencePiece's own text processing is switched off. It gets words
+and their counts, never the text, so learning takes seconds for any corpus.
 """
 
 import io
@@ -26,11 +26,11 @@ BYTE_TO_CHARACTER: Final = _byte_characters()
 CHARACTER_TO_BYTE: Final = {character: byte for byte, character in enumerate(BYTE_TO_CHARACTER)}
 _TABLE: Final = dict(enumerate(BYTE_TO_CHARACTER))
 
-# SentencePiece numbers the symbols of a word with 16 bits, and stops the process where they do not suffice.
+# SentencePiece numbers the symbols of a word with 16 bits, and ends the process if they do not suffice.
 LONGEST_WORD_BYTES: Final = 2**15
 LONGEST_PIECE_BYTES: Final = 512
 
-OFTENER_THAN_ANY_BYTE: Final = 2**40
+MORE_THAN_ANY_BYTE: Final = 2**40
 
 Merge = tuple[bytes, bytes]
 
@@ -44,7 +44,7 @@ class Learned:
 
 
 def printable(token: bytes) -> str:
-    """Write bytes as GPT-2's vocabulary files do, one printable character a byte."""
+    """Write bytes as GPT-2's vocabulary files do, one printable character per byte."""
     return token.decode("latin-1").translate(_TABLE)
 
 
@@ -52,22 +52,22 @@ def from_printable(token: str) -> bytes:
     """Read bytes from their printable form.
 
     Raises:
-        ValueError: a character that stands for no byte.
+        ValueError: a character does not stand for a byte.
     """
     try:
         return bytes(CHARACTER_TO_BYTE[character] for character in token)
     except KeyError as error:
-        raise ValueError(f"{token!r} has a character that stands for no byte: {error}") from error
+        raise ValueError(f"{token!r} has a character that does not stand for a byte: {error}") from error
 
 
 def learn_merges(counts: Iterable[tuple[bytes, int]], merges: int) -> Learned:
     """Learn `merges` merges, or fewer if the words have no more, from distinct words and their counts.
 
-    The merges are those of exact BPE, in its order, wherever the next pair is decided by its count. Of
-    pairs with the same count the shorter goes first, then the one whose printable form sorts first
-    (`tokenizers` takes the one whose parts have lower ids): so two trainers' lists differ in the order of
-    ties, and in what follows from it. No token gets longer than `LONGEST_PIECE_BYTES`. The order of
-    the words changes nothing.
+    The merges are those of exact BPE, in its order, wherever the count decides the next pair. Among pairs
+    with the same count the shorter comes first, then the one whose printable form sorts first
+    (`tokenizers` takes the one whose parts have lower ids). So two trainers' lists differ in the order of
+    ties, and in what follows from it. No token is longer than `LONGEST_PIECE_BYTES`. The order of the
+    words does not matter.
     """
     import sentencepiece
 
@@ -120,7 +120,7 @@ def merges_of(tokens: Iterable[bytes]) -> list[Merge]:
     so inside it the same merges were made in the same order as they are made in the token by itself.
 
     Raises:
-        ValueError: a token is not made of two, so that the tokens are not those of a byte-level BPE.
+        ValueError: a token is not two earlier ones joined, so this is not a byte-level BPE.
     """
     ranks: dict[bytes, int] = {}
     merges = []
@@ -150,12 +150,12 @@ def _merge_all(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
 def _lines(counts: Iterable[tuple[bytes, int]]) -> Iterator[str]:
     """Write counts as SentencePiece's TSV; a word that is too long for it is cut.
 
-    Each byte comes first as a word of its own, and far oftener than in any text: SentencePiece leaves out
-    the rarest characters as soon as the share of the others rounds to 1 in 32 bits, even where all are
-    asked for. One-byte words have nothing to merge, so their counts change nothing else.
+    Each byte comes first as a word of its own, far more often than in any text: SentencePiece leaves out
+    the rarest characters as soon as the share of the others rounds to 1 in 32 bits, even if all are
+    requested. One-byte words have nothing to merge, so their counts change nothing else.
     """
     for character in BYTE_TO_CHARACTER:
-        yield f"{character}\t{OFTENER_THAN_ANY_BYTE}"
+        yield f"{character}\t{MORE_THAN_ANY_BYTE}"
     for word, count in counts:
         for start in range(0, len(word), LONGEST_WORD_BYTES):
             yield f"{printable(word[start : start + LONGEST_WORD_BYTES])}\t{count}"

@@ -1,9 +1,9 @@
 """Counting GPT-2 pre-tokens: how often each word occurs in the corpus, however rare it is.
 
-A pre-token is what GPT-2's regular expression cuts text into before any merge: a word with the blank
-before it, a run of digits, of punctuation or of white space. No merge crosses its ends, so the counts are
-all that BPE needs to know of a corpus. Counting is a shuffle: one task a corpus file counts and
-scatters by hash of the word, one task a bucket adds up. Memory is flat in both.
+GPT-2's regular expression cuts text into pre-tokens before any merge: a word with the space before it, a run
+of digits, of punctuation or of white space. No merge crosses their ends, so the counts are all that BPE
+needs to know about a corpus. Counting is a shuffle: one task per corpus file counts and scatters by hash of
+the word, one task per bucket adds up. Both run in constant memory.
 """
 
 import os
@@ -24,15 +24,16 @@ from tokenizer.documents import Tally, read_documents
 
 SEPARATOR = b"\xff"  # occurs in no UTF-8, so no document can hold it
 COUNTED = "counts.parquet"
-TEXT_BYTES_AT_ONCE = 16 * 2**20  # the more text is counted at once, the fewer words come again
+TEXT_BYTES_AT_ONCE = 16 * 2**20  # the more text is counted at once, the fewer words repeat
 
 
 @dataclass(frozen=True, kw_only=True)
 class CountOptions:
-    """How the counting is spread."""
+    """How counting is distributed."""
 
     buckets: int
-    """Into how many parts the words are scattered, each added up by one task. The result is the same."""
+    """Number of parts that the words are scattered into, each added up by one task. It does not change the
+    result."""
 
 
 def count_words(texts: Sequence[bytes]) -> pa.Table:
@@ -67,8 +68,8 @@ def _added(pairs: Iterable[tuple[bytes, int]], words: Iterable[bytes]) -> list[t
 def count_file(task: Task) -> Counts:
     """Stage: count one corpus file, into one table per bucket of words.
 
-    `text_digest` is the sum of the documents' hashes: however a corpus is cut into files and ordered, the
-    digests of its files add up to the same.
+    `text_digest` is the sum of the documents' hashes: the digests of a corpus's files add up to the same
+    however it is cut into files and ordered.
     """
     counts, digest, tally = WordCounts(task.folder), 0, Tally()
     pending, pending_from = list[bytes](), 0
@@ -88,7 +89,7 @@ def count_file(task: Task) -> Counts:
 
 @edition(2)
 def add_up_bucket(task: Task) -> Counts:
-    """Stage: add up what all corpus files count for one bucket of words, into a table sorted by word."""
+    """Stage: add up the counts of one bucket of words over all corpus files, into a table sorted by word."""
     counts, rows = WordCounts(task.folder), 0
     for address in task.inputs:
         for table in read_counts(address):
@@ -116,7 +117,7 @@ def _write_buckets(tables: Iterable[pa.Table], task: Task) -> None:
 
 
 def _scatter(table: pa.Table, buckets: int) -> Iterator[pa.Table]:
-    """Yield one table for each bucket; a word's bucket depends on nothing but the word."""
+    """Yield one table for each bucket; a word's bucket depends only on the word."""
     if buckets == 1:
         yield table
         return

@@ -1,8 +1,8 @@
-"""Which words are learned from: all of them, or those that occur often enough to fit into memory.
+"""Which words to learn from: all of them, or those that occur often enough to fit into memory.
 
-SentencePiece keeps all distinct words in memory, with a list of places for each pair. How much that takes was
-measured (`tests/benchmarks/bench_vocabulary.py`): 65 to 85 bytes for each byte of a word at 50,257 entries,
-for hundreds of thousands of words. The estimate below comes to within a fifth of that, mostly from above.
+SentencePiece keeps all distinct words in memory, with a list of positions for each pair. As measured
+(`tests/benchmarks/bench_vocabulary.py`), that takes 65 to 85 bytes per byte of a word at 50,257 entries, for
+hundreds of thousands of words. The estimate below is within a fifth of that, mostly above it.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ BYTES_PER_WORD_BYTE = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """What is left out of learning: words that occur less than `at_least` times."""
+    """What is left out of learning: words that occur fewer than `at_least` times."""
 
     at_least: int
     words: int
@@ -38,11 +38,11 @@ class _Class:
 
 
 def find_cut(addresses: Sequence[str], memory_bytes: int) -> Cut:
-    """Find the smallest count of which all words, and all more frequent ones, fit into memory.
+    """Find the smallest count such that all words with that count or more fit into memory.
 
     Args:
         addresses: files of counts, no word in two of them.
-        memory_bytes: what SentencePiece may take for words.
+        memory_bytes: memory that SentencePiece may use for words.
     """
     classes = _by_count(table for address in addresses for table in read_counts(address))
     at_least, kept_words, kept_occurrences, taken = max(classes, default=0) + 1, 0, 0, 0

@@ -1,4 +1,4 @@
-"""The vocabulary: 256 bytes, the learned merges, `<|endoftext|>`; read from whichever form there is."""
+"""The vocabulary: 256 bytes, the learned merges, `<|endoftext|>`; read from any of its formats."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Final
 
 from pipeline.runner import storage
-from tokenizer.bpe import forms
-from tokenizer.bpe.forms import END_OF_TEXT
+from tokenizer.bpe import vocabulary_formats
 from tokenizer.bpe.merges import Merge
+from tokenizer.bpe.vocabulary_formats import END_OF_TEXT
 
 INDEX: Final = "training.json"
 SMALLEST_SIZE: Final = 257  # the bytes and the end of text
@@ -23,7 +23,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """How many ids there are, that of `<|endoftext|>` included."""
+        """The number of ids, including `<|endoftext|>`."""
         return 256 + len(self.merges) + 1
 
     @property
@@ -33,74 +33,80 @@ class Vocabulary:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the `tokenizer.json` that we write, in hexadecimal: the same from whichever form."""
+        """SHA-256 of the `tokenizer.json` that we write, in hexadecimal; the same for every format."""
         return hashlib.sha256(self.tokenizer_json.encode()).hexdigest()
 
     @cached_property
     def tokenizer_json(self) -> str:
         """The text of `tokenizer.json`."""
-        return forms.write_tokenizer_json(self.merges)
+        return vocabulary_formats.write_tokenizer_json(self.merges)
 
     @cached_property
     def tokens(self) -> Sequence[bytes]:
-        """The bytes of each id but the last."""
-        return forms.tokens_of(self.merges)
+        """The bytes of each id except the last."""
+        return vocabulary_formats.tokens_of(self.merges)
 
     def files(self) -> dict[str, str]:
         """Return the text of every file of the vocabulary, by name."""
-        return forms.write_forms(self.merges)
+        return vocabulary_formats.write_formats(self.merges)
 
 
 def check_size(size: int) -> None:
-    """Refuse a vocabulary size that cannot be.
+    """Reject a vocabulary size that is too small.
 
     Raises:
-        ValueError: it is less than the bytes and the end of text take.
+        ValueError: it is smaller than the bytes and the end of text.
     """
     if size < SMALLEST_SIZE:
-        raise ValueError(f"a vocabulary of {size}: 256 bytes and {END_OF_TEXT} make {SMALLEST_SIZE} at least")
+        raise ValueError(
+            f"--vocab-size {size} is too small: 256 bytes and {END_OF_TEXT} make at least {SMALLEST_SIZE}"
+        )
 
 
 def load_vocabulary(address: str) -> Vocabulary:
-    """Read a vocabulary in GPT-2's numbering from a file, or from a folder with one or more of its forms.
+    """Read a vocabulary in GPT-2's numbering from a file, or from a folder with one or more of its formats.
 
-    A file is a `tokenizer.json` of whatever name, or tiktoken's ranks (`*.tiktoken`). A folder has a
+    A file is a `tokenizer.json` under any name, or tiktoken's ranks (`*.tiktoken`). A folder has a
     `tokenizer.json`, `vocab.json` and `merges.txt`, `encoder.json` and `vocab.bpe`, or
-    `vocabulary.tiktoken`; of several forms, all must say the same.
+    `vocabulary.tiktoken`; if there are several, they must agree.
 
     Raises:
-        ValueError: there is none, a file is missing or damaged, two forms differ, or it is no
-            byte-level BPE that encodes as GPT-2's does.
+        ValueError: there is none, a file is missing or damaged, two formats differ, or it is not a
+            byte-level BPE that encodes as GPT-2 does.
     """
     if not storage.exists(address):
         raise ValueError(f"no vocabulary at {address}: learn one with tokenizer/train_bpe.py")
     filesystem, path = storage.locate(address)
     if filesystem.isfile(path):
-        reader = forms.read_tiktoken if path.endswith(".tiktoken") else forms.read_tokenizer_json
+        reader = (
+            vocabulary_formats.read_tiktoken
+            if path.endswith(".tiktoken")
+            else vocabulary_formats.read_tokenizer_json
+        )
         return _read(reader, "", [address])
     names = {name.rsplit("/", 1)[-1] for name in storage.list_files(address)}
-    present = [form for form in _FORMS if names & set(form)]
+    present = [format_files for format_files in _FORMATS if names & set(format_files)]
     if not present:
-        known = ", ".join(" with ".join(form) for form in _FORMS)
-        raise ValueError(f"no vocabulary in {address}: it has none of {known}")
-    for missing in (name for form in present for name in form if name not in names):
-        raise ValueError(f"the vocabulary in {address} has no {missing}")
-    first = _read(_FORMS[present[0]], address, present[0])
+        known = ", ".join(" with ".join(format_files) for format_files in _FORMATS)
+        raise ValueError(f"no vocabulary in {address}: it has none of: {known}")
+    for missing in (name for format_files in present for name in format_files if name not in names):
+        raise ValueError(f"the vocabulary in {address} lacks {missing}")
+    first = _read(_FORMATS[present[0]], address, present[0])
     ours = first.files()
-    for form in present[1:]:
-        is_ours = all(_holds(storage.join(address, name), ours[name]) for name in form)
-        if not is_ours and _read(_FORMS[form], address, form) != first:
+    for format_files in present[1:]:
+        is_ours = all(_holds(storage.join(address, name), ours[name]) for name in format_files)
+        if not is_ours and _read(_FORMATS[format_files], address, format_files) != first:
             raise ValueError(
-                f"the vocabulary in {address} is damaged: {form[0]} says otherwise than {present[0][0]}"
+                f"the vocabulary in {address} is damaged: {format_files[0]} differs from {present[0][0]}"
             )
     return first
 
 
-_FORMS: Final[dict[tuple[str, ...], Callable[..., list[Merge]]]] = {
-    ("tokenizer.json",): forms.read_tokenizer_json,
-    ("vocab.json", "merges.txt"): forms.read_vocab_and_merges,
-    ("encoder.json", "vocab.bpe"): forms.read_vocab_and_merges,
-    ("vocabulary.tiktoken",): forms.read_tiktoken,
+_FORMATS: Final[dict[tuple[str, ...], Callable[..., list[Merge]]]] = {
+    ("tokenizer.json",): vocabulary_formats.read_tokenizer_json,
+    ("vocab.json", "merges.txt"): vocabulary_formats.read_vocab_and_merges,
+    ("encoder.json", "vocab.bpe"): vocabulary_formats.read_vocab_and_merges,
+    ("vocabulary.tiktoken",): vocabulary_formats.read_tiktoken,
 }
 
 
@@ -110,11 +116,11 @@ def _holds(address: str, text: str) -> bool:
 
 
 def _read(reader: Callable[..., list[Merge]], folder: str, names: Sequence[str]) -> Vocabulary:
-    """Read one form of a vocabulary, and name its files where that fails."""
+    """Read one format of a vocabulary, and name its files if that fails."""
     addresses = [storage.join(folder, name) if folder else name for name in names]
     try:
         return Vocabulary(reader(*map(storage.read_text, addresses)))
     except UnicodeDecodeError as error:
         raise ValueError(f"{' or '.join(addresses)} is damaged: it is not UTF-8") from error
     except ValueError as error:
-        raise ValueError(f"{' with '.join(addresses)} is no vocabulary like GPT-2's: {error}") from error
+        raise ValueError(f"{' with '.join(addresses)} is not a GPT-2 vocabulary: {error}") from error

@@ -1,4 +1,4 @@
-"""Adding up counted words in flat memory: sorted runs on disk, merged block by block."""
+"""Adds up word counts in constant memory: sorted runs on disk, merged block by block."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,15 +11,15 @@ from pipeline.runner import storage
 
 COUNTS = pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
 BYTES_IN_MEMORY = 128 * 2**20
-"""Of words and counts, before they go to disk; adding them up takes as much again."""
+"""Words and counts held before they go to disk; adding them up takes as much again."""
 ROWS_PER_BLOCK = 2**16
 
 
 class WordCounts:
-    """Adds up tables of counts. What outgrows memory is sorted and laid down as a run.
+    """Adds up tables of counts. What outgrows memory is sorted and written as a run.
 
     Args:
-        folder: where runs are laid down. They are removed when the total has been read.
+        folder: where runs are written. They are removed when the total has been read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,14 +29,14 @@ class WordCounts:
         self._runs: list[Path] = []
 
     def add(self, table: pa.Table) -> None:
-        """Take in one more table of counts."""
+        """Add one more table of counts."""
         self._tables.append(table)
         self._bytes += table.nbytes
         if self._bytes <= BYTES_IN_MEMORY:
             return
         self._tables = [_added_up(self._tables)]
         self._bytes = self._tables[0].nbytes
-        if self._bytes > BYTES_IN_MEMORY // 2:  # else words come again so often that there is room for more
+        if self._bytes > BYTES_IN_MEMORY // 2:  # else words repeat so often that more fit
             self._runs.append(self._folder / f"run_{len(self._runs):04d}.parquet")
             write_counts([self._tables[0].sort_by("word")], self._runs[-1])
             self._tables, self._bytes = [], 0
@@ -56,8 +56,8 @@ class WordCounts:
 def merge_sorted(sources: Sequence[Iterator[pa.Table]]) -> Iterator[pa.Table]:
     """Merge sorted tables of counts, read block by block, into one such sequence; equal words add up.
 
-    A block of each source is in memory. In every turn the words up to the least of the blocks' last
-    words are complete, so they are added up and go out; at least one block is used up by that.
+    One block of each source is in memory. In every round the words up to the smallest of the blocks' last
+    words are complete, so they are added up and yielded; that uses up at least one block.
     """
     blocks = [block for source in sources if (block := _Block.next_of(source)) is not None]
     while len(blocks) > 1:
@@ -71,14 +71,14 @@ def merge_sorted(sources: Sequence[Iterator[pa.Table]]) -> Iterator[pa.Table]:
 
 
 def read_counts(address: str) -> Iterator[pa.Table]:
-    """Yield a file of counts, some rows at a time."""
+    """Yield a file of counts, a block of rows at a time."""
     with storage.open_read(address) as file:
         for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_BLOCK, columns=COUNTS.names):
             yield pa.Table.from_batches([batch.cast(COUNTS)])
 
 
 def write_counts(tables: Iterable[pa.Table], path: Path) -> int:
-    """Write tables of counts as one file, and return how many words it has."""
+    """Write tables of counts as one file, and return its number of words."""
     rows = 0
     with pq.ParquetWriter(path, COUNTS, compression="zstd") as writer:
         for table in tables:
@@ -88,9 +88,9 @@ def write_counts(tables: Iterable[pa.Table], path: Path) -> int:
 
 
 class CountedWords:
-    """The words of sorted files of counts, in one order however many files there are, as often as asked.
+    """The words of sorted files of counts, in an order that does not depend on the number of files.
 
-    Words that occur less than `at_least` times are left out.
+    It can be iterated more than once. Words that occur fewer than `at_least` times are left out.
     """
 
     def __init__(self, addresses: Sequence[str], at_least: int = 1) -> None:
@@ -104,7 +104,7 @@ class CountedWords:
 
 
 class _Block:
-    """What is in memory of one sorted source."""
+    """The part of one sorted source that is in memory."""
 
     def __init__(self, source: Iterator[pa.Table], table: pa.Table) -> None:
         self.source = source
@@ -113,7 +113,7 @@ class _Block:
 
     @staticmethod
     def next_of(source: Iterator[pa.Table]) -> "_Block | None":
-        """Read on to the next rows, or None at the end."""
+        """Read the next rows; None at the end."""
         table = next((table for table in source if len(table)), None)
         return None if table is None else _Block(source, table)
 
@@ -123,7 +123,7 @@ class _Block:
         return len(self._table)
 
     def take(self, last: bytes) -> pa.Table:
-        """Take out the words up to this one."""
+        """Remove and return the words up to this one."""
         rows = self.rows if self.last <= last else _rows_up_to(self._table["word"], last)
         taken, self._table = self._table.slice(0, rows), self._table.slice(rows)
         return taken

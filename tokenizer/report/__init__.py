@@ -1,1 +1,1 @@
-"""What a vocabulary makes of a corpus: `usage.py` measures it on Ray, `vocabulary_report.py` tells of it."""
+"""Compares vocabularies on a corpus: `usage.py` measures on Ray, `vocabulary_report.py` writes the report."""

@@ -20,24 +20,24 @@ Booleans = NDArray[np.bool_]
 
 USAGE: Final = "usage.npz"
 KINDS: Final = {
-    "blank": "nothing but white space",
-    "address": "has `://` or `www.` in it",
-    "code": "begins with a tab or four blanks, or ends with one of `{ } ; > \\`",
+    "blank": "only white space",
+    "address": "contains `://` or `www.`",
+    "code": "begins with a tab or four spaces, or ends with one of `{ } ; > \\`",
     "number": "at least a third of its characters are digits",
-    "other script": "more of its letters are of other scripts than Latin",
-    "prose": "any other",
+    "other script": "most of its letters are not Latin",
+    "prose": "everything else",
 }
-"""The kinds of lines, in the order in which they are tried; a line counts with the line feed after it."""
+"""The kinds of lines, in the order in which they are tried. A line includes the line feed after it."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one vocabulary makes of some documents. Of all that is counted, parts add up."""
+    """How one vocabulary encodes some documents. Usages of parts can be added."""
 
     by_kind: Integers  # [KINDS]: tokens that begin in a line of the kind
     uses: Integers  # [size]: how often each id occurs; <|endoftext|> never does
-    lengths: Integers  # [L]: tokens of a document, distinct and ascending
-    documents: Integers  # [L]: how many documents have that many
+    lengths: Integers  # [L]: tokens per document, distinct and ascending
+    documents: Integers  # [L]: number of documents with that many
 
     @staticmethod
     def none(size: int) -> "Usage":
@@ -47,7 +47,7 @@ class Usage:
 
     @property
     def tokens(self) -> int:
-        """How many there are in all."""
+        """The total number of tokens."""
         return int(self.uses.sum())
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -80,7 +80,7 @@ def measure_usage(task: Task) -> Counts:
 
 
 def read_usage(address: str) -> list[Usage]:
-    """Read what a task measured: one usage for each vocabulary."""
+    """Read what a task measured: one usage per vocabulary."""
     with storage.open_read(address) as file, np.load(file, allow_pickle=False) as arrays:
         names = Usage.__dataclass_fields__
         count = len(arrays.files) // len(names)
@@ -109,7 +109,7 @@ def _kinds(lines: pa.Array) -> Integers:
 
 
 def _mostly_other_script(lines: pa.Array) -> Booleans:
-    found = _matches(lines, r"[^\x00-\x7f]")  # few lines have such, and letters take long to count
+    found = _matches(lines, r"[^\x00-\x7f]")  # few lines do, and counting letters is slow
     some = lines.filter(pa.array(found))
     found[found] = _occurrences(some, r"\pL") > 2 * _occurrences(some, r"\p{Latin}")
     return found
@@ -132,7 +132,7 @@ class _Meter:
         self._sizes = np.array([*map(len, vocabulary.tokens), 0])
 
     def add(self, texts: Sequence[bytes], line_sizes: Integers, kinds: Integers) -> None:
-        """Encode some documents, whose lines one after another are given."""
+        """Encode some documents; the sizes and kinds are those of their lines in order."""
         encoded = [self._encoder.encode(text) for text in texts]
         ids = np.concatenate(encoded)
         ends = np.cumsum(self._sizes[ids])

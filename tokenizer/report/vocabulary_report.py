@@ -1,4 +1,4 @@
-"""The report on vocabularies, from what was measured to a page: what each makes of the same text."""
+"""The report on vocabularies: how each encodes the same text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pipeline.runner.markdown import table
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.report.usage import KINDS, Usage
 
-LONGEST: Final = 20  # tokens that are told
+LONGEST: Final = 20  # tokens that are listed
 SELDOM: Final = 10
 UNUSED_ON_THE_PAGE: Final = 100  # report.json has them all
 QUANTILES: Final = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "most": 1.0}
@@ -18,7 +18,7 @@ QUANTILES: Final = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "mos
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """What a split of the corpus holds."""
+    """The size of a split of the corpus."""
 
     documents: int
     characters: int
@@ -28,7 +28,7 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A vocabulary, and what it makes of each split."""
+    """A vocabulary, and its usage on each split."""
 
     address: str
     vocabulary: Vocabulary
@@ -36,7 +36,7 @@ class Measured:
 
 
 def describe(texts: Mapping[str, Text], measured: Sequence[Measured]) -> dict[str, Any]:
-    """Return the report for machines; the first vocabulary is the one that it is about."""
+    """Return the content of report.json; the first vocabulary is its subject."""
     kinds = dict(
         zip(KINDS, np.sum([text.bytes_by_kind for text in texts.values()], axis=0).tolist(), strict=True)
     )
@@ -81,7 +81,7 @@ def _describe(
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:
-    """Write the report as a page, with a column for each vocabulary."""
+    """Return the report as Markdown, with a column per vocabulary."""
     corpus, sides = report["corpus"], report["vocabularies"]
     documents = sum(split["documents"] for split in corpus.values())
     sizes = ", ".join(f"{split['bytes']:,} bytes in {name}" for name, split in corpus.items())
@@ -89,10 +89,10 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     lines += [f"{n}. `{side['address']}` ({side['fingerprint'][:16]})" for n, side in enumerate(sides, 1)]
     lines += ["", *_table("", _totals(sides)), "", "## Bytes per token", ""]
     lines += _table("text (share of bytes)", _compression(report))
-    lines += ["", "A line is of the first of these kinds; a token counts where it begins.", ""]
+    lines += ["", "A line has the first of these kinds that applies; a token counts where it begins.", ""]
     lines += [f"- {kind}: {rule}" for kind, rule in KINDS.items()]
     lengths = [side["tokens_per_document"] for side in sides]
-    lines += ["", "## Tokens in a document", ""]
+    lines += ["", "## Tokens per document", ""]
     lines += _table("", [[name, *(f"{side[name]:,}" for side in lengths)] for name in lengths[0]])
     for number, side in enumerate(sides, 1):
         lines += _token_lists(number, side)
@@ -102,9 +102,9 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 def _totals(sides: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return [
         ["entries", *(f"{side['size']:,}" for side in sides)],
-        ["tokens that vocabulary 1 has too", *(f"{side['tokens_of_the_first']:,}" for side in sides)],
+        ["tokens also in vocabulary 1", *(f"{side['tokens_of_the_first']:,}" for side in sides)],
         [
-            f"tokens used less than {SELDOM} times",
+            f"tokens used fewer than {SELDOM} times",
             *(f"{side['used_less_than_10_times']:,}" for side in sides),
         ],
         ["tokens never used", *(f"{len(side['never_used']):,}" for side in sides)],
@@ -115,14 +115,17 @@ def _compression(report: Mapping[str, Any]) -> list[list[str]]:
     """Return the bytes per token of each split and of each kind of line."""
     sides, kinds = report["vocabularies"], report["bytes_by_kind"]
     whole = sum(kinds.values())
-    rows = [[split, *(_told(side["splits"][split]) for side in sides)] for split in report["corpus"]]
+    rows = [
+        [split, *(_bytes_per_token(side["splits"][split]) for side in sides)] for split in report["corpus"]
+    ]
     for kind, size in kinds.items():
-        rows.append([f"{kind} ({size / whole:.1%})", *(_told(side["kinds"][kind]) for side in sides)])
+        cells = (_bytes_per_token(side["kinds"][kind]) for side in sides)
+        rows.append([f"{kind} ({size / whole:.1%})", *cells])
     return rows
 
 
 def _token_lists(number: int, side: Mapping[str, Any]) -> list[str]:
-    """Return the lines on a vocabulary's longest tokens, and on those that a model never sees."""
+    """Return the lines on a vocabulary's longest tokens, and on those that are never used."""
     unused = side["never_used"]
     merged = [token for token in unused if token["id"] >= 256]
     more = len(merged) - UNUSED_ON_THE_PAGE
@@ -130,9 +133,9 @@ def _token_lists(number: int, side: Mapping[str, Any]) -> list[str]:
         *("", f"## Vocabulary {number}: the longest tokens", "", _listed(side["longest_tokens"])),
         *("", f"## Vocabulary {number}: tokens never used", ""),
         f"{len(unused):,}, {len(unused) - len(merged):,} of them single bytes. A model trained on this text "
-        "never sees them: what it makes of one is chance.",
+        "never sees them, so their embeddings stay untrained.",
         *(["", _listed(merged[:UNUSED_ON_THE_PAGE])] if merged else []),
-        *(["", f"And {more:,} more, which report.json names."] if more > 0 else []),
+        *(["", f"{more:,} more are listed in report.json."] if more > 0 else []),
     ]
 
 
@@ -142,7 +145,7 @@ def _table(first: str, rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _quantiles(usage: Usage) -> dict[str, float]:
-    """Return the mean and some quantiles (nearest rank) of a document's tokens; none without documents."""
+    """Return the mean and some quantiles (nearest rank) of tokens per document; empty without documents."""
     total = int(usage.documents.sum())
     if not total:
         return {}
@@ -153,7 +156,7 @@ def _quantiles(usage: Usage) -> dict[str, float]:
 
 
 def _shown(tokens: Sequence[bytes], number: int) -> dict[str, Any]:
-    """Show a token as Python writes it: a text, or bytes where they are none by themselves."""
+    """Show a token as Python writes it: as text, or as bytes if they are not valid text."""
     token = tokens[number]
     try:
         return {"id": number, "token": repr(token.decode())}
@@ -162,7 +165,7 @@ def _shown(tokens: Sequence[bytes], number: int) -> dict[str, Any]:
 
 
 def _listed(tokens: Sequence[Mapping[str, Any]]) -> str:
-    """Write tokens in quotes, as code, with their ids."""
+    """List tokens in quotes, as code, with their ids."""
     return ", ".join(f"`` {token['token']} `` {token['id']}" for token in tokens)
 
 
@@ -170,5 +173,5 @@ def _ratio(size_bytes: int, tokens: int) -> float | None:
     return round(size_bytes / tokens, 4) if tokens else None
 
 
-def _told(measured: Mapping[str, Any]) -> str:
+def _bytes_per_token(measured: Mapping[str, Any]) -> str:
     return "" if measured["bytes_per_token"] is None else f"{measured['bytes_per_token']:.3f}"

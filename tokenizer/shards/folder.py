@@ -1,11 +1,11 @@
-"""A folder of token shards: the index that says what is in it, and its tokens mapped into memory.
+"""A folder of token shards: its index, and its tokens mapped into memory.
 
-    shards.json       format, type of the ids, vocabulary, seed; of each file its tokens, documents, checksum
-    tokenizer.json    the vocabulary, so that the tokens can be read
-    train_000000.bin  … or as the format wants (see `formats`)
+    shards.json       format, type of the ids, vocabulary, seed; tokens, documents and checksum of each file
+    tokenizer.json    the vocabulary
+    train_000000.bin  … or as the format names it (see `formats`)
 
-The files of a split are one stream of tokens, cut into shards wherever the shard is full: a document may
-begin in one and end in the next.
+The files of a split are one stream of tokens, cut wherever a shard is full: a document may begin in one
+shard and end in the next.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from tokenizer.shards.formats import FormatName, Tokens, TypeName
 
 INDEX: Final = "shards.json"
 VOCABULARY_FILE: Final = "tokenizer.json"
-VERSION: Final = 2  # of what the index says
+VERSION: Final = 2  # of the index
 TOKENS_AT_ONCE: Final = 2**24
 
 
@@ -45,7 +45,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Split:
-    """All shards of one side of the corpus, and what was encoded in them."""
+    """All shards of one split of the corpus, and what they hold."""
 
     documents: int
     tokens: int
@@ -56,7 +56,7 @@ class Split:
 
 @dataclass(frozen=True)
 class VocabularyReference:
-    """Which vocabulary the tokens are of."""
+    """The vocabulary of the tokens."""
 
     fingerprint: str
     size: int
@@ -65,7 +65,7 @@ class VocabularyReference:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What `shards.json` says."""
+    """The content of `shards.json`."""
 
     format: FormatName
     token_type: TypeName
@@ -74,13 +74,14 @@ class ShardIndex:
     splits: Mapping[str, Split]
 
     def to_json(self) -> str:
-        """Write the index as text, always the same for the same index."""
+        """Return the index as text; equal indexes give equal text."""
         return (
-            json.dumps({"version": VERSION, **dataclasses.asdict(self, dict_factory=_said)}, indent=2) + "\n"
+            json.dumps({"version": VERSION, **dataclasses.asdict(self, dict_factory=_without_none)}, indent=2)
+            + "\n"
         )
 
 
-def _said(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _without_none(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in pairs if value is not None}
 
 
@@ -88,7 +89,7 @@ def load_index(folder: str) -> ShardIndex:
     """Read `shards.json` of a folder of shards.
 
     Raises:
-        ValueError: there is none, it is damaged, or it is of another version.
+        ValueError: there is none, it is damaged, or it has another version.
     """
     address = storage.join(folder, INDEX)
     if not storage.exists(address):
@@ -115,7 +116,7 @@ def _checked(index: ShardIndex) -> ShardIndex:
                 raise ValueError(f"{shard.file} has {shard.documents} documents of {shard.tokens} tokens")
         sums = sum(shard.tokens for shard in split.shards), sum(shard.documents for shard in split.shards)
         if sums != (split.tokens, split.documents):
-            raise ValueError(f"the shards of {name} do not add up to it")
+            raise ValueError(f"the shards of {name} do not add up to its totals")
     return index
 
 
@@ -123,7 +124,7 @@ class TokenStream:
     """The tokens of a split, shard after shard, as one sequence."""
 
     def __init__(self, parts: Sequence[Tokens]) -> None:
-        self._parts = [np.asarray(part) for part in parts]  # of a memory map, slices are slow to make
+        self._parts = [np.asarray(part) for part in parts]  # slicing a memory map is slow
         self._ends = list(accumulate(len(part) for part in parts))
 
     def __len__(self) -> int:
@@ -148,7 +149,7 @@ class TokenStream:
         for row, start in zip(rows, starts, strict=True):
             number = bisect_right(self._ends, start)
             stop = start + count
-            if number < len(self._parts) and stop <= self._ends[number]:  # all in one shard, as most are
+            if number < len(self._parts) and stop <= self._ends[number]:  # all in one shard, the usual case
                 first = self._ends[number] - len(self._parts[number])
                 row[:] = self._parts[number][start - first : stop - first]
             else:
@@ -163,13 +164,13 @@ class Shards:
 
     folder: Path
     index: ShardIndex
-    fingerprint: str  # SHA-256 of shards.json, which in turn holds that of every file
+    fingerprint: str  # SHA-256 of shards.json, which holds the SHA-256 of every file
 
     def open(self, split: str) -> TokenStream:
-        """Map the tokens of a split into memory; there are none where there is no such split.
+        """Map the tokens of a split into memory; empty if there is no such split.
 
         Raises:
-            ValueError: a shard is missing, cut, not a shard, or not the one that the index names.
+            ValueError: a shard is missing or truncated, or not the one in the index.
         """
         described = self.index.splits[split].shards if split in self.index.splits else ()
         return TokenStream([self.open_shard(shard) for shard in described])
@@ -179,11 +180,11 @@ class Shards:
         path = self.folder / shard.file
         tokens = formats.open_tokens(path, self.index.format, self.index.token_type)
         if len(tokens) != shard.tokens:
-            raise ValueError(f"{path} has {len(tokens):,} tokens, and {INDEX} says {shard.tokens:,}")
+            raise ValueError(f"{path} has {len(tokens):,} tokens, but {INDEX} says {shard.tokens:,}")
         return tokens
 
     def starts(self, shard: Shard) -> NDArray[np.int64]:
-        """Find where in a shard documents begin: where `<|endoftext|>` stands, which no text can say."""
+        """Find where documents begin in a shard: at `<|endoftext|>`, which no text can contain."""
         tokens = self.open_shard(shard)
         found = [np.empty(0, np.int64)]
         for first in range(0, len(tokens), TOKENS_AT_ONCE):
@@ -192,14 +193,14 @@ class Shards:
         return np.concatenate(found)
 
     def document(self, split: str, number: int) -> tuple[int, int]:
-        """Return from where to where in a split's stream a document goes, its `<|endoftext|>` included.
+        """Return a document's start and end in a split's stream, including its `<|endoftext|>`.
 
         Raises:
-            ValueError: there is no such document, or the shard that it is in is damaged.
+            ValueError: there is no such document, or its shard is damaged.
         """
         documents = self.index.splits[split].documents
         if not 0 <= number < documents:
-            raise ValueError(f"no document {number} in {split}: it has {documents:,}, the first is 0")
+            raise ValueError(f"no document {number} in {split}: it has {documents:,}, counting from 0")
         return self._start(split, number), self._start(split, number + 1)
 
     def _start(self, split: str, number: int) -> int:
@@ -212,42 +213,40 @@ class Shards:
         return at
 
     def check(self, shard: Shard, *, whole: bool) -> None:
-        """Compare a shard with the index: its header and size; or the whole of it, which must be read.
+        """Compare a shard with the index: its header and size; with `whole`, its content too.
 
         Raises:
-            ValueError: it is not what was written, or what was written cannot be right.
+            ValueError: the shard is damaged.
         """
         tokens = self.open_shard(shard)
         index_file = formats.index_name(self.index.format, shard.file)
-        told = formats.read_megatron_index(self.folder / index_file) if index_file else None
+        megatron = formats.read_megatron_index(self.folder / index_file) if index_file else None
         if not whole:
             return
         path, starts = self.folder / shard.file, self.starts(shard)
         if len(starts) != shard.documents:
-            raise ValueError(f"{path} has {len(starts):,} documents, and {INDEX} says {shard.documents:,}")
-        if told and told.lengths.tolist() != np.diff(starts, append=len(tokens)).tolist():
-            raise ValueError(f"{self.folder / str(index_file)} says otherwise than {shard.file}")
+            raise ValueError(f"{path} has {len(starts):,} documents, but {INDEX} says {shard.documents:,}")
+        if megatron and megatron.lengths.tolist() != np.diff(starts, append=len(tokens)).tolist():
+            raise ValueError(f"{self.folder / str(index_file)} does not match {shard.file}")
         for first in range(0, len(tokens), TOKENS_AT_ONCE):
             highest = tokens[first : first + TOKENS_AT_ONCE].max()
             if highest >= self.index.vocabulary.size:
-                raise ValueError(f"{path} holds token {highest}, beyond its vocabulary")
+                raise ValueError(f"{path} holds token {highest}, which is not in its vocabulary")
         for name, checksum in ((shard.file, shard.sha256), (index_file, shard.idx_sha256)):
             if name and _sha256(self.folder / name) != checksum:
-                raise ValueError(f"{self.folder / name} is damaged: its SHA-256 is not that in {INDEX}")
+                raise ValueError(f"{self.folder / name} is damaged: its SHA-256 is not the one in {INDEX}")
 
 
 def open_shards(address: str) -> Shards:
-    """Read the index of a folder of shards; its files are looked at when they are opened.
+    """Read the index of a folder of shards; its files are checked when they are opened.
 
     Raises:
-        ValueError: there is none, it is not what `tokenizer/write_shards.py` writes, or it is not on a
+        ValueError: there is none, it was not written by `tokenizer/write_shards.py`, or it is not on a
             local disk.
     """
     folder = storage.local_path(address)
     if folder is None:
-        raise ValueError(
-            f"{address}: token shards are read by memory map, so copy them to a local disk first"
-        )
+        raise ValueError(f"{address}: token shards are memory-mapped, so copy them to a local disk first")
     index = load_index(address)
     text = (folder / INDEX).read_bytes()
     return Shards(folder=folder, index=index, fingerprint=hashlib.sha256(text).hexdigest())

@@ -3,11 +3,11 @@
 | format | files of a split | what is in them |
 |---|---|---|
 | llm.c | `train_000000.bin`, … | 256 little-endian int32 (magic, version, tokens, zeros), then the ids |
-| nanogpt | `train.bin`, `val.bin` | the ids, and nothing else |
+| nanogpt | `train.bin`, `val.bin` | the ids only |
 | megatron | `train.bin`, `train.idx` | the ids; their type, and where each document begins |
 
-Ids are little-endian uint16 where the vocabulary allows, else uint32; Megatron, which knows no uint32,
-has int32. Each document is preceded by `<|endoftext|>`, in all three.
+Ids are little-endian uint16 if the vocabulary allows, else uint32; Megatron does not support uint32 and has
+int32. Each document is preceded by `<|endoftext|>`, in all three.
 
 Sources: llm.c, dev/data/data_common.py; nanoGPT, train.py and data/openwebtext/prepare.py; Megatron-LM,
 megatron/core/datasets/indexed_dataset.py.
@@ -35,26 +35,26 @@ _MEGATRON_HEAD: Final = struct.Struct("<9sQBQQ")  # magic, version, type, sequen
 
 
 def token_type(form: FormatName, vocabulary_size: int) -> TypeName:
-    """Return the smallest type of the format that holds the ids of a vocabulary."""
+    """Return the format's smallest type that holds the ids of a vocabulary."""
     if vocabulary_size <= 2**16:
         return "uint16"
     return "int32" if form == "megatron" else "uint32"
 
 
 def dtype(name: TypeName) -> np.dtype[Any]:
-    """Return NumPy's name for a type of ids as they lie in a file."""
+    """Return the NumPy dtype of ids in a file."""
     return np.dtype(name).newbyteorder("<")
 
 
 def file_name(form: FormatName, split: str, number: int) -> str:
-    """Return what the format's users call a file of ids. Only llm.c has more than one to a split."""
+    """Return the format's name for a file of ids. Only llm.c has more than one per split."""
     if form == "llm.c":
         return f"{split}_{number:06d}.bin"
     return "val.bin" if (form, split) == ("nanogpt", "validation") else f"{split}.bin"
 
 
 def index_name(form: FormatName, file: str) -> str | None:
-    """Return the name of the file that Megatron wants beside a file of ids; None for the others."""
+    """Return the name of Megatron's index beside a file of ids; None for the other formats."""
     return file.removesuffix(".bin") + ".idx" if form == "megatron" else None
 
 
@@ -72,8 +72,8 @@ def open_tokens(path: Path, form: FormatName, kind: TypeName) -> Tokens:
     """Map the ids of a file into memory without reading them.
 
     Raises:
-        ValueError: the file is missing, is not of this format and type, or is longer or shorter than
-            its header says.
+        ValueError: the file is missing, has another format or type, or another size than its
+            header says.
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing")
@@ -83,7 +83,7 @@ def open_tokens(path: Path, form: FormatName, kind: TypeName) -> Tokens:
         start = HEADER_BYTES
     tokens, rest = divmod(size - start, dtype(kind).itemsize)
     if rest:
-        raise ValueError(f"{path} is damaged: {size:,} bytes are no whole number of {kind} ids")
+        raise ValueError(f"{path} is damaged: {size:,} bytes are not a whole number of {kind} ids")
     if not tokens:  # which cannot be mapped
         return np.empty(0, dtype=dtype(kind))
     return np.memmap(path, dtype=dtype(kind), mode="r", offset=start, shape=(tokens,))
@@ -93,16 +93,16 @@ def _check_header(path: Path, size: int, kind: TypeName) -> None:
     magic, version = _LLM_C[kind]
     words = np.fromfile(path, dtype="<i4", count=256)
     if len(words) < 256 or words[0] != magic:
-        raise ValueError(f"{path} is not a shard of llm.c's format with {kind} ids")
+        raise ValueError(f"{path} is not a shard in llm.c's format with {kind} ids")
     if words[1] != version:
         raise ValueError(f"{path} has version {words[1]} of llm.c's shard format, not {version}")
     if size != HEADER_BYTES + dtype(kind).itemsize * int(words[2]):
-        raise ValueError(f"{path} is damaged: {size:,} bytes, but its header counts {words[2]:,} tokens")
+        raise ValueError(f"{path} is damaged: {size:,} bytes, but its header says {words[2]:,} tokens")
 
 
 @dataclass(frozen=True)
 class MegatronIndex:
-    """What an `.idx` says of the `.bin` beside it."""
+    """The content of an `.idx`: the documents of the `.bin` beside it."""
 
     kind: TypeName
     lengths: NDArray[np.int32]  # of each document, in tokens
@@ -120,19 +120,21 @@ def read_megatron_index(path: Path) -> MegatronIndex:
     """Read an `.idx`.
 
     Raises:
-        ValueError: it is missing, cut, of another version, or it does not put documents one after another.
+        ValueError: it is missing, truncated or of another version, or its documents are not consecutive.
     """
     if not path.is_file():
         raise ValueError(f"{path} is missing")
     raw = path.read_bytes()
     if len(raw) < _MEGATRON_HEAD.size:
-        raise ValueError(f"{path} is damaged: {len(raw):,} bytes are no index of Megatron's")
+        raise ValueError(f"{path} is damaged: {len(raw):,} bytes are not a Megatron index")
     magic, version, code, sequences, documents = _MEGATRON_HEAD.unpack_from(raw)
     kinds = [kind for kind in _MEGATRON_TYPES if _MEGATRON_TYPES[kind] == code]
     if (magic, version) != (_MEGATRON_MAGIC, 1) or not kinds:
-        raise ValueError(f"{path} is not an index of Megatron's, version 1, of uint16 or int32 ids")
+        raise ValueError(f"{path} is not a Megatron index, version 1, of uint16 or int32 ids")
     if len(raw) != _MEGATRON_HEAD.size + 12 * sequences + 8 * documents:
-        raise ValueError(f"{path} is damaged: {len(raw):,} bytes, but it counts {sequences:,} documents")
+        raise ValueError(
+            f"{path} is damaged: {len(raw):,} bytes, but its header says {sequences:,} documents"
+        )
     kind = kinds[0]
     lengths, first_bytes = (
         np.frombuffer(raw, number, sequences, offset)
@@ -140,5 +142,5 @@ def read_megatron_index(path: Path) -> MegatronIndex:
     )
     ends = np.cumsum(lengths, dtype=np.int64) * dtype(kind).itemsize
     if not np.array_equal(first_bytes[1:], ends[:-1]):
-        raise ValueError(f"{path} is damaged: its documents do not follow one another")
+        raise ValueError(f"{path} is damaged: its documents are not consecutive")
     return MegatronIndex(kind, lengths)

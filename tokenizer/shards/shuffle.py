@@ -1,10 +1,9 @@
-"""Encoding a corpus and shuffling its documents, all of them together, in flat memory.
+"""Encodes a corpus and shuffles all its documents together, in constant memory.
 
-A document's place in the order is a hash of the seed, its id and its text. Each corpus file is encoded
-once and its documents scattered over buckets, which are ranges of places, some 16 million tokens each.
-Then every shard's task goes through the buckets that its share of the tokens lies in, and holds one
-sorted bucket at a time. So neither how the corpus was cut into files, nor the number of buckets or
-workers, nor which came first changes a byte of the result.
+A document's place in the order is a hash of the seed, its id and its text. Each corpus file is encoded once,
+and its documents are scattered over buckets, which are ranges of places with about 16 million tokens each.
+Then every shard's task reads the buckets that its tokens are in, one sorted bucket at a time. So how the
+corpus is cut into files, the number of buckets and workers, and their timing change no byte of the result.
 """
 
 import hashlib
@@ -31,37 +30,37 @@ from tokenizer.shards.formats import FormatName, Tokens, TypeName
 PIECES_FILE: Final = "pieces.arrow"
 SHARD_FILE: Final = "shard.bin"
 INDEX_FILE: Final = "shard.idx"
-BYTES_PER_TOKEN: Final = 4  # about what GPT-2's vocabulary gives for English; it only sizes the buckets
+BYTES_PER_TOKEN: Final = 4  # of English in GPT-2's vocabulary, roughly; it only sizes the buckets
 TOKENS_PER_BUCKET: Final = 2**24
-MOST_BUCKETS: Final = 512  # of 8.6 billion tokens; of more, the buckets are larger
+MOST_BUCKETS: Final = 512  # for 8.6 billion tokens; with more, the buckets are larger
 TOKENS_PER_BATCH: Final = 2**14  # of a run, for each bucket
 LEAST_PER_RUN: Final = 2**20  # tokens that are encoded before they are scattered
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScatterOptions:
-    """What decides a document's place."""
+    """How documents are shuffled."""
 
     seed: int
-    """Another seed, another order."""
+    """Seed of the shuffle."""
     buckets: int
-    """Into how many ranges of places the documents are scattered. The shards are the same."""
+    """Number of ranges of places that documents are scattered into. It does not change the shards."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatherOptions:
+class CollectOptions:
     """How the stream of a split's tokens is cut into shards."""
 
     form: FormatName
-    """Whose files they are."""
+    """Format of the files."""
     kind: TypeName
-    """Of the ids in them."""
+    """Type of the ids."""
     shard_tokens: int
-    """In every shard but the last."""
+    """Tokens in every shard but the last."""
     shards: int
-    """The last takes what is left."""
+    """Number of shards; the last takes the rest."""
     bucket_tokens: tuple[int, ...]
-    """How many tokens each bucket holds, all corpus files together."""
+    """Tokens in each bucket, over all corpus files."""
 
 
 @edition(3, "gigatoken", "tokenizers")
@@ -81,9 +80,9 @@ def encode_file(task: Task) -> Counts:
 
 
 @edition(2)
-def gather_shard(task: Task) -> Counts:
-    """Stage: write the shard whose number is the partition's name, from all pieces of its split."""
-    options: GatherOptions = task.options
+def collect_shard(task: Task) -> Counts:
+    """Stage: write the shard whose number is the partition's name, from the pieces of its split."""
+    options: CollectOptions = task.options
     first, end = shard_range(options, int(task.name))
     kind, lengths, digest = formats.dtype(options.kind), list[int](), hashlib.sha256()
     with (task.folder / SHARD_FILE).open("wb", buffering=2**20) as file:
@@ -105,40 +104,40 @@ def gather_shard(task: Task) -> Counts:
 
 
 def place(document_id: bytes, text: bytes, seed: int) -> int:
-    """Return where in the order a document stands: 64 bits of a hash of its text, its id and the seed."""
+    """Return a document's place in the order: a 64-bit hash of its text, its id and the seed."""
     return xxhash.xxh3_64_intdigest(text, seed=xxhash.xxh3_64_intdigest(document_id, seed=seed))
 
 
 def bucket_of(places: NDArray[np.uint64], buckets: int) -> NDArray[np.uint64]:
-    """Return the bucket whose range of places each of these lies in."""
+    """Return the bucket of each place."""
     return (places >> np.uint64(32)) * np.uint64(buckets) >> np.uint64(32)
 
 
 def bucket_count(text_bytes: int) -> int:
-    """Return into how many buckets to scatter a split with about so much text."""
+    """Return the number of buckets for a split with about this much text."""
     return min(MOST_BUCKETS, 1 + text_bytes // (BYTES_PER_TOKEN * TOKENS_PER_BUCKET))
 
 
 def shard_count(tokens: int, shard_tokens: int) -> int:
-    """Return how many shards to fill: the last holds between half and one and a half of `shard_tokens`.
+    """Return the number of shards: the last holds between 0.5 and 1.5 times `shard_tokens`.
 
-    Trainers that give every rank a part of every shard have no use for one of a few tokens.
+    Trainers that give every rank a part of every shard cannot use one of a few tokens.
     """
     return min(tokens, max(1, (tokens + shard_tokens // 2) // shard_tokens))
 
 
-def shard_range(options: GatherOptions, number: int) -> tuple[int, int]:
-    """Return from where to where in the split's stream of tokens a shard goes."""
+def shard_range(options: CollectOptions, number: int) -> tuple[int, int]:
+    """Return a shard's start and end in the split's stream of tokens."""
     first = number * options.shard_tokens
     is_last = number == options.shards - 1
     return first, sum(options.bucket_tokens) if is_last else first + options.shard_tokens
 
 
 class _Pieces:
-    """An Arrow file of documents with their places: one batch a bucket, again and again for each run.
+    """An Arrow file of documents with their places: for each run, one batch per bucket.
 
-    A run is what is encoded before it is sorted and written. Batch `i` is of bucket `i % buckets`, so
-    whoever wants one bucket reads nothing else.
+    A run is what is encoded before it is sorted and written. Batch `i` belongs to bucket `i % buckets`, so
+    one bucket can be read without the others.
     """
 
     def __init__(self, path: Path, vocabulary: Vocabulary, buckets: int) -> None:
@@ -163,7 +162,7 @@ class _Pieces:
         self._file.close()
 
     def add(self, place: int, ids: NDArray[np.uint32]) -> None:
-        """Take a document, and put `<|endoftext|>` before it."""
+        """Add a document, with `<|endoftext|>` before it."""
         self._places.append(place)
         self._encoded.append(ids)
         self._tokens += 1 + len(ids)
@@ -190,7 +189,7 @@ class _Pieces:
 
 
 def _documents_within(task: Task, first: int, end: int) -> Iterator[tuple[int, Tokens]]:
-    """Yield the documents that tokens `first` to `end` of the stream lie in, with where each begins."""
+    """Yield the documents that overlap tokens `first` to `end` of the stream, each with its start."""
     counts: Sequence[int] = task.options.bucket_tokens
     bucket_ends = np.cumsum(counts).tolist()
     for bucket, (tokens, bucket_end) in enumerate(zip(counts, bucket_ends, strict=True)):
@@ -216,7 +215,7 @@ def _read_bucket(pieces: Sequence[str], bucket: int, buckets: int) -> list[Token
         ):
             for number in range(bucket, batches.num_record_batches, buckets):
                 found += _documents(batches.get_batch(number))
-    # Of two documents with one place, be they copies or not, the content decides and not where they lay.
+    # Documents with the same place, copies or not, are ordered by content, not by where they were.
     found.sort(key=lambda document: (document[0], document[1].tobytes()))
     return [tokens for _, tokens in found]
 

@@ -1,15 +1,15 @@
-"""What a run leaves on disk, and when a checkpoint counts.
+"""A run's files on disk, and when a checkpoint is complete.
 
-<run>/options.json                         what the run is, written before its first step
-<run>/metrics.jsonl                        one line a step and one an evaluation
-<run>/step_00000100/weights-00000.safetensors …   fp32, whole, by the model's own parameter names
-<run>/step_00000100/exp_avg-00000.safetensors …   AdamW's first moments, under the same names, and Muon's
-<run>/step_00000100/exp_avg_sq-00000.safetensors …  AdamW's second moments; under Muon there are none
+<run>/options.json                         options and plan, written before the first step
+<run>/metrics.jsonl                        one line per step and one per evaluation
+<run>/step_00000100/weights-00000.safetensors …   whole fp32 tensors, by the model's parameter names
+<run>/step_00000100/exp_avg-00000.safetensors …   first moments of AdamW and Muon, by the same names
+<run>/step_00000100/exp_avg_sq-00000.safetensors …  AdamW's second moments; Muon has none
 <run>/step_00000100/state.json             step, position in the data, plan, vocabulary
-<run>/step_00000100/complete               every file with size and checksum; written last, and only with it
-                                           the folder counts
+<run>/step_00000100/complete               size and checksum of every file; written last, and only
+                                           then is the checkpoint complete
 
-Nothing in a checkpoint depends on the number of ranks or the ZeRO stage, so a run goes on with any.
+Nothing in a checkpoint depends on the number of ranks or the ZeRO stage, so a run resumes with any.
 """
 
 import json
@@ -32,29 +32,29 @@ if TYPE_CHECKING:  # which takes seconds to import
 
 MARKER = "complete"
 KINDS = ("weights", "exp_avg", "exp_avg_sq")
-FILE_BYTES = 256 * 2**20  # most that a file holds, unless a single tensor is larger
+FILE_BYTES = 256 * 2**20  # maximum size of a file, unless a single tensor is larger
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Where a run stands: all that is needed beside the tensors to go on, or to export."""
+    """A run's position: everything beside the tensors that resuming and export need."""
 
     step: int
-    updates: int  # steps whose update was applied, which AdamW counts
-    sequences: int  # trained on so far, which is the position of the next one
+    updates: int  # steps whose update was applied; AdamW's step count
+    sequences: int  # trained on so far: the position of the next one
     tokens: int
     world_size: int
     zero_stage: int
     vocabulary_fingerprint: str
     model: ModelConfig
     plan: dict[str, Any]
-    figures: dict[str, float]  # what the model card tells: losses, seconds
-    anomalies: dict[str, Any] = field(default_factory=dict)  # what the next steps are judged by
+    figures: dict[str, float]  # for the model card: losses, seconds
+    anomalies: dict[str, Any] = field(default_factory=dict)  # state of the spike detector
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """What `complete` says of a file."""
+    """Size and checksum of a file, as `complete` has them."""
 
     size_bytes: int
     xxh3: str
@@ -69,7 +69,7 @@ class Marker:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorFile:
-    """A file of a checkpoint, and the parameters whose values it holds."""
+    """A file of a checkpoint, and the parameters that it holds."""
 
     name: str
     kind: str
@@ -79,7 +79,7 @@ class TensorFile:
 def tensor_files(
     shapes: Mapping[str, Sequence[int]], *, one_moment: Collection[str] = ()
 ) -> list[TensorFile]:
-    """Return the files that fp32 tensors of these shapes are written to: for each kind, in their order.
+    """Return the files for fp32 tensors of these shapes: by kind, in the order of the parameters.
 
     Args:
         one_moment: the parameters that have no second moment.
@@ -94,12 +94,12 @@ def tensor_files(
 def _of_kind(
     kind: str, shapes: Mapping[str, Sequence[int]], one_moment: Collection[str]
 ) -> dict[str, Sequence[int]]:
-    """Return the shapes of the tensors that there are of a kind."""
+    """Return the shapes of the tensors of a kind."""
     return {name: shape for name, shape in shapes.items() if kind != "exp_avg_sq" or name not in one_moment}
 
 
 def _parts(shapes: Mapping[str, Sequence[int]]) -> list[list[str]]:
-    """Cut the names where a file is full."""
+    """Split the names into files."""
     parts: list[list[str]] = [[]]
     filled = 0
     for name, shape in shapes.items():
@@ -113,19 +113,19 @@ def _parts(shapes: Mapping[str, Sequence[int]]) -> list[list[str]]:
 
 
 def write_tensors(path: Path, tensors: dict[str, "Tensor"]) -> FileRecord:
-    """Write tensors on the CPU to a new file, down to the disk, and return its record."""
+    """Write tensors on the CPU to a new file, flush it to disk, and return its record."""
     return write_file(path, serialised(tensors))
 
 
 def serialised(tensors: dict[str, "Tensor"]) -> bytes:
-    """Return the content of a file of tensors on the CPU."""
+    """Return tensors on the CPU as the content of a safetensors file."""
     from safetensors.torch import save
 
     return save(tensors)
 
 
 def write_file(path: Path, content: bytes) -> FileRecord:
-    """Write a new file, down to the disk, and return its record."""
+    """Write a new file, flush it to disk, and return its record."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -134,7 +134,7 @@ def write_file(path: Path, content: bytes) -> FileRecord:
 
 
 def read_tensors(folder: Path, kind: str) -> dict[str, "Tensor"]:
-    """Return the tensors of one kind of a complete checkpoint, on the CPU, mapped from the files as used."""
+    """Return the tensors of one kind of a complete checkpoint, on the CPU, mapped from the files."""
     from safetensors import safe_open
 
     tensors: dict[str, Tensor] = {}
@@ -147,7 +147,7 @@ def read_tensors(folder: Path, kind: str) -> dict[str, "Tensor"]:
 def read_weights(folder: Path) -> dict[str, "Tensor"]:
     """Return the fp32 weights of a complete checkpoint by the model's own parameter names.
 
-    They are mapped from the files: what is not looked at is not read. The embedding has its padding.
+    They are mapped from the files, so unused ones are not read. The embedding includes its padding.
     """
     return read_tensors(folder, "weights")
 
@@ -158,7 +158,7 @@ def folder_of_step(run: Path, step: int) -> Path:
 
 
 def step_of(folder: Path) -> int:
-    """Return after how many steps a checkpoint's folder was saved."""
+    """Return the step of a checkpoint's folder."""
     return int(folder.name.removeprefix("step_"))
 
 
@@ -168,7 +168,7 @@ def finished_checkpoints(run: Path) -> list[Path]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Say whether a checkpoint was committed, and still has every file at its full size."""
+    """Return whether a checkpoint was committed and all files have their full size."""
     try:
         records = read_records(folder).items()
         return all((folder / name).stat().st_size == record.size_bytes for name, record in records)
@@ -177,7 +177,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def read_records(folder: Path) -> dict[str, FileRecord]:
-    """Return what `complete` says of each file."""
+    """Return the records in `complete`, by file name."""
     return dict(parse_as(Marker, parse_json((folder / MARKER).read_text())).files)
 
 
@@ -188,21 +188,21 @@ def find_checkpoint(path: Path) -> Path:
         ValueError: there is none.
     """
     if not path.is_dir():
-        raise ValueError(f"{path} is no folder: give the --output of a training run")
+        raise ValueError(f"{path} is not a folder: give the --output of a training run")
     if is_finished(path):
         return path
     finished = finished_checkpoints(path)
     if not finished:
         begun = len(list(path.glob("step_*")))
-        raise ValueError(f"{path} holds no finished checkpoint" + (f" ({begun} unfinished)" if begun else ""))
+        raise ValueError(f"{path} has no finished checkpoint" + (f" ({begun} unfinished)" if begun else ""))
     return finished[-1]
 
 
 def begin(folder: Path, shapes: Mapping[str, Sequence[int]], *, one_moment: Collection[str] = ()) -> None:
-    """Make room for a checkpoint: what an interrupted attempt at it left behind goes, its marker first.
+    """Create an empty folder for a checkpoint; leftovers of an interrupted attempt are removed.
 
     Raises:
-        OSError: tensors of these shapes find no room on the disk.
+        OSError: the disk has no space for tensors of these shapes.
     """
     discard(folder)
     folder.mkdir(parents=True)
@@ -210,7 +210,7 @@ def begin(folder: Path, shapes: Mapping[str, Sequence[int]], *, one_moment: Coll
     needed = sum(4 * math.prod(shape) for kind in kinds for shape in kind.values())
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise OSError(f"no room for {folder}: it takes {needed:,} bytes, and {free:,} are free")
+        raise OSError(f"not enough disk space for {folder}: needs {needed:,} bytes, {free:,} are free")
 
 
 def discard(folder: Path) -> None:
@@ -220,14 +220,16 @@ def discard(folder: Path) -> None:
 
 
 def commit(folder: Path, state: State, tensors: Mapping[str, FileRecord]) -> None:
-    """Make a checkpoint count, once every rank has written its files.
+    """Complete a checkpoint, once every rank has written its files.
 
     Raises:
-        OSError: a rank's file is not to be seen from here.
+        OSError: a rank's file is not visible from here.
     """
     for name, record in tensors.items():
         if not (folder / name).is_file() or (folder / name).stat().st_size != record.size_bytes:
-            raise OSError(f"{folder / name} is not to be seen from here: all machines must share --output")
+            raise OSError(
+                f"{folder / name} is not visible from this machine: all machines must share --output"
+            )
     content = json.dumps(asdict(state), indent=2)
     write_text(str(folder / "state.json"), content)
     raw = content.encode()
@@ -240,9 +242,9 @@ def commit(folder: Path, state: State, tensors: Mapping[str, FileRecord]) -> Non
 
 
 def prune(run: Path, *, keep_newest: int, keep_every: int) -> None:
-    """Keep the newest complete checkpoints, and for good those after every `keep_every` steps (0: none).
+    """Keep the newest complete checkpoints, and forever those after every `keep_every` steps (0: none).
 
-    What else is older than the newest goes, complete or not.
+    Everything else that is older than the newest is removed, complete or not.
     """
     finished = finished_checkpoints(run)
     kept = {
@@ -256,7 +258,7 @@ def prune(run: Path, *, keep_newest: int, keep_every: int) -> None:
 
 
 def damaged_files(folder: Path, names: Iterable[str]) -> list[str]:
-    """Return which of these files of a complete checkpoint no longer have the content that was written."""
+    """Return those of these files of a complete checkpoint whose content has changed."""
     records = read_records(folder)
     return [name for name in names if not _is_whole(folder / name, records[name])]
 
@@ -273,7 +275,7 @@ def _is_whole(path: Path, record: FileRecord) -> bool:
 
 
 def set_aside(folder: Path) -> None:
-    """Let a damaged checkpoint no longer count."""
+    """Mark a checkpoint as damaged, so that it is no longer complete."""
     (folder / MARKER).replace(folder / "damaged")
 
 
@@ -287,13 +289,13 @@ def read_state(folder: Path) -> State:
         content = parse_json((folder / "state.json").read_text())
         return parse_as(State, content)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder}/state.json is broken: {error}") from error
+        raise ValueError(f"{folder}/state.json is damaged: {error}") from error
 
 
 def newest_state(run: Path) -> State | None:
-    """Return the state of a run's newest checkpoint whose state.json is as it was written; None without one.
+    """Return the state of a run's newest checkpoint with an undamaged state.json; None without one.
 
-    The rest of that checkpoint may be damaged: only the ranks together read so much (`find_sound`).
+    The rest of that checkpoint may be damaged: `find_sound` reads all of it, on all ranks together.
     """
     for folder in reversed(finished_checkpoints(run)):
         if not damaged_files(folder, ["state.json"]):
@@ -302,7 +304,7 @@ def newest_state(run: Path) -> State | None:
 
 
 def read_options(run: Path) -> dict[str, Any] | None:
-    """Return what the options.json of a run says; None where no run has begun.
+    """Return the content of a run's options.json; None if there is no run.
 
     Raises:
         ValueError: the folder holds something else.
@@ -314,26 +316,26 @@ def read_options(run: Path) -> dict[str, Any] | None:
     options = run / "options.json"
     if not options.is_file():
         if any(entry for entry in run.iterdir() if not entry.name.startswith(".")):
-            raise ValueError(f"--output {run} holds something that is no training run: give another folder")
+            raise ValueError(f"--output {run} is not a training run: give another folder")
         return None
     try:
         content: dict[str, Any] = parse_json(options.read_text())
         dict(content["identity"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{options} is broken: {error}") from error
+        raise ValueError(f"{options} is damaged: {error}") from error
     return content
 
 
 def check_same_identity(run: Path, before: dict[str, Any], identity: dict[str, Any]) -> None:
-    """Check that the run in a folder is the one that is meant.
+    """Check that the run in a folder has this identity.
 
     Raises:
-        ValueError: it is another; the message names the first option that differs.
+        ValueError: it has not; the message names the first option that differs.
     """
     for name, value in identity.items():
         if before.get(name) != value:
             option = name.replace("_", "-")
             raise ValueError(
                 f"--output {run} holds a run with another --{option}: {before.get(name)} there, {value} "
-                "here; give another folder, or the same options to go on"
+                "here; give another folder, or use the same options to resume"
             )

@@ -11,7 +11,7 @@ from trainer.checkpoint.folder import FileRecord, serialised, write_file
 
 
 class TensorWriter:
-    """A thread that writes one file at a time, so that two at most are in memory: that, and the next."""
+    """A thread that writes one file at a time, so that at most two are in memory: that one and the next."""
 
     def __init__(self) -> None:
         self.records: dict[str, FileRecord] = {}
@@ -29,7 +29,8 @@ class TensorWriter:
         self._thread.shutdown()
 
     def write(self, path: Path, tensors: dict[str, Tensor]) -> None:
-        """Write tensors on the CPU, which are emptied, to a new file; wait for the one before it."""
+        """Write tensors on the CPU to a new file, after the previous one is done; the dictionary is
+        emptied."""
         self.finish()
         if self.error:
             return
@@ -38,7 +39,7 @@ class TensorWriter:
         self._pending = path.name, self._thread.submit(write_file, path, content)
 
     def finish(self) -> None:
-        """Wait until everything is on the disk, or has failed."""
+        """Wait until everything is on disk or has failed."""
         if self._pending is None:
             return
         name, future = self._pending

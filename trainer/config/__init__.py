@@ -1,1 +1,1 @@
-"""What a run is: options, recipes of the sizes, and the plan that they make. Nothing here imports torch."""
+"""A run's options, the recipe of each size, and the resolved plan. Nothing here imports torch."""

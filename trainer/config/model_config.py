@@ -20,14 +20,14 @@ class ModelConfig:
     context: int
     vocabulary: int
     dropout: float = 0.0
-    document_separator: int | None = None  # begins each document; attention stays within one if it is given
+    document_separator: int | None = None  # starts each document; if given, attention stays within documents
 
     def __post_init__(self) -> None:
         for name, most in LARGEST.items():
             if not 0 < getattr(self, name) <= most:
                 raise ValueError(f"a model of {getattr(self, name):,} {name}: from 1 to {most:,} make sense")
         if self.width % self.heads:
-            raise ValueError(f"{self.width} channels do not divide among {self.heads} heads")
+            raise ValueError(f"a width of {self.width} does not divide into {self.heads} heads")
 
     @property
     def padded_vocabulary(self) -> int:
@@ -36,7 +36,7 @@ class ModelConfig:
 
     @property
     def parameters(self) -> int:
-        """How many parameters the exported model has: tied head once, no padding.
+        """Number of parameters of the exported model: the tied head counts once, padding not at all.
 
         Per block 12 C² weights (4 C² of attention, 8 C² of the feed-forward net) and 13 C biases and gains.
         """

@@ -1,6 +1,6 @@
-"""What a training run is: every option resolved against the size, the data and the ranks.
+"""A training run's plan: every option resolved against the size, the data and the ranks.
 
-Nothing here imports torch, so that `--help` and a mistake in the options are answered at once.
+Nothing here imports torch, so that `--help` and errors in the options are fast.
 """
 
 import dataclasses
@@ -54,9 +54,9 @@ IDENTITY = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan(TrainingOptions):
-    """A run with nothing left open: every option resolved against the size, the data and the ranks.
+    """Every option resolved against the size, the data and the ranks.
 
-    What `TrainingOptions` leaves open has a value here; the rest is as it was given.
+    What `TrainingOptions` leaves open has a value here; the rest is as given.
     """
 
     output: str
@@ -82,7 +82,7 @@ class TrainingPlan(TrainingOptions):
     sequences_per_step: int  # over all ranks
     accumulation_steps: int
     recompute: Recompute
-    recompute_every: int  # blocks; in the others nothing is computed again
+    recompute_every: int  # blocks; the others are not recomputed
     compiled: bool
 
     @property
@@ -91,7 +91,7 @@ class TrainingPlan(TrainingOptions):
         return self.sequences_per_step * self.context
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes this run this run, by the names of the command line (see `IDENTITY`)."""
+        """Return the options that identify this run (see `IDENTITY`)."""
         spikes = self.anomalies
         return {name: getattr(self, name) for name in IDENTITY} | {
             "skip_spikes": spikes.skip_spikes,
@@ -107,25 +107,25 @@ def resolve(
     accelerator: bool,
     bf16: bool = True,
     end_of_text: int | None = None,
-    start: ModelConfig | None = None,
+    initial_model: ModelConfig | None = None,
     epoch_tokens: int | None = None,
 ) -> TrainingPlan:
-    """Fill in from the size's recipe what the options leave out, and check that the numbers go together.
+    """Fill in options from the size's recipe, and check that they are consistent.
 
     Args:
-        bf16: whether the accelerator has matrix products in bf16.
-        end_of_text: the token that begins a document.
-        start: the model whose weights the run begins with, if it does not begin from scratch.
+        bf16: whether the accelerator has bf16 matrix products.
+        end_of_text: the token that starts a document.
+        initial_model: the model of --init-from; None to train from scratch.
         epoch_tokens: how many tokens the training data has.
 
     Raises:
-        ValueError: an unknown size, a value out of range, or a batch that is none.
+        ValueError: an unknown size, a value out of range, or an impossible batch.
     """
     check_ranges(options)
     options.trackers.check()
     stage = _zero_stage(options, world_size)
-    name = _size_name(options, start, accelerator=accelerator)
-    size = SIZES[name] if start is None else _fine_tuning(name, start, epoch_tokens)
+    name = _size_name(options, initial_model, accelerator=accelerator)
+    size = SIZES[name] if initial_model is None else _fine_tuning(name, initial_model, epoch_tokens)
     model = _model(options, size, vocabulary, end_of_text)
     sequences = _sequences(options, size, model.context, world_size)
     micro_batch, accumulation_steps = _share_out(options, size, -(-sequences // world_size))
@@ -170,29 +170,29 @@ def resolve(
     )
 
 
-def _size_name(options: TrainingOptions, start: ModelConfig | None, *, accelerator: bool) -> str:
+def _size_name(options: TrainingOptions, initial_model: ModelConfig | None, *, accelerator: bool) -> str:
     if options.size is not None and options.size not in SIZES:
         raise ValueError(f"unknown size {options.size!r}: choose one of {', '.join(SIZES)}")
-    if start is None:
+    if initial_model is None:
         return _given(options.size, "small" if accelerator else "nano")
-    found = matching(layers=start.layers, heads=start.heads, width=start.width)
-    shape = f"{start.layers} layers, {start.heads} heads, {start.width} wide"
+    found = matching(layers=initial_model.layers, heads=initial_model.heads, width=initial_model.width)
+    shape = f"{initial_model.layers} layers, {initial_model.heads} heads, {initial_model.width} wide"
     if options.size not in (None, found):
-        raise ValueError(f"--size {options.size} is not that of --init-from {options.init_from}: {shape}")
-    return _given(found, f"{start.layers}x{start.width}")
+        raise ValueError(f"--size {options.size} is not the size of --init-from {options.init_from}: {shape}")
+    return _given(found, f"{initial_model.layers}x{initial_model.width}")
 
 
-def _fine_tuning(name: str, start: ModelConfig, epoch_tokens: int | None) -> Size:
-    """Return a recipe for going on with a model's weights: one epoch, small batches at a low rate."""
+def _fine_tuning(name: str, initial_model: ModelConfig, epoch_tokens: int | None) -> Size:
+    """Return a recipe for fine-tuning: one epoch, small batches, a low learning rate."""
     sequence = 16 if name not in SIZES else SIZES[name].micro_batch
     return Size(
-        layers=start.layers,
-        heads=start.heads,
-        width=start.width,
-        context=start.context,
+        layers=initial_model.layers,
+        heads=initial_model.heads,
+        width=initial_model.width,
+        context=initial_model.context,
         learning_rate=FINE_TUNING_RATE,
         tokens=_given(epoch_tokens, 10_000_000),
-        global_batch_tokens=FINE_TUNING_SEQUENCES * start.context,
+        global_batch_tokens=FINE_TUNING_SEQUENCES * initial_model.context,
         micro_batch=sequence,
     )
 
@@ -201,7 +201,7 @@ def _model(options: TrainingOptions, size: Size, vocabulary: int, end_of_text: i
     context = _given(options.context, size.context)
     if options.init_from and context > size.context:
         raise ValueError(
-            f"--context is {context}, but --init-from {options.init_from} knows {size.context} positions"
+            f"--context is {context}, but --init-from {options.init_from} has {size.context} positions"
         )
     return ModelConfig(
         layers=size.layers,
@@ -215,7 +215,7 @@ def _model(options: TrainingOptions, size: Size, vocabulary: int, end_of_text: i
 
 
 def _steps(options: TrainingOptions, size: Size, batch_tokens: int, epoch_tokens: int | None) -> int:
-    """Return how many steps to take: as many batches as make up the tokens of the options or the recipe."""
+    """Return the number of steps: as many batches as the tokens of the options or the recipe make."""
     given = [name for name in ("steps", "tokens", "epochs") if getattr(options, name) is not None]
     if len(given) > 1:
         raise ValueError(f"give only one of {' and '.join('--' + name for name in given)}")
@@ -223,23 +223,24 @@ def _steps(options: TrainingOptions, size: Size, batch_tokens: int, epoch_tokens
         return options.steps
     if options.epochs is not None:
         if epoch_tokens is None:
-            raise ValueError("--epochs needs the data: give --steps or --tokens")
+            raise ValueError("--epochs needs the data: use --steps or --tokens")
         return max(1, math.ceil(options.epochs * epoch_tokens / batch_tokens))
     return max(1, _given(options.tokens, size.tokens) // batch_tokens)
 
 
 def _decay_steps(options: TrainingOptions, steps: int, warmup_steps: int) -> int:
-    """Return over how many steps the rate goes down."""
+    """Return the number of steps over which the learning rate decays."""
     if warmup_steps > steps:
         raise ValueError(f"--warmup-steps is {warmup_steps}, but there are only {steps} steps")
     if options.schedule == "cosine":
         if options.decay_steps is not None:
-            raise ValueError("--decay-steps belongs to --schedule wsd: a cosine falls all the way")
+            raise ValueError("--decay-steps needs --schedule wsd: a cosine decays over all steps")
         return steps - warmup_steps
     decay_steps = _given(options.decay_steps, min(steps // 5, steps - warmup_steps))
     if warmup_steps + decay_steps > steps:
         raise ValueError(
-            f"--warmup-steps {warmup_steps} and --decay-steps {decay_steps} are more than the {steps} steps"
+            f"--warmup-steps {warmup_steps} and --decay-steps {decay_steps} add up to more "
+            f"than the {steps} steps"
         )
     return decay_steps
 
@@ -251,7 +252,7 @@ def _given(value: Value | None, otherwise: Value) -> Value:
 def _precision(options: TrainingOptions, *, accelerator: bool, bf16: bool) -> Precision:
     if options.precision == "bf16" and accelerator and not bf16:
         raise ValueError(
-            "--precision bf16: this GPU would emulate it, slower than fp32 (it takes compute capability 8.0, "
+            "--precision bf16: this GPU would emulate it, slower than fp32 (it needs compute capability 8.0, "
             "an A100 or newer): use --precision fp32"
         )
     if options.precision == "auto":
@@ -262,20 +263,20 @@ def _precision(options: TrainingOptions, *, accelerator: bool, bf16: bool) -> Pr
 def _check_float8(precision: Precision, width: int, *, compiled: bool, wanted: bool) -> None:
     if wanted and not compiled:
         raise ValueError(
-            "--float8 wants compiled blocks, without which it is slower than bf16: leave out --compile off, "
-            "use --zero-stage 2 or less, and a GPU"
+            "--float8 needs compiled blocks (without them it is slower than bf16): use a GPU, --zero-stage 2 "
+            "or less, and no --compile off"
         )
     if wanted and precision != "bf16":
-        raise ValueError("--float8 goes with --precision bf16, in which the other products are")
+        raise ValueError("--float8 needs --precision bf16 for the other matrix products")
     if wanted and width % 16:
-        raise ValueError(f"--float8 takes widths that are multiples of 16, and the model is {width} wide")
+        raise ValueError(f"--float8 needs a width that is a multiple of 16; the model's is {width}")
 
 
 def _compile(options: TrainingOptions, stage: int, *, accelerator: bool) -> bool:
     if options.compile == "on" and stage == 3:
         raise ValueError(
-            "--compile on does not go with --zero-stage 3, which gathers weights as the blocks are called: "
-            "use --compile off, or --zero-stage 2"
+            "--compile on does not work with --zero-stage 3, which gathers weights as the blocks are called: "
+            "use --compile off or --zero-stage 2"
         )
     if options.compile != "auto":
         return options.compile == "on"
@@ -292,7 +293,7 @@ def profiled_steps(options: TrainingOptions) -> tuple[int, int]:
     """Return the first step to profile and the one after the last, as `--profile-steps` has them.
 
     Raises:
-        ValueError: it is not two numbers, the smaller first.
+        ValueError: it is not two numbers in ascending order.
     """
     if options.profile_steps is None:
         return 0, 0
@@ -300,32 +301,33 @@ def profiled_steps(options: TrainingOptions) -> tuple[int, int]:
     first, stop = (int(found[1]), int(found[2])) if found else (0, 0)
     if first >= stop:
         raise ValueError(
-            f"--profile-steps {options.profile_steps}: give the first step and the one after the last: 10:13"
+            f"--profile-steps {options.profile_steps}: give the first step and the one after the "
+            "last, such as 10:13"
         )
     return first, stop
 
 
 def _zero_stage(options: TrainingOptions, world_size: int) -> Literal[0, 1, 2, 3]:
-    """Return the ZeRO stage, and refuse an offload that it does not allow."""
+    """Return the ZeRO stage, and reject an offload that it does not allow."""
     least: Literal[0, 1, 3] = 1 if world_size > 1 or options.offload_optimizer else 0
     if options.offload_parameters:
         least = 3
     stage = _given(options.zero_stage, least)
     if options.offload_optimizer and stage == 0:
-        raise ValueError("--offload-optimizer needs --zero-stage 1, 2 or 3: at stage 0 nothing is shared out")
+        raise ValueError("--offload-optimizer needs --zero-stage 1, 2 or 3: at stage 0 nothing is sharded")
     if options.offload_parameters and stage < 3:
-        raise ValueError(f"--offload-parameters needs --zero-stage 3, and it is {stage}")
+        raise ValueError(f"--offload-parameters needs --zero-stage 3, not {stage}")
     return stage
 
 
 def _sequences(options: TrainingOptions, size: Size, context: int, world_size: int) -> int:
-    """Return how many sequences a batch has: any number that gives every rank one."""
+    """Return the number of sequences in a batch, at least one per rank."""
     tokens = _given(options.global_batch_tokens, max(1, size.global_batch_tokens // context) * context)
     sequences, rest = divmod(tokens, context)
     if rest:
         raise ValueError(
-            f"--global-batch-tokens {tokens:,} is no multiple of {context} tokens: the nearest that fits is "
-            f"{max(world_size, round(tokens / context)) * context}"
+            f"--global-batch-tokens {tokens:,} is not a multiple of {context} tokens: the nearest that "
+            f"fits is {max(world_size, round(tokens / context)) * context}"
         )
     if sequences < world_size:
         raise ValueError(
@@ -336,7 +338,7 @@ def _sequences(options: TrainingOptions, size: Size, context: int, world_size: i
 
 
 def _share_out(options: TrainingOptions, size: Size, per_rank: int) -> tuple[int, int]:
-    """Return micro-batch and accumulation steps that hold a rank's sequences, with few rows left empty."""
+    """Return micro-batch and accumulation steps for a rank's sequences, with few empty rows."""
     if options.micro_batch is not None:
         micro_batch = min(options.micro_batch, per_rank)
         return micro_batch, -(-per_rank // micro_batch)

@@ -1,9 +1,9 @@
-"""The sizes that `--size` names: a shape, and the recipe that it is trained by unless told otherwise.
+"""The model sizes of `--size`: a shape, and the default recipe for training it.
 
-Shapes are those of the GPT-2 paper (Radford et al. 2019, table 2). Learning rates and batches are those of
-their siblings in the GPT-3 paper (Brown et al. 2020, table 2.1: Small, Medium, Large, XL), and so are the
-warm-up over 375 million tokens and the cosine down to a tenth of the peak (appendix B). How many tokens
-to train on is llm.c's: its published runs reached OpenAI's GPT-2 of the same size with as many.
+Shapes are those of the GPT-2 paper (Radford et al. 2019, table 2). Learning rates and batch sizes are those
+of the same sizes in the GPT-3 paper (Brown et al. 2020, table 2.1: Small, Medium, Large, XL), and so are the
+warm-up over 375 million tokens and the cosine decay to a tenth of the peak (appendix B). The number of tokens
+is llm.c's: its published runs matched OpenAI's GPT-2 of the same size with as many.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FINE_TUNING_SEQUENCES = 32  # in a batch
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What `--size` names."""
+    """A model size: its shape and its recipe."""
 
     layers: int
     heads: int

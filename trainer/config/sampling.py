@@ -1,4 +1,4 @@
-"""How the next token is chosen: the options. Nothing here imports torch; `next_token` does the sums."""
+"""Sampling options. Nothing here imports torch; `next_token` implements them."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,21 +8,22 @@ from annotated_types import Ge, Gt, Le
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How the next token is chosen from the model's probabilities."""
+    """How the next token is sampled."""
 
     greedy: bool = False
-    """Always take the likeliest token."""
+    """Always take the most likely token."""
     temperature: Annotated[float, Ge(0)] = 0.8
-    """Below 1 the likely tokens become likelier, above 1 less so; 0 is greedy."""
+    """Sampling temperature; 0 is greedy."""
     top_k: Annotated[int | None, Ge(1)] = None
-    """Choose among the k likeliest tokens only."""
+    """Sample from the k most likely tokens only."""
     top_p: Annotated[float | None, Gt(0), Le(1)] = 0.95
-    """Choose among the likeliest tokens that together have this probability (the nucleus)."""
+    """Sample from the most likely tokens that together have this probability (the nucleus)."""
 
     repetition_penalty: Annotated[float, Gt(0)] = 1.0
-    """Above 1, tokens that the context holds already become less likely; 1 changes nothing."""
+    """Above 1, tokens that are already in the context become less likely; 1: off."""
 
     @property
     def is_greedy(self) -> bool:
-        """Whether chance has no part in it: below a millionth, only exact ties would be left to it."""
+        """Whether sampling is deterministic; below a temperature of one millionth only exact ties would be
+        random."""
         return self.greedy or self.temperature < 1e-6

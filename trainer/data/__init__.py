@@ -1,1 +1,1 @@
-"""Token shards as a trainer reads them: `inputs` checks them, `batches` orders them, `loader` reads ahead."""
+"""Token shards for the trainer: `inputs` checks them, `batches` orders them, `loader` reads ahead."""

@@ -1,9 +1,8 @@
-"""Which tokens of the shards come when.
+"""Which tokens of the shards come in which step.
 
-Training order is a pure function of (seed, epoch, position): sequence number p of a run is the same
-whatever the ranks, the micro-batches and the interruptions, so that to resume is to go on from an
-integer. An epoch takes each window of the data exactly once, in an order of its own, and with the windows
-each token but the very first exactly once as a target.
+Training order is a pure function of (seed, epoch, position): sequence number p of a run does not
+depend on ranks, micro-batches or interruptions, so resuming needs only an integer. An epoch takes each window
+of the data exactly once, in its own order, and so each token but the first exactly once as a target.
 """
 
 import numpy as np
@@ -29,8 +28,8 @@ class Windows:
     def read(self, windows: list[int], *, rows: int) -> tuple[Tokens, Tokens]:
         """Return inputs and targets [rows, context] of some windows.
 
-        Where there is nothing, beyond the last token and in rows beyond the windows, inputs are 0 and
-        targets `IGNORED`: every batch has the same shape.
+        Beyond the last token and in rows beyond the windows, inputs are 0 and targets `IGNORED`, so every
+        batch has the same shape.
 
         Raises:
             ValueError: a token lies outside the vocabulary.
@@ -57,7 +56,7 @@ ORDERED = 4096  # positions whose windows are found at once: one by one, that ta
 
 
 class TrainingData:
-    """A split of which each epoch takes every window once, in an order of its own."""
+    """A split of which each epoch takes every window once, in its own order."""
 
     def __init__(self, stream: TokenStream, *, context: int, vocabulary: int, seed: int) -> None:
         self._all = Windows(stream, context=context, vocabulary=vocabulary, most_tokens=len(stream))
@@ -107,14 +106,14 @@ class ValidationData(Windows):
 
 
 def check_tokens(tokens: NDArray[np.integer], vocabulary: int) -> None:
-    """Refuse what is no entry of the vocabulary.
+    """Reject tokens outside the vocabulary.
 
     Raises:
-        ValueError: a token is none.
+        ValueError: there is one.
     """
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < vocabulary:
         wrong = tokens.min() if tokens.min() < 0 else tokens.max()
-        raise ValueError(f"the shards hold token {wrong}, but their vocabulary has {vocabulary} entries")
+        raise ValueError(f"the shards contain token {wrong}, but their vocabulary has {vocabulary} entries")
 
 
 ROUNDS = 6

@@ -1,4 +1,4 @@
-"""The shards that a run reads: opened, checked before the first step, and watched until the last."""
+"""The shards that a run reads: checked before the first step, and watched until the last."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.shards.folder import TOKENS_AT_ONCE, VOCABULARY_FILE, Shard, Shards, open_shards
 from trainer.data.batches import check_tokens
 
-Stamp = tuple[int, int]  # size in bytes, and when it was last written, in ns
-MOST_CHECKED = 2**28  # tokens looked at before the first step: half a gigabyte, a fraction of a second
+FileStat = tuple[int, int]  # size in bytes, and time of the last change in ns
+MOST_CHECKED = 2**28  # tokens checked before the first step: half a gigabyte, a fraction of a second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """A folder of shards that has passed every check that does not read all of it."""
+    """A folder of shards that has passed every check except reading all of it."""
 
     shards: Shards
-    stamps: Mapping[str, Stamp]  # of each file of tokens
+    file_stats: Mapping[str, FileStat]  # of each file of tokens
     vocabulary: Vocabulary | None  # None: there is no tokenizer.json beside the shards
 
     @property
     def byte_lengths(self) -> NDArray[np.int64] | None:
-        """How many bytes each token stands for; `<|endoftext|>` for none."""
+        """Bytes of text per token id; 0 for `<|endoftext|>`."""
         if self.vocabulary is None:
             return None
         return np.array([*map(len, self.vocabulary.tokens), 0], np.int64)
@@ -37,15 +37,15 @@ class Inputs:
         return read_text(str(self.shards.folder / VOCABULARY_FILE)) if self.vocabulary else None
 
     def check_since(self, before: Mapping[str, Sequence[int]]) -> None:
-        """Check that the files are those of a run that began with these stamps.
+        """Check that the files are those that a run began with, given their sizes and times then.
 
-        A file with another stamp is read through: if its checksum is what the index says, it was only copied.
+        A file that differs is read in full: if its checksum is right, it was only copied.
 
         Raises:
             ValueError: one has changed.
         """
         for shard in _files(self.shards):
-            if self.stamps[shard.file] == tuple(before.get(shard.file, ())):
+            if self.file_stats[shard.file] == tuple(before.get(shard.file, ())):
                 continue
             try:
                 self.shards.check(shard, whole=True)
@@ -53,21 +53,21 @@ class Inputs:
                 raise ValueError(f"the shards have changed since the run began: {error}") from error
 
     def check_unchanged(self) -> None:
-        """Check that the files are those of the start of the program.
+        """Check that the files have not changed since the program started.
 
         Raises:
-            ValueError: one is gone, or has been written to.
+            ValueError: one was removed or written to.
         """
-        for file, stamp in self.stamps.items():
-            if _stamp(self.shards.folder / file) != stamp:
-                raise ValueError(f"{self.shards.folder / file} has been changed or removed during the run")
+        for file, file_stat in self.file_stats.items():
+            if _file_stat(self.shards.folder / file) != file_stat:
+                raise ValueError(f"{self.shards.folder / file} was changed or removed during the run")
 
 
 def open_inputs(address: str) -> Inputs:
     """Open a folder of shards and check it.
 
     Raises:
-        ValueError: a shard is missing or cut; a token is none of the vocabulary, so far as was looked; the
+        ValueError: a shard is missing or truncated, a checked token is not in the vocabulary, or the
             tokenizer.json beside the shards is another vocabulary.
     """
     shards = open_shards(address)
@@ -75,8 +75,8 @@ def open_inputs(address: str) -> Inputs:
     for shard in _files(shards):
         shards.check(shard, whole=False)
     _check_ids(shards)
-    stamps = {shard.file: _stamp(shards.folder / shard.file) or (0, 0) for shard in _files(shards)}
-    return Inputs(shards=shards, stamps=stamps, vocabulary=vocabulary)
+    file_stats = {shard.file: _file_stat(shards.folder / shard.file) or (0, 0) for shard in _files(shards)}
+    return Inputs(shards=shards, file_stats=file_stats, vocabulary=vocabulary)
 
 
 def _files(shards: Shards) -> Iterator[Shard]:
@@ -85,7 +85,7 @@ def _files(shards: Shards) -> Iterator[Shard]:
             yield from shards.index.splits[split].shards
 
 
-def _stamp(path: Path) -> Stamp | None:
+def _file_stat(path: Path) -> FileStat | None:
     try:
         status = path.stat()
     except OSError:
@@ -94,20 +94,21 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _open_vocabulary(shards: Shards) -> Vocabulary | None:
-    path, said = shards.folder / VOCABULARY_FILE, shards.index.vocabulary
+    path, expected = shards.folder / VOCABULARY_FILE, shards.index.vocabulary
     if not path.is_file():
         return None
     vocabulary = load_vocabulary(str(path))
-    if (vocabulary.size, vocabulary.fingerprint) != (said.size, said.fingerprint):
+    if (vocabulary.size, vocabulary.fingerprint) != (expected.size, expected.fingerprint):
         raise ValueError(
-            f"{path} is another vocabulary than that of the shards: {vocabulary.size:,} entries, fingerprint "
-            f"{vocabulary.fingerprint[:16]}; shards.json says {said.size:,} and {said.fingerprint[:16]}"
+            f"{path} is not the vocabulary of the shards: {vocabulary.size:,} entries, fingerprint "
+            f"{vocabulary.fingerprint[:16]}; shards.json says {expected.size:,} and "
+            f"{expected.fingerprint[:16]}"
         )
     return vocabulary
 
 
 def _check_ids(shards: Shards) -> None:
-    """Look for tokens outside the vocabulary: everywhere in small data, here and there in large."""
+    """Check for tokens outside the vocabulary: all of small data, samples of large data."""
     for split in shards.index.splits.values():
         step = max(1, -(-split.tokens // MOST_CHECKED))
         for shard in split.shards:

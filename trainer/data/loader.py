@@ -1,4 +1,4 @@
-"""The batches of a rank, read a few ahead of the training by a thread of their own."""
+"""Reads a rank's batches a few steps ahead, in a thread."""
 
 import queue
 import threading
@@ -18,21 +18,21 @@ Batch = tuple[Tensor, Tensor]  # inputs and targets [B, T], int64
 
 @dataclass(frozen=True)
 class StepBatches:
-    """What a rank needs for one step."""
+    """A rank's batches of one step."""
 
     batches: list[Batch]
     targets: int  # in the whole global batch, over all ranks
 
 
-AHEAD = 2  # steps that wait: of 524,288 tokens on one rank, 16 MiB
+AHEAD = 2  # steps read ahead: 16 MiB for 524,288 tokens on one rank
 
 
 def micro_batches(
     data: TrainingData, plan: TrainingPlan, *, rank: int, step: int
 ) -> Iterator[tuple[Tokens, Tokens]]:
-    """Yield a rank's share of a step's sequences: of each round over the ranks, its own part.
+    """Yield a rank's share of a step's sequences: its part of each round over the ranks.
 
-    Where the batch does not divide evenly, the last parts have rows without targets.
+    If the batch does not divide evenly, the last parts have rows without targets.
     """
     first = step * plan.sequences_per_step
     for turn in range(plan.accumulation_steps):
@@ -42,13 +42,13 @@ def micro_batches(
 
 
 def as_tensors(batch: tuple[Tokens, Tokens], device: torch.device) -> Batch:
-    """Return a batch as tensors on the CPU, from where a GPU can fetch it while it computes."""
+    """Return a batch as tensors on the CPU, pinned if the device is a GPU."""
     inputs, targets = (torch.from_numpy(tokens) for tokens in batch)
     return (inputs.pin_memory(), targets.pin_memory()) if device.type == "cuda" else (inputs, targets)
 
 
 class Loader:
-    """A rank's batches from a step on, in their order."""
+    """A rank's batches in order, from a given step."""
 
     def __init__(
         self,
@@ -58,11 +58,12 @@ class Loader:
         rank: int,
         first_step: int,
         device: torch.device,
-        watch: Callable[[], None],
+        check_data: Callable[[], None],
     ) -> None:
-        """Read from `first_step` on; before each step `watch` raises if the data is not what it was."""
-        self.error: str | None = None  # what went wrong reading; from then on the batches are empty
-        self._data, self._plan, self._rank, self._device, self._watch = data, plan, rank, device, watch
+        """Read from `first_step`; before each step `check_data` raises if the data has changed."""
+        self.error: str | None = None  # an error while reading; from then on batches are empty
+        self._data, self._plan, self._rank, self._device = data, plan, rank, device
+        self._check_data = check_data
         self._queue: queue.Queue[StepBatches | Exception] = queue.Queue(maxsize=AHEAD)
         self._closed = False
         self._thread = threading.Thread(target=self._read, args=(first_step,), name="loader", daemon=True)
@@ -73,7 +74,7 @@ class Loader:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True
-        while self._thread.is_alive():  # it may be waiting to hand over
+        while self._thread.is_alive():  # it may be waiting for a free place
             with suppress(queue.Empty):
                 self._queue.get_nowait()
             self._thread.join(timeout=0.01)
@@ -81,8 +82,8 @@ class Loader:
     def step(self) -> StepBatches:
         """Return the batches of the next step.
 
-        They are empty if they could not be read, and `error` says why: the other ranks are in the middle of
-        a step, too, and can only be told at its end.
+        They are empty if they could not be read, and `error` says why: the other ranks are in the middle of a
+        step as well, and learn of it at its end.
         """
         item = self._queue.get() if self.error is None else None
         if isinstance(item, StepBatches):
@@ -101,7 +102,7 @@ class Loader:
             for step in range(first_step, self._plan.steps):
                 if self._closed:
                     return
-                self._watch()
+                self._check_data()
                 self._queue.put(self._read_step(step))
         except Exception as error:
             self._queue.put(error)

@@ -1,1 +1,1 @@
-"""Processes that train together: how they meet, agree, stop, and survive running out of memory."""
+"""Processes that train together: how they connect, agree, stop, and recover from running out of memory."""

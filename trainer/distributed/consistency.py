@@ -1,6 +1,6 @@
-"""Ranks that do not agree are found before they train on, or write down, what is not one model.
+"""Consistency checks: ranks that differ are found before they train or save.
 
-Each rank names what it holds to be true; every name must have the same value on all of them.
+Each rank gives named values; every name must have the same value on all ranks.
 """
 
 import json
@@ -15,48 +15,50 @@ from torch import Tensor
 
 from trainer.distributed.ranks import fail_together, gather
 
-Facts = Mapping[str, str]
-MOST_TOLD = 5
+Values = Mapping[str, str]
+MOST_PRINTED = 5
 
 
-def check_agreement(facts: Facts) -> None:
-    """Compare the facts of all ranks, each of which must call this.
+def check_agreement(values: Values) -> None:
+    """Compare the values of all ranks, each of which must call this.
 
     Raises:
-        ValueError: they differ (as `fail_together` raises); it says in what, and on which ranks.
+        ValueError: they differ (as `fail_together` raises); the message says in what, and on which ranks.
     """
-    differences = describe_differences(gather(dict(facts)))
+    differences = describe_differences(gather(dict(values)))
     if differences:
-        told = "; ".join(differences[:MOST_TOLD])
-        more = len(differences) - MOST_TOLD
-        fail_together(ValueError(f"the ranks disagree: {told}" + (f"; and {more} more" if more > 0 else "")))
+        printed = "; ".join(differences[:MOST_PRINTED])
+        more = len(differences) - MOST_PRINTED
+        fail_together(
+            ValueError(f"the ranks disagree: {printed}" + (f"; and {more} more" if more > 0 else ""))
+        )
 
 
-def describe_differences(facts: list[dict[str, str]]) -> list[str]:
-    """Say for each fact on which the ranks do not agree which of them hold what."""
-    names = dict.fromkeys(name for rank in facts for name in rank)
-    told = []
+def describe_differences(values: list[dict[str, str]]) -> list[str]:
+    """Describe each name on which the ranks differ: the values, and the ranks that have them."""
+    names = dict.fromkeys(name for rank in values for name in rank)
+    differences = []
     for name in names:
         holders: dict[str, list[int]] = defaultdict(list)
-        for rank, known in enumerate(facts):
+        for rank, known in enumerate(values):
             holders[known.get(name, "missing")].append(rank)
         if len(holders) > 1:
-            values = (f"{value} on {_ranks(ranks)}" for value, ranks in holders.items())
-            told.append(f"{name} is {', '.join(values)}")
-    return told
+            found = (f"{value} on {_ranks(ranks)}" for value, ranks in holders.items())
+            differences.append(f"{name} is {', '.join(found)}")
+    return differences
 
 
 def _ranks(ranks: list[int]) -> str:
     return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(str(rank) for rank in ranks)
 
 
-def option_facts(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return options as facts, by their command-line names."""
+def option_values(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return options by their command-line names."""
     return {f"--{name.replace('_', '-')}": json.dumps(value) for name, value in options.items()}
 
 
-def code_facts() -> dict[str, str]:
-    """Return what this rank runs: the versions of the libraries, and a fingerprint of the trainer's code."""
+def code_versions() -> dict[str, str]:
+    """Return the versions of the libraries, and a fingerprint of the trainer's code."""
     digest = xxhash.xxh3_64()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
@@ -64,6 +66,6 @@ def code_facts() -> dict[str, str]:
     return {**versions, "the trainer's code": digest.hexdigest()}
 
 
-def tensor_facts(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
-    """Return the fingerprint of each tensor's bits."""
+def tensor_checksums(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
+    """Return the checksum of each tensor's bytes."""
     return {name: xxhash.xxh3_64_hexdigest(tensor.detach().cpu().numpy().data) for name, tensor in tensors}

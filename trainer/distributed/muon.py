@@ -1,4 +1,4 @@
-"""Muon for the matrices inside the blocks, of which each rank may hold but a part, and AdamW for the rest.
+"""Muon for the matrices inside the blocks, which may be sharded over the ranks, and AdamW for the rest.
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) moves a matrix along its gradient's
 momentum, but by the same length in every direction: the momentum's singular values are all made one. The
@@ -68,7 +68,7 @@ class MuonWithAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # there is no closure
-        """Update what has a gradient, and use the gradient up; a joint act of the ranks."""
+        """Update all parameters with a gradient, and overwrite the gradient; collective."""
         groups = self.param_groups
         for group in groups:
             if group["muon"]:

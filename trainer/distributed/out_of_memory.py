@@ -1,4 +1,4 @@
-"""What becomes of a layout that takes more memory than there is, though it was predicted to fit."""
+"""Recovery when a layout runs out of memory although it was predicted to fit."""
 
 import gc
 import time
@@ -7,23 +7,23 @@ import torch
 
 from trainer.memory.estimate import Memory
 
-STEP = 0.05  # by how much of its tensors the next layout must be smaller: each trial takes a start
+STEP = 0.05  # the next layout must be smaller by this share: each attempt costs a restart
 PATIENCE_S = 30.0  # for the other ranks to run out of memory at the same place
 
 
 class OutOfMemoryTogetherError(Exception):
-    """A rank has run out of its device's memory, and every rank knows: they may start anew together."""
+    """A rank has run out of device memory, and every rank knows: they can restart together."""
 
 
 def most_allowed(failed: Memory) -> int:
-    """Return the bytes that the layout after one that has failed may take."""
+    """Return the memory limit of the layout after a failed one, in bytes."""
     return failed.total - int(STEP * failed.allocated)
 
 
 def release() -> None:
-    """Give back the memory of an engine that was discarded, to which nothing refers any more but itself.
+    """Free the memory of a discarded engine, to which nothing but itself refers.
 
-    What was compiled for it goes too: torch.compile takes no more than eight shapes of a block.
+    Its compiled code is dropped too: torch.compile accepts only eight shapes of a block.
     """
     torch.compiler.reset()
     gc.collect()
@@ -31,10 +31,9 @@ def release() -> None:
 
 
 def all_ran_out(attempt: int) -> bool:
-    """Say whether all ranks have come here, as they do where the same work is too much for each.
+    """Return whether all ranks have come here, as they do if the same work is too much for each.
 
-    Asked by a rank that cannot go on to the next collective, so it is the store that they met by which
-    answers, not a collective.
+    Called by a rank that cannot reach the next collective, so it asks the store of the process group.
     """
     size = torch.distributed.get_world_size()
     store = torch.distributed.distributed_c10d._get_default_store()

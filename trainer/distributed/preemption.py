@@ -1,4 +1,4 @@
-"""Requests to stop: signals, and a launcher that is gone."""
+"""Stop requests: signals, and a launcher that has exited."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from types import FrameType
 
 import psutil
 
-# EX_TEMPFAIL of sysexits.h: not done, and the same command would go on. Slurm's script queues again on it.
+# EX_TEMPFAIL of sysexits.h: not finished, the same command resumes. The Slurm script requeues on it.
 STOPPED = 75
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # One request often comes as several signals: from a terminal or Slurm to every process, and again from
@@ -35,16 +35,16 @@ class StopRequests:
         return self._first is not None or self._is_orphan()
 
     def finish(self) -> None:
-        """From now on ignore signals: all is saved, and what would end this rank would hide its exit code.
+        """Ignore signals from now on: everything is saved, and a signal would hide this rank's exit code.
 
-        A launcher that has seen the first rank leave ends the others.
+        A launcher ends the other ranks when the first one exits.
         """
         self.finished = True
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def on_signal(self, number: int, _: FrameType | None) -> None:
-        """Take note of a signal; of a second request, die as if nobody had taken note."""
+        """Record a signal; on a second request, die from it."""
         now = time.monotonic()
         if self._first is None:
             self._first = now
@@ -71,7 +71,7 @@ def _launcher() -> psutil.Process | None:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequests]:
-    """Collect the signals that ask for a stop, in place of dying of them."""
+    """Record signals that request a stop, instead of dying from them."""
     requests = StopRequests()
     before = [signal.signal(number, requests.on_signal) for number in SIGNALS]
     try:

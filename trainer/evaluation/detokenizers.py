@@ -1,10 +1,10 @@
-"""Published tokens to running text and back, so that a model reads text like that which it was trained on.
+"""Published tokens to running text and back, so that a model reads text like its training text.
 
-The paper runs "invertible de-tokenizers" over sets whose text a tokenizer has pulled apart, and finds them
-worth 2.5 to 5 points of perplexity (section 3.1); its own were never published. Those here join tokens only
-where the rules that pull them apart again give back the very same ones. What the rules would misread is left
-as it was published, or stands behind a second space, which says "this is one token": so `tokenize` undoes
-`detokenize` whatever the tokens are, and the text's probability is that of the tokens.
+The paper uses "invertible de-tokenizers" on tokenized sets, which improve perplexity by 2.5 to 5 points
+(section 3.1); they were never published. Ours join tokens only if the tokenizer's rules split them into the
+same tokens again. What the rules would misread is left as published, or marked by a second space, which says
+"this is one token". So `tokenize` undoes `detokenize` for any tokens, and the text's probability is that of
+the tokens.
 """
 
 import re
@@ -27,7 +27,7 @@ def _whole(chunk: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Detokenizer:
-    """The rules of one tokenizer, read in both directions. Patterns are of whole tokens unless it is said."""
+    """The rules of one tokenizer, in both directions. Patterns match whole tokens unless stated otherwise."""
 
     name: str
     leans_left: Pattern[str] = NOTHING

@@ -1,4 +1,4 @@
-"""Files of evaluation sets: opened, looked at before they are believed, and named when they will not do."""
+"""Opens and checks files of evaluation sets; errors name the file and what was expected."""
 
 import io
 import json
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 def find(address: str, names: Sequence[str], *, what: str) -> str:
-    """Return the file meant by an address: itself, or what a folder has under the first name that it has.
+    """Return the file at an address, or in a folder the first of these names that exists.
 
     Raises:
         ValueError: there is nothing, or the folder has none of the names.
@@ -28,7 +28,7 @@ def find(address: str, names: Sequence[str], *, what: str) -> str:
     if filesystem.isfile(path):
         return address
     if not filesystem.isdir(path):
-        raise ValueError(f"{address} is not there: expected {what}")
+        raise ValueError(f"{address} does not exist: expected {what}")
     if not names:
         raise ValueError(f"{address} is a folder: give the file itself, {what}")
     for name in names:
@@ -42,7 +42,7 @@ def opening_bytes(address: str, *, what: str) -> bytes:
     """Return a file's first bytes.
 
     Raises:
-        ValueError: it is empty, or packed.
+        ValueError: it is empty or compressed.
     """
     with storage.open_read(address) as file:
         start = file.read(4096)
@@ -50,17 +50,17 @@ def opening_bytes(address: str, *, what: str) -> bytes:
         raise ValueError(f"{address} is empty: expected {what}")
     for magic, name in PACKED.items():
         if start.startswith(magic):
-            raise ValueError(f"{address} is packed ({name}): unpack it first; expected {what}")
+            raise ValueError(f"{address} is compressed ({name}): decompress it first; expected {what}")
     return start
 
 
 def is_parquet(address: str, *, what: str) -> bool:
-    """Say whether a file is Parquet, by its first bytes."""
+    """Return whether a file is Parquet, by its first bytes."""
     return opening_bytes(address, what=what).startswith(PARQUET)
 
 
 def read_lines(address: str, *, what: str) -> Iterator[str]:
-    """Yield the lines of a UTF-8 text without their ends, one in memory at a time.
+    """Yield the lines of a UTF-8 text without line ends, one in memory at a time.
 
     Raises:
         ValueError: a line is not UTF-8, or longer than 64 MiB.
@@ -87,10 +87,10 @@ def read_blocks(address: str, *, start: int = 0) -> Iterator[bytes]:
 
 
 def read_rows(address: str, columns: Sequence[str], *, what: str) -> Iterator[Row]:
-    """Yield the rows of a Parquet or JSON Lines file, of which each has those columns.
+    """Yield the rows of a Parquet or JSON Lines file, each of which must have these columns.
 
     Raises:
-        ValueError: a line is no JSON object, or a column is missing.
+        ValueError: a line is not a JSON object, or a column is missing.
     """
     if is_parquet(address, what=what):
         yield from _parquet_rows(address, columns, what=what)
@@ -101,7 +101,7 @@ def read_rows(address: str, columns: Sequence[str], *, what: str) -> Iterator[Ro
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"{address}, line {number}, is no JSON: expected {what}") from error
+            raise ValueError(f"{address}, line {number}, is not JSON: expected {what}") from error
         missing = [name for name in columns if not isinstance(row, dict) or name not in row]
         if missing:
             raise ValueError(f"{address}, line {number}, has no {missing[0]!r}: expected {what}")
@@ -112,16 +112,16 @@ def read_column(address: str, column: str, *, what: str) -> Iterator[str]:
     """Yield the texts of one column of such a file.
 
     Raises:
-        ValueError: a value is no text.
+        ValueError: a value is not text.
     """
     for number, row in enumerate(read_rows(address, [column], what=what), 1):
         if not isinstance(row[column], str):
-            raise ValueError(f"{address}, row {number}: {column!r} is no text; expected {what}")
+            raise ValueError(f"{address}, row {number}: {column!r} is not text; expected {what}")
         yield row[column]
 
 
 def counted(address: str, items: Iterator[Any], check: Callable[[Any], Any], *, what: str) -> list[Any]:
-    """Return every item as `check` gives it back, and name the item that it refuses.
+    """Return `check` of every item; an error names the item.
 
     Raises:
         ValueError: `check` does, or there are no items.
@@ -151,5 +151,5 @@ def _parquet_rows(address: str, columns: Sequence[str], *, what: str) -> Iterato
 
 
 def _buffered(address: str) -> io.BufferedReader:
-    """Open a file whose lines can be read up to a limit; not every file system's own can."""
+    """Open a file with `readline` up to a limit, which not every file system's files support."""
     return io.BufferedReader(cast(io.RawIOBase, storage.open_read(address)), BLOCK_BYTES)

@@ -1,4 +1,4 @@
-"""What others found, to set beside our own figures.
+"""Published results, for comparison.
 
 The paper's are those of table 3 in "Language Models are Unsupervised Multitask Learners" (Radford et al.
 2019), by the sizes that it names. HellaSwag came later; its figures are llm.c's (dev/data/hellaswag.py and
@@ -7,7 +7,7 @@ its notes), by the same way of scoring.
 
 SIZES = ("117M", "345M", "762M", "1542M")
 
-# Task and unit -> figures of the four sizes; None where there is none.
+# Task and unit -> results of the four sizes; None if unknown.
 PUBLISHED: dict[tuple[str, str], tuple[float | None, ...]] = {
     ("lambada", "perplexity of the last word"): (35.13, 15.60, 10.87, 8.63),
     ("lambada", "accuracy of the last token, stop words filtered"): (45.99, 55.48, 60.12, 63.24),
@@ -23,20 +23,20 @@ PUBLISHED: dict[tuple[str, str], tuple[float | None, ...]] = {
     ("hellaswag", "accuracy"): (28.59, None, None, 38.42),
 }
 
-# Task -> what is known of those figures.
+# Task -> remarks on those results.
 REMARKS: dict[str, tuple[str, ...]] = {
     "wikitext2": (
-        "The test splits of WikiText-2 and -103 are the same text. The paper's 29.41 is met per token of the "
-        "BPE (29.94), its 37.50 for WikiText-103 per word (37.37): huggingface/transformers issue 13761.",
-        "Hugging Face's page on perplexity has 19.44 a token for 762M at a stride of 1024, 16.44 at 512.",
-        "What is told of OpenAI's stride and text contradicts itself: karpathy/llm.c pull request 276.",
+        "The test splits of WikiText-2 and -103 are the same text. The paper's 29.41 is reproduced per BPE "
+        "token (29.94), its 37.50 for WikiText-103 per word (37.37): huggingface/transformers issue 13761.",
+        "Hugging Face's page on perplexity has 19.44 per token for 762M at a stride of 1024, 16.44 at 512.",
+        "Reports of OpenAI's stride and text contradict each other: karpathy/llm.c pull request 276.",
     ),
-    "wikitext103": ("The same text as WikiText-2's test split: see there.",),
+    "wikitext103": ("The same text as WikiText-2's test split: see above.",),
     "one_billion_words": (
         "The paper does not say which held-out part, nor whether sentences share a context.",
     ),
-    "enwik8": ("The paper does not say which part; the last 5 MB are the test split by custom.",),
-    "text8": ("The paper does not say which part; the last 5 MB are the test split by custom.",),
+    "enwik8": ("The paper does not say which part; the last 5 MB are the usual test split.",),
+    "text8": ("The paper does not say which part; the last 5 MB are the usual test split.",),
     "lambada": (
         "The paper's accuracies are of the last BPE token, not of the last word (lm-evaluation-harness issue "
         "356; 46.67 for 117M in huggingface/transformers issue 13761), and with a stop-word filter: without "
@@ -46,7 +46,7 @@ REMARKS: dict[str, tuple[str, ...]] = {
     "cbt_common_nouns": ("84.35 for 117M in huggingface/transformers issue 13761.",),
     "cbt_named_entities": ("73.65 for 117M in huggingface/transformers issue 13761.",),
     "hellaswag": (
-        "Not in the paper; llm.c's figures, by endings' loss a token. lm-evaluation-harness divides by "
+        "Not in the paper; llm.c's figures, by the endings' loss per token. lm-evaluation-harness divides by "
         "characters and edits the text: 31.14 for 117M, 50.89 for 1542M.",
     ),
 }

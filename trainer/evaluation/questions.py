@@ -1,4 +1,4 @@
-"""Sets of questions: a passage whose last word is to be guessed, or an ending to be chosen among several."""
+"""Sets of questions: predict a passage's last word, or choose one of several endings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ EXAMPLE_BEGINS = 0xFFFF
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """A text, and the word that ends it, without the space between."""
+    """A text and its last word, without the space between them."""
 
     text: str
     word: str
@@ -35,7 +35,7 @@ class Passage:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A text, endings of which one goes on from it, and which. Both as text, or both as token ids."""
+    """A text, several endings, and the index of the right one. All as text, or all as token ids."""
 
     text: str | list[int]
     endings: tuple[str | list[int], ...]
@@ -44,7 +44,7 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Passages:
-    """A set of passages whose last words are to be guessed."""
+    """A set of passages whose last words are predicted."""
 
     address: str  # of the file
     examples: list[Passage]
@@ -68,14 +68,14 @@ def open_lambada(
 ) -> Passages:
     """Read LAMBADA: OpenAI's `lambada_test.jsonl` (running text), or the original plain text (tokenized).
 
-    Rows of JSON Lines or Parquet are taken for tokenized where they have "n't" or "``" as tokens.
+    Rows of JSON Lines or Parquet are treated as tokenized if they have "n't" or "``" as tokens.
 
     Args:
         preprocessing: of running text. With "openai" curly quotation marks become straight, and each passage
             follows an end of line, as OpenAI says it did (openai/gpt-2, issue 131).
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the file is something else.
     """
     what = "LAMBADA (OpenAI's lambada_test.jsonl, its Parquet file, or lambada_test_plain_text.txt)"
     names = ("lambada_test.jsonl", "lambada_test_plain_text.txt")
@@ -84,7 +84,7 @@ def open_lambada(
     manner, name = "running text", PLAIN.name
     if is_tokenized and preprocessing != "none":
         raise ValueError(
-            f"{address} is tokenized, and OpenAI's preprocessing is of running text: leave it out"
+            f"{address} is tokenized, but OpenAI's preprocessing is for running text: leave it out"
         )
     if is_tokenized:
         detokenizer = STANFORD if detokenize else PLAIN
@@ -103,7 +103,7 @@ def open_childrens_book_test(address: str, kind: Literal["CN", "NE"], *, detoken
     The paper reports the validation split, since a book of the test split is in WebText (section 3.2).
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the file is something else.
     """
     name = f"cbtest_{kind}_valid_2000ex.txt"
     what = f"the Children's Book Test ({name}: 21 numbered sentences a question, or Hugging Face's Parquet)"
@@ -130,7 +130,7 @@ def open_hellaswag(address: str) -> Choices:
     start = opening_bytes(address, what=what)
     if start[:4] == EVALUATION_MAGIC.to_bytes(4, "little"):
         examples = read_evaluation_file(address)
-        notes = ("the file's own token ids, right only for the vocabulary that it was written with",)
+        notes = ("the file's own token ids, valid only for the vocabulary that it was written with",)
         return Choices(
             address=address, examples=examples, split="llm.c's file", detokenizer=PLAIN.name, notes=notes
         )
@@ -152,7 +152,7 @@ def read_evaluation_file(address: str) -> list[Choice]:
         content = file.read()
     header = np.frombuffer(content[:1024], "<i4") if len(content) >= 1024 else np.zeros(3, "<i4")
     if header[1] != EVALUATION_VERSION:
-        raise ValueError(f"{address} is no evaluation file of llm.c's version {EVALUATION_VERSION}")
+        raise ValueError(f"{address} is not an llm.c evaluation file, version {EVALUATION_VERSION}")
     stream = [int(value) for value in np.frombuffer(content[1024 : len(content) // 2 * 2], "<u2")]
     examples = []
     position = 0
@@ -160,7 +160,7 @@ def read_evaluation_file(address: str) -> list[Choice]:
         size = stream[position + 1] // 2 if position + 1 < len(stream) else 0
         example = _evaluation_example(stream[position : position + size])
         if example is None:
-            raise ValueError(f"{address}, example {number + 1} of {header[2]}, is cut off or damaged")
+            raise ValueError(f"{address}, example {number + 1} of {header[2]}, is truncated or damaged")
         examples.append(example)
         position += size
     if not examples:
@@ -200,7 +200,7 @@ def _joined(tokens: list[str], detokenizer: Detokenizer) -> str:
 def _passage(text: str) -> Passage:
     before, _, word = text.rstrip().rpartition(" ")
     if not before.strip():
-        raise ValueError("a passage of fewer than two words")
+        raise ValueError("the passage has fewer than two words")
     return Passage(text=before, word=word)
 
 
@@ -226,7 +226,7 @@ def _cloze_questions(address: str, *, what: str) -> Iterator[Row]:
 
 
 def _cloze(question: dict[str, Any], detokenizer: Detokenizer) -> Choice:
-    """Return a question as endings that each begin where the candidates make a difference."""
+    """Return a question as endings that start where the candidates differ."""
     candidates = question["options"]
     if len(candidates) == 1:
         candidates = candidates[0].split("|")
@@ -234,7 +234,7 @@ def _cloze(question: dict[str, Any], detokenizer: Detokenizer) -> Choice:
         raise ValueError("its answer is not among several candidates")
     tokens = question["question"].split()
     if not any(BLANK in token for token in tokens) or not question["sentences"]:
-        raise ValueError(f"it has no {BLANK} to fill in, or nothing before it")
+        raise ValueError(f"it has no {BLANK} to fill in, or no sentences before it")
     context = " ".join(detokenizer.detokenize(sentence.split()) for sentence in question["sentences"])
     filled = ([token.replace(BLANK, candidate) for token in tokens] for candidate in candidates)
     texts = [f"{context} {detokenizer.detokenize(words)}" for words in filled]
@@ -252,7 +252,7 @@ def _common_start(first: str, second: str) -> str:
 def _hellaswag(row: Row) -> Choice:
     endings, answer = row["endings"], int(row["label"])  # Hugging Face has labels as text
     if not row["ctx"].strip() or len(endings) < 2 or not 0 <= answer < len(endings):
-        raise ValueError("it has no text, no endings, or a label that names none of them")
+        raise ValueError("it has no text, fewer than two endings, or an invalid label")
     return Choice(
         text=row["ctx"].rstrip(), endings=tuple(f" {ending.lstrip()}" for ending in endings), answer=answer
     )

@@ -1,4 +1,4 @@
-"""Evaluates a model set by set, each result kept as it comes, so that the same command goes on."""
+"""Evaluates a model set by set; each result is saved at once, so the same command resumes."""
 
 import json
 import sys
@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from pipeline.runner.json_text import parse_json
 from pipeline.runner.storage import fingerprint, write_text
-from trainer.evaluation.suite import SetOptions, Task, open_tasks
+from trainer.evaluation.suite import EvaluationTask, SetOptions, open_tasks
 from trainer.evaluation.table import as_markdown, shown
-from trainer.pretrained.loading import LoadedModel, ModelOptions, load_model
+from trainer.pretrained.loaded_model import LoadedModel, ModelOptions, load_model
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from trainer.distributed.ranks import Ranks
@@ -29,22 +29,22 @@ class EvaluateOptions:
     """The command line."""
 
     source: ModelOptions
-    """Which model."""
+    """The model."""
     sets: SetOptions
-    """What it is asked."""
+    """The evaluation sets."""
     output: Path
-    """Folder for evaluation.json, evaluation.md and options.json; the same command goes on where it was."""
+    """Folder for evaluation.json, evaluation.md and options.json; the same command resumes."""
     context: int | None = None
-    """Tokens that a prediction looks back on, at most; left out, as many as the model can."""
+    """Most tokens of context per prediction. Default: the model's context."""
     stride: int | None = None
-    """Tokens from one window of a long text to the next: fewer see more before them, and take longer. Left
-    out, the context: windows do not overlap."""
+    """Tokens from one window of a long text to the next: a smaller stride gives predictions more context and
+    takes longer. Default: the context, so windows do not overlap."""
     batch: int = 4
-    """Windows that one rank takes through the model at once."""
+    """Windows per rank in one forward pass."""
 
 
 def evaluate_sets(options: EvaluateOptions) -> None:
-    """Check everything, then evaluate set after set, on every rank that a launcher has started.
+    """Check everything, then evaluate set after set, on one rank or on all ranks of a launcher.
 
     Raises:
         ValueError: an option is out of range; the model or a set is missing or damaged.
@@ -66,7 +66,7 @@ def evaluate_sets(options: EvaluateOptions) -> None:
         windows = {"context": settings["context"], "stride": settings["stride"], "batch": options.batch}
         scorer = Scorer(loaded.model, ranks, **windows)
         reader = Reader(loaded.vocabulary)
-        # The first rank's disk counts: another machine's may not have the folder.
+        # The first rank's disk is used: another machine may not have the folder.
         done = scorer.gather(done)[0]
         for task in tasks:
             record = done[task.name] or _evaluate(task, scorer, reader, settings, visible=ranks.rank == 0)
@@ -80,14 +80,14 @@ def evaluate_sets(options: EvaluateOptions) -> None:
 
 
 def _load(options: ModelOptions, ranks: "Ranks") -> LoadedModel:
-    """Load the model, for each rank on a GPU of its own if there are as many."""
+    """Load the model, for each rank on its own GPU if there are enough."""
     import torch
 
     from trainer.distributed.ranks import find_device
 
     device = torch.device("cpu") if options.device == "cpu" else find_device(ranks)
     if options.device == "cuda" and device.type == "cpu" and ranks.size > 1:
-        raise ValueError(f"--device cuda: there are fewer GPUs here than ranks, {ranks.local_size}")
+        raise ValueError(f"--device cuda: this machine has fewer GPUs than its {ranks.local_size} ranks")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     elif options.device == "auto":
@@ -96,7 +96,7 @@ def _load(options: ModelOptions, ranks: "Ranks") -> LoadedModel:
 
 
 def _settings(options: EvaluateOptions, loaded: LoadedModel) -> Record:
-    """Return everything that decides the figures, but for the sets themselves.
+    """Return everything that decides the results, except the sets themselves.
 
     Raises:
         ValueError: a number is out of range.
@@ -122,7 +122,7 @@ def _settings(options: EvaluateOptions, loaded: LoadedModel) -> Record:
 
 
 def _weights_checksum(loaded: LoadedModel) -> str:
-    """Return what changes when any weight does."""
+    """Return a checksum of all weights."""
     import torch
     from xxhash import xxh3_128
 
@@ -132,8 +132,8 @@ def _weights_checksum(loaded: LoadedModel) -> str:
     return checksum.hexdigest()
 
 
-def _done_before(output: Path, task: Task, settings: Record) -> Record | None:
-    """Return what an earlier command found of the same set by the same settings, if one did."""
+def _done_before(output: Path, task: EvaluationTask, settings: Record) -> Record | None:
+    """Return an earlier command's result for the same set and settings, if there is one."""
     path = output / "results" / f"{task.name}.json"
     try:
         record: Record = parse_json(path.read_text(encoding="utf-8"))
@@ -142,7 +142,7 @@ def _done_before(output: Path, task: Task, settings: Record) -> Record | None:
     return record if record.get("identity") == _identity(task, settings) else None
 
 
-def _identity(task: Task, settings: Record) -> Record:
+def _identity(task: EvaluationTask, settings: Record) -> Record:
     return {**settings, "title": task.title, "file": fingerprint(task.content.address)}
 
 
@@ -158,11 +158,13 @@ def _together(ranks: "Ranks", loaded: LoadedModel) -> Iterator[None]:
         yield
 
 
-def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, *, visible: bool) -> Record:
+def _evaluate(
+    task: EvaluationTask, scorer: "Scorer", reader: "Reader", settings: Record, *, visible: bool
+) -> Record:
     from trainer.evaluation.tasks import evaluate
 
     total, unit = task.work
-    rest_s = 0.2 if sys.stderr.isatty() else 60  # a log gets a line a minute, a quick set none
+    interval_s = 0.2 if sys.stderr.isatty() else 60  # in a log one line per minute, none for a quick set
     with tqdm(
         desc=task.title,
         total=total,
@@ -170,8 +172,8 @@ def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, 
         unit_scale=True,
         disable=not visible,
         leave=False,
-        delay=rest_s,
-        mininterval=rest_s,
+        delay=interval_s,
+        mininterval=interval_s,
     ) as bar:
         result = evaluate(task, scorer, reader, bar.update)
     if visible:
@@ -187,7 +189,7 @@ def _evaluate(task: Task, scorer: "Scorer", reader: "Reader", settings: Record, 
 
 
 def _report(options: EvaluateOptions, loaded: LoadedModel, settings: Record, results: Record) -> None:
-    """Write the table for people and for machines, and print it."""
+    """Write the results as Markdown and JSON, and print the table."""
     report = {"model": loaded.description, "settings": settings, "results": results}
     table = as_markdown(report)
     for name, text in (

@@ -1,7 +1,7 @@
-"""What a model makes of texts: each token predicted once, by windows, in batches that the ranks share out.
+"""Scores texts with a model: each token is predicted once, in windows, in batches distributed over the ranks.
 
-Batch `k` is the same whatever the number of ranks, and rank `k mod ranks` takes it. Losses are added as
-fractions, exactly, so that neither the order nor the number of ranks changes a sum.
+Batch `k` does not depend on the number of ranks; rank `k mod ranks` takes it. Losses are added exactly, as
+fractions, so neither the order nor the number of ranks changes a sum.
 """
 
 import math
@@ -48,32 +48,32 @@ class Window:
 
 @dataclass
 class Total:
-    """The loss of some tokens in nats, and how many they are."""
+    """The loss of some tokens in nats, and their number."""
 
     loss: Fraction = Fraction(0)
     tokens: int = 0
 
     def add(self, loss: Fraction, tokens: int) -> None:
-        """Count more of them."""
+        """Add more tokens."""
         self.loss, self.tokens = self.loss + loss, self.tokens + tokens
 
 
 @dataclass
 class Words:
-    """How words, of one or more tokens, were guessed; `filtered`: where no stop word may be a guess."""
+    """How well words were predicted; `filtered`: with stop words excluded from predictions."""
 
     words: int = 0
     tokens: int = 0
     loss: Fraction = Fraction(0)
-    words_right: int = 0  # every token of theirs is the likeliest
-    last_right: int = 0  # their last token is
-    possible: int = 0  # words that are no stop words
+    words_right: int = 0  # every token is the most likely one
+    last_right: int = 0  # the last token is
+    possible: int = 0  # words that are not stop words
     filtered_loss: Fraction = Fraction(0)  # of those
     words_right_filtered: int = 0
     last_right_filtered: int = 0
 
     def add(self, other: "Words") -> None:
-        """Count others too."""
+        """Add other words."""
         for name in self.__dataclass_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -102,9 +102,9 @@ def windows(sequence: Sequence, *, context: int, stride: int) -> Iterator[Window
 
 
 class Scorer:
-    """Asks one model, on every rank a part of the questions.
+    """Runs one model, on every rank with a part of the questions.
 
-    Every method is a joint act: all ranks call it with the same sequences, and get the same answer.
+    Every method is collective: all ranks call it with the same sequences and get the same result.
 
     Args:
         context: tokens before the one that is predicted, at most; the model's own or fewer.
@@ -154,9 +154,9 @@ class Scorer:
         return totals
 
     def words(self, sequences: Iterable[Sequence], stop_tokens: list[int]) -> Words:
-        """Return how the predicted tokens of each sequence, which are one word, were guessed greedily.
+        """Return how well the predicted tokens of each sequence, which are one word, were predicted greedily.
 
-        The filter leaves the tokens in `stop_tokens` no probability; a word that has one cannot be guessed.
+        The filter gives the tokens in `stop_tokens` no probability, so a word with one cannot be right.
 
         Raises:
             ValueError: a word has more tokens than the context.
@@ -181,14 +181,14 @@ class Scorer:
         found = list(windows(sequence, context=self._context, stride=self._context))
         if len(found) != 1:
             raise ValueError(
-                f"a last word of more than {self._context} tokens, the context, cannot be guessed"
+                f"a last word of more than {self._context} tokens (the context) cannot be predicted"
             )
         return found[0]
 
     def _share(self, items: Iterable[Window], size: int) -> Iterator[list[Window]]:
-        """Yield those batches of windows that this rank takes.
+        """Yield this rank's batches of windows.
 
-        The ranks meet every few batches, so that over hours none is ahead for longer than another waits.
+        The ranks synchronize every few batches, so that none waits for another until a timeout.
         """
         iterator = iter(items)
         number = 0
@@ -242,7 +242,5 @@ def _loss(logits: Tensor, targets: Tensor) -> float:
 
 def _exact(loss: float) -> Fraction:
     if not math.isfinite(loss):
-        raise ValueError(
-            "the model's loss is not a finite number: its weights are damaged, or bf16 is too coarse"
-        )
+        raise ValueError("the model's loss is NaN or Inf: its weights are damaged, or bf16 is too coarse")
     return Fraction(loss)

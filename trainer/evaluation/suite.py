@@ -1,4 +1,4 @@
-"""Which sets there are, and those that a command asks for, opened and checked."""
+"""The evaluation sets; opens and checks the requested ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,18 +27,18 @@ Content = Text | Passages | Choices
 
 @dataclass(frozen=True, kw_only=True)
 class SetOptions:
-    """Which sets: of each, the file or the folder in which it was published."""
+    """The sets to evaluate: for each, its published file or folder."""
 
     wikitext2: str | None = None
     """WikiText-2: wiki.test.tokens, wiki.test.raw or Hugging Face's Parquet file."""
     wikitext103: str | None = None
-    """WikiText-103, in the same forms."""
+    """WikiText-103, in the same formats."""
     ptb: str | None = None
-    """Penn Treebank as Mikolov prepared it: ptb.test.txt."""
+    """Penn Treebank as prepared by Mikolov: ptb.test.txt."""
     enwik8: str | None = None
-    """enwik8: the whole file, of which the last 5 MB count, or those."""
+    """enwik8: the whole file, of which the last 5 MB are used, or only those."""
     text8: str | None = None
-    """text8: the whole file, of which the last 5 MB count, or those."""
+    """text8: the whole file, of which the last 5 MB are used, or only those."""
     one_billion_words: str | None = None
     """One Billion Word benchmark: news.en.heldout-00000-of-00050."""
     lambada: str | None = None
@@ -50,39 +50,39 @@ class SetOptions:
     hellaswag: str | None = None
     """HellaSwag: hellaswag_val.jsonl, Hugging Face's Parquet file, or llm.c's hellaswag_val.bin."""
     text: tuple[str, ...] = ()
-    """Any texts: plain in UTF-8, or JSON Lines (.jsonl) or Parquet with a `text` in every row."""
+    """Other texts: plain UTF-8, or JSON Lines (.jsonl) or Parquet with a `text` in every row."""
     detokenize: bool = True
-    """Join, reversibly, what a tokenizer has pulled apart; otherwise the model reads sets as published."""
+    """Turn tokenized sets back into running text, reversibly; otherwise the model reads them as published."""
     lambada_preprocessing: Literal["none", "openai"] = "none"
-    """What to do to LAMBADA's running text: nothing, or what OpenAI says it did."""
+    """Preprocessing of LAMBADA's running text: none, or OpenAI's as they describe it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """A set that was asked for."""
+class EvaluationTask:
+    """A requested set."""
 
     name: str
     title: str
     content: Content
     units: tuple[str, ...] = ()
-    """Which figures there will be of a text or of choices, the paper's first."""
+    """Metrics of a text or of choices, the paper's first."""
 
     @property
     def work(self) -> tuple[int, str]:
-        """How much there is to read, and of what."""
+        """The amount of work, and its unit."""
         if isinstance(self.content, Text):
             return self.content.size_bytes, "B"
         return len(self.content.examples), " questions"
 
 
-def open_tasks(options: SetOptions) -> list[Task]:
-    """Open every set that was asked for, and read each through: what is wrong with the last is told first.
+def open_tasks(options: SetOptions) -> list[EvaluationTask]:
+    """Open every requested set and read all of them, so that errors show before the first evaluation.
 
     Raises:
-        ValueError: none was asked for, or one is not what it should be.
+        ValueError: none was requested, or one is not what it should be.
     """
     tasks = [
-        Task(name=name, title=title, content=opener(address), units=units)
+        EvaluationTask(name=name, title=title, content=opener(address), units=units)
         for name, title, opener, units in _sets(options)
         if (address := getattr(options, name)) is not None
     ]
@@ -90,16 +90,16 @@ def open_tasks(options: SetOptions) -> list[Task]:
         title = address.rstrip("/").rsplit("/", 1)[-1]
         content = open_text(address)
         units = ("perplexity per token", "perplexity per word", "bits per byte")
-        tasks.append(Task(name=f"text_{number}", title=title, content=content, units=units))
+        tasks.append(EvaluationTask(name=f"text_{number}", title=title, content=content, units=units))
     if not tasks:
-        raise ValueError("nothing to evaluate: name a set, such as --lambada lambada_test.jsonl, or a --text")
+        raise ValueError("nothing to evaluate: give a set, such as --lambada lambada_test.jsonl, or a --text")
     return tasks
 
 
-Row = tuple[str, str, Callable[[str], Content], tuple[str, ...]]
+SetEntry = tuple[str, str, Callable[[str], Content], tuple[str, ...]]
 
 
-def _sets(options: SetOptions) -> list[Row]:
+def _sets(options: SetOptions) -> list[SetEntry]:
     """Return each set's option, title, how to open it, and its units: in the order of the paper's table 3."""
     joined: Any = {"detokenize": options.detokenize}
     book = open_childrens_book_test

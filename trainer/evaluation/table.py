@@ -1,4 +1,4 @@
-"""The figures as a table, beside those of others, and how each was come by."""
+"""The results as a table, beside published ones, with how each was computed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,15 +13,15 @@ MANNERS = ("set", "split", "detokenizer", "context", "stride", "tokens", "divide
 
 
 def as_markdown(report: Record) -> str:
-    """Return a whole evaluation as Markdown, whose tables read as well unrendered."""
+    """Return a whole evaluation as Markdown."""
     results = report["results"]
     parts = [
         f"# Zero-shot evaluation of {report['model']}",
         _aligned([FIGURES, *(row for task, record in results.items() for row in _figures(task, record))]),
         "The sizes are OpenAI's, with the figures of the GPT-2 paper's table 3 (HellaSwag: llm.c's).\n"
-        "Accuracies are in per cent; everything else is the better the lower it is. Texts begin after\n"
-        "`<|endoftext|>`, each of their tokens is predicted once, and where line ends are told below, they\n"
-        "count as words.",
+        "Accuracies are in percent; for everything else lower is better. Texts start after\n"
+        "`<|endoftext|>`, each of their tokens is predicted once, and where line ends are listed below,\n"
+        "they count as words.",
         _aligned([MANNERS, *(_manner(record) for record in results.values())]),
         *([remarks] if (remarks := _remarks(results)) else []),
     ]
@@ -37,7 +37,7 @@ def _figures(task: str, record: Record) -> list[tuple[str, ...]]:
 
 
 def _manner(record: Record) -> tuple[str, ...]:
-    """Return what public figures disagree for want of."""
+    """Return what comparisons of results need to know."""
     counts = ", ".join(f"{count:,} {name}" for name, count in record["counts"].items() if name != "tokens")
     numbers = (record["context"], record["stride"], record["counts"]["tokens"])
     return (record["title"], record["split"], record["detokenizer"], *(f"{n:,}" for n in numbers), counts)
@@ -53,7 +53,7 @@ def _remarks(results: Record) -> str:
 
 
 def shown(unit: str, value: float | None) -> str:
-    """Return a figure with as many digits as it deserves."""
+    """Return a result with a sensible number of digits."""
     if value is None:
         return ""
     if value >= 1e6:

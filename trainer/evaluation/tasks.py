@@ -1,4 +1,4 @@
-"""From texts and questions to figures, each with its unit and what it was divided by."""
+"""Computes metrics from texts and questions, each with its unit and counts."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,15 +13,15 @@ from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.evaluation.questions import Choices, Passages
 from trainer.evaluation.scoring import Ids, Scorer, Sequence
-from trainer.evaluation.suite import Task
+from trainer.evaluation.suite import EvaluationTask
 from trainer.evaluation.texts import Text, at_word_ends
 
-Advance = Callable[[int], object]  # told of every byte of a text, or every question, as it is read
+Advance = Callable[[int], object]  # called for every byte of a text, or every question, as it is read
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of one set."""
+    """The result of one set."""
 
     address: str
     split: str
@@ -32,7 +32,7 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
-        """Return it as JSON has it; a figure too large for a float is none there."""
+        """Return plain values for JSON; an infinite result becomes null."""
         figures = {unit: value if math.isfinite(value) else None for unit, value in self.figures.items()}
         return {**asdict(self), "figures": figures, "notes": list(self.notes)}
 
@@ -49,13 +49,13 @@ class Reader:
         """Return the ids of a text.
 
         Raises:
-            ValueError: ids are given, and the vocabulary has not all of them.
+            ValueError: ids are given, and one is not in the vocabulary.
         """
         if isinstance(text, str):
             return self._encoder.encode(text.encode())
         if max(text) >= self.vocabulary.size:
             raise ValueError(
-                f"the set has the token id {max(text)}, but the vocabulary {self.vocabulary.size:,} entries"
+                f"the set has token id {max(text)}, but the vocabulary has {self.vocabulary.size:,} entries"
             )
         return np.array(text, np.uint32)
 
@@ -69,7 +69,7 @@ class Reader:
         return Sequence(tokens=[np.concatenate((text, ending))], given=len(text), key=key)
 
     def stop_tokens(self) -> list[int]:
-        """Return the ids of a space and a stop word: what a word of the filter's would begin with."""
+        """Return the ids of tokens that are a space and a stop word."""
         content = files("trainer.evaluation").joinpath("stop_words.txt").read_text(encoding="utf-8")
         stop_words = {line for line in content.splitlines() if not line.startswith("#")}
         spellings = {b" " + word.encode() for word in stop_words}
@@ -81,8 +81,8 @@ class Reader:
             yield self._encoder.encode(piece)
 
 
-def evaluate(task: Task, scorer: Scorer, reader: Reader, advance: Advance) -> Result:
-    """Evaluate whichever kind of set it is."""
+def evaluate(task: EvaluationTask, scorer: Scorer, reader: Reader, advance: Advance) -> Result:
+    """Evaluate a set of any kind."""
     if isinstance(task.content, Text):
         return evaluate_text(task.content, scorer, reader, advance, units=task.units)
     if isinstance(task.content, Choices):
@@ -93,14 +93,14 @@ def evaluate(task: Task, scorer: Scorer, reader: Reader, advance: Advance) -> Re
 def evaluate_text(
     text: Text, scorer: Scorer, reader: Reader, advance: Advance, *, units: tuple[str, ...]
 ) -> Result:
-    """Predict every token, and divide the loss by what the text has of each unit."""
+    """Predict every token, and divide the loss by the number of tokens, words, bytes or characters."""
 
-    def told(document: Iterator[bytes]) -> Iterator[bytes]:
+    def reporting(document: Iterator[bytes]) -> Iterator[bytes]:
         for piece in document:
             advance(len(piece))
             yield piece
 
-    total = scorer.losses(reader.document(told(document)) for document in text.documents())[0]
+    total = scorer.losses(reader.document(reporting(document)) for document in text.documents())[0]
     counts = {"tokens": total.tokens, "words": text.words, "line ends": text.line_ends or 0}
     counts |= {"characters": text.characters, "bytes": text.size_bytes}
     by_unit = {
@@ -119,7 +119,7 @@ def evaluate_text(
 
 
 def evaluate_passages(passages: Passages, scorer: Scorer, reader: Reader, advance: Advance) -> Result:
-    """Guess each passage's last word: greedily, by its last token only, and how likely it was."""
+    """Predict each passage's last word: accuracy of the word and of its last token, and perplexity."""
     ordered = sorted(passages.examples, key=lambda passage: len(passage.text))  # batches of like lengths
 
     def sequences() -> Iterator[Sequence]:
@@ -154,7 +154,7 @@ def evaluate_choices(
     *,
     units: tuple[str, ...],
 ) -> Result:
-    """Choose for each question the likeliest ending: as a whole, and a token (length-normalised)."""
+    """Choose the most likely ending of each question: in total, and per token (length-normalised)."""
     numbered = list(enumerate(questions.examples))
     numbered.sort(key=lambda pair: len(pair[1].text))  # batches of like lengths
     most = max(len(example.endings) for example in questions.examples)

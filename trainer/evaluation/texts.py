@@ -1,7 +1,7 @@
 """Sets whose every token is predicted: WikiText, PTB, One Billion Word, enwik8, text8, and any text.
 
-What a figure is divided by is counted here, in the text as it was published. For the sets that come as words,
-the line's end counts as one more word: so count the papers that published them (WikiText 245,569 in the test
+Words, bytes and characters are counted here, in the text as published. For sets that come as words, each line
+end counts as one more word, as in the papers that published them (WikiText 245,569 in the test
 split, PTB 82,430, One Billion Word 159,658 in the first held-out part).
 """
 
@@ -24,7 +24,7 @@ from trainer.evaluation.files import (
 Document = Iterator[bytes]  # the text of one document in UTF-8, piece by piece
 
 WHOLE_BYTES = 100_000_000  # of enwik8 and text8
-TEST_BYTES = 5_000_000  # their last part, which is the test split by custom (90, 5 and 5 MB)
+TEST_BYTES = 5_000_000  # their last part, the usual test split (90, 5 and 5 MB)
 TEXT8 = b"abcdefghijklmnopqrstuvwxyz "
 CONTINUATIONS = bytes(range(0x80, 0xC0))  # UTF-8's bytes that begin no character
 LONGEST_WORD_BYTES = 64 * 2**20
@@ -32,7 +32,7 @@ LONGEST_WORD_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """A text, read anew each time, and its counts as it was published."""
+    """A text, read again each time, and its counts as published."""
 
     address: str  # of the file
     documents: Callable[[], Iterator[Document]]
@@ -46,7 +46,7 @@ class Text:
 
     @property
     def canonical_words(self) -> int:
-        """What a perplexity per word is divided by."""
+        """The number of words for perplexity per word."""
         return self.words + (self.line_ends or 0)
 
 
@@ -54,7 +54,7 @@ def open_wikitext(address: str, *, detokenize: bool = True) -> Text:
     """Read WikiText's test split: `wiki.test.tokens`, `wiki.test.raw`, or Hugging Face's Parquet file.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the file is something else.
     """
     what = "WikiText's test split (wiki.test.tokens, wiki.test.raw, or Hugging Face's test Parquet file)"
     names = ("wiki.test.tokens", "wiki.test.raw", "test-00000-of-00001.parquet")
@@ -70,7 +70,7 @@ def open_penn_treebank(address: str, *, detokenize: bool = True) -> Text:
     """Read the Penn Treebank as Mikolov prepared it: `ptb.test.txt`, or Hugging Face's Parquet file.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the file is something else.
     """
     what = "PTB's test split as Mikolov prepared it (ptb.test.txt: lower case, <unk>, N for numbers)"
     names = ("ptb.test.txt", "data/ptb.test.txt", "simple-examples/data/ptb.test.txt")
@@ -89,10 +89,10 @@ def open_one_billion_words(address: str, *, detokenize: bool = True) -> Text:
     """Read a held-out part of the One Billion Word benchmark: `news.en.heldout-00000-of-00050`.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the file is something else.
     """
     first = "news.en.heldout-00000-of-00050"
-    what = f"a held-out part of the One Billion Word benchmark ({first}: a tokenized sentence a line)"
+    what = f"a held-out part of the One Billion Word benchmark ({first}: one tokenized sentence per line)"
     names = (first, f"heldout-monolingual.tokenized.shuffled/{first}")
     address = find(address, names, what=what)
     lines = _lines(address, "text", what=what)
@@ -103,10 +103,10 @@ def open_one_billion_words(address: str, *, detokenize: bool = True) -> Text:
 
 
 def open_enwik8(address: str) -> Text:
-    """Read enwik8: its last 5 MB where the file is whole, or a file that is no larger than those.
+    """Read enwik8: the last 5 MB of the whole file, or a file of at most 5 MB.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the file is something else.
     """
     what = "enwik8: 100,000,000 bytes of Wikipedia's XML, or its last 5,000,000"
     address = find(address, ("enwik8",), what=what)
@@ -117,10 +117,10 @@ def open_enwik8(address: str) -> Text:
 
 
 def open_text8(address: str) -> Text:
-    """Read text8: its last 5 MB where the file is whole, or a file that is no larger than those.
+    """Read text8: the last 5 MB of the whole file, or a file of at most 5 MB.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the file is something else.
     """
     what = "text8: 100,000,000 letters a to z and spaces, or its last 5,000,000"
     address = find(address, ("text8",), what=what)
@@ -132,7 +132,7 @@ def open_text8(address: str) -> Text:
 
 
 def open_text(address: str) -> Text:
-    """Read any text: UTF-8, one document; or JSON Lines or Parquet, whose rows each have a document's `text`.
+    """Read any text: UTF-8 as one document; or JSON Lines or Parquet with a document's `text` in each row.
 
     Raises:
         ValueError: it is empty, or not UTF-8, or a row has no text.
@@ -185,7 +185,7 @@ def at_word_ends(pieces: Iterator[bytes]) -> Iterator[bytes]:
             yield bytes(held[:end])
             del held[:end]
         if len(held) > LONGEST_WORD_BYTES:
-            raise ValueError("a text without a space or an end of line in 64 MiB cannot be evaluated")
+            raise ValueError("a text without a space or line end in 64 MiB cannot be evaluated")
     if held:
         yield bytes(held)
 

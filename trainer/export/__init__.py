@@ -1,9 +1,8 @@
-"""A trained model in the formats that others read, and back.
+"""Exports a trained model in common formats, and reads it back.
 
-`source` opens what is exported; `huggingface`, `picogpt`, `gguf` and `llmc` each know one format; `formats`
-writes them and has `verification` check each by what was written, through `numpy_gpt2` where there is no
-other reader. `layout` has the names that all of them translate, `card` the model card. `pretrained` reads
-anybody's Hugging Face directory, from which `huggingface.load` makes a model to train on.
+`huggingface`, `picogpt`, `gguf` and `llmc` each implement one format; `formats` writes them and has
+`verification` check each written file, through `numpy_gpt2` if there is no other reader. `card` writes the
+model card.
 """
 
 from typing import Literal

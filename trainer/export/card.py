@@ -1,7 +1,7 @@
-"""The model card: README.md of an exported folder, in the form that the Hugging Face Hub reads.
+"""The model card: README.md of an exported folder, as the Hugging Face Hub reads it.
 
-It tells what the model is, by what options and from which data it came, and how good it was on its own
-validation text. Paths and machines' names are left out: they are nobody else's business.
+It describes the model, its options, data and validation loss. Paths and machine names are left out: they are
+private.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.runner.markdown import inline
-from trainer.pretrained.source import Source
+from trainer.pretrained.source import SourceModel
 
 PLACES: Final = frozenset({"data", "output", "init_from"})
-"""Options that name places."""
+"""Options that are paths."""
 
 
-def model_card(source: Source, dtype: str) -> str:
+def model_card(source: SourceModel, dtype: str) -> str:
     """Return the card, as Markdown with the YAML head that the Hub reads."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -43,18 +43,19 @@ def model_card(source: Source, dtype: str) -> str:
 
 
 def _figures(figures: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    """Yield what the run measured, losses first, each with its unit."""
+    """Yield the run's results with units, losses first."""
     for which in ("first", "last"):
         if (loss := figures.get(f"{which}_validation_loss")) is not None:
-            yield f"{which.title()} validation loss", f"{loss:.4f} nats a token"
+            yield f"{which.title()} validation loss", f"{loss:.4f} nats per token"
         if (loss := figures.get(f"{which}_validation_bits_per_byte")) is not None:
-            yield f"{which.title()} validation loss, whatever the vocabulary", f"{loss:.4f} bits a byte"
+            label = f"{which.title()} validation loss, independent of the vocabulary"
+            yield label, f"{loss:.4f} bits per byte"
     if (seconds := figures.get("training_seconds")) is not None:
         yield "Training time", f"{seconds:,.0f} s"
 
 
 def _options(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the options of the run by name, those in groups too; the model's shape stands above."""
+    """Yield the options of the run by name, including groups; the model's shape is shown above them."""
     for name, value in plan.items():
         if isinstance(value, Mapping) and name != "model":
             yield from _options(value)

@@ -1,4 +1,4 @@
-"""Every format by its name: written, and then checked by what lies in the files."""
+"""All formats by name; each is written and then checked by reading the files back."""
 
 from pathlib import Path
 from typing import Final, Protocol
@@ -8,23 +8,23 @@ from trainer.config.model_config import ModelConfig
 from trainer.export import DType, FormatName, gguf, huggingface, llmc, numpy_gpt2, picogpt
 from trainer.export.numpy_gpt2 import Array, Parameters
 from trainer.export.verification import check_logits, check_weights, positions, prompt
-from trainer.pretrained.source import Source
+from trainer.pretrained.source import SourceModel
 
 
 class Format(Protocol):
-    """What the module of a format offers."""
+    """The functions of a format's module."""
 
-    def save(self, folder: Path, source: Source, *, dtype: DType) -> None:
-        """Write the files into a folder, where those of other formats may lie."""
+    def save(self, folder: Path, source: SourceModel, *, dtype: DType) -> None:
+        """Write the files into a folder, which may hold other formats."""
 
     def read(self, folder: Path, _config: ModelConfig, /) -> Parameters:
-        """Open the files and nothing else, and give out what they hold."""
+        """Open only the files, and return the parameters in them."""
 
     def stored_dtype(self, _name: str, _dtype: DType, /) -> DType:
-        """Return the type in which a parameter is written, if that one was asked for."""
+        """Return the type that a parameter is stored in, given the requested type."""
 
     def check_vocabulary(self, folder: Path, vocabulary: Vocabulary) -> None:
-        """Raise `MismatchError` if the vocabulary in the files is another."""
+        """Raise `MismatchError` if the files have another vocabulary."""
 
 
 FORMATS: Final[dict[FormatName, Format]] = {
@@ -35,15 +35,15 @@ FORMATS: Final[dict[FormatName, Format]] = {
 }
 
 
-def export(name: FormatName, folder: Path, source: Source, *, dtype: DType, expected: Array) -> str:
-    """Write a model and read it back; return in words how near the two are.
+def export(name: FormatName, folder: Path, source: SourceModel, *, dtype: DType, expected: Array) -> str:
+    """Write a model and read it back; return a sentence on how well they agree.
 
     Args:
-        expected: logits that the source's weights give (`verification.source_logits`).
+        expected: logits of the source's weights (`verification.source_logits`).
 
     Raises:
         MismatchError: what was written is not the model.
-        ValueError: the format has no place for it.
+        ValueError: the format cannot hold it.
     """
     module = FORMATS[name]
     dtype = module.stored_dtype("wte.weight", dtype)
@@ -54,13 +54,13 @@ def export(name: FormatName, folder: Path, source: Source, *, dtype: DType, expe
     found, by = _logits(name, folder, source.config, parameters)
     agreement = check_logits(found, expected, dtype)
     return (
-        f"{dtype}; read back, every weight agrees; logits by {by} differ by at most "
+        f"{dtype}; all weights read back equal; logits by {by} differ by at most "
         f"{agreement.difference:.1e} (allowed: {agreement.allowed:.1e})"
     )
 
 
 def _logits(name: FormatName, folder: Path, config: ModelConfig, parameters: Parameters) -> tuple[Array, str]:
-    """Return the logits that the files give, and by whose forward pass: the format's own, if it is here."""
+    """Return the logits of the files, and the library that computed them: transformers if it is installed."""
     if name == "huggingface" and (found := huggingface.transformers_logits(folder, config)) is not None:
         return found, "transformers"
     return numpy_gpt2.logits(parameters, config, prompt(config), positions(config)), "NumPy"

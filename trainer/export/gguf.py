@@ -12,14 +12,14 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, LlamaFileType, TokenType
 
-from tokenizer.bpe import forms
+from tokenizer.bpe import vocabulary_formats
 from tokenizer.bpe.vocabulary import Vocabulary
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.numpy_gpt2 import Array, Parameters
 from trainer.export.verification import MismatchError
 from trainer.model.parameters import shapes
-from trainer.pretrained.source import Source
+from trainer.pretrained.source import SourceModel
 
 MODEL: Final = "model.gguf"
 Q8_BLOCK: Final = 32  # weights of a row that share a scale
@@ -32,26 +32,27 @@ TYPES: Final[dict[DType, tuple[GGMLQuantizationType, LlamaFileType]]] = {
 _KEYS: Final = gguf.Keys
 
 
-def save(folder: Path, source: Source, *, dtype: DType) -> None:
+def save(folder: Path, source: SourceModel, *, dtype: DType) -> None:
     """Write the file, one tensor after the other.
 
     Raises:
         ValueError: the model's rows do not divide into the type's blocks.
     """
     if dtype == "q8_0" and source.config.width % Q8_BLOCK:
-        raise ValueError(f"q8_0 takes weights by {Q8_BLOCK}, and the model is {source.config.width} wide")
+        width = source.config.width
+        raise ValueError(f"q8_0 needs a width that is a multiple of {Q8_BLOCK}; the model's is {width}")
     writer = gguf.GGUFWriter(folder / MODEL, "gpt2")
     try:
         _describe(writer, source, TYPES[dtype][1])
         _add_vocabulary(writer, source.vocabulary)
         _write_tensors(writer, source, dtype)
-    except OSError as error:  # NumPy says only how much of the write is missing
+    except OSError as error:  # NumPy reports only how much was not written
         raise OSError(f"{folder / MODEL} cannot be written: {error}") from error
     finally:
         writer.close()
 
 
-def _describe(writer: gguf.GGUFWriter, source: Source, file_type: LlamaFileType) -> None:
+def _describe(writer: gguf.GGUFWriter, source: SourceModel, file_type: LlamaFileType) -> None:
     config = source.config
     writer.add_type("model")
     writer.add_name(source.name)
@@ -67,7 +68,7 @@ def _describe(writer: gguf.GGUFWriter, source: Source, file_type: LlamaFileType)
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
-    """Tell the tokenizer: byte-level BPE whose text is split by GPT-2's expression (`pre`)."""
+    """Add the tokenizer: byte-level BPE with GPT-2's regular expression (`pre`)."""
     tokens, merges = _vocabulary(vocabulary)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
@@ -80,7 +81,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_add_bos_token(False)
 
 
-def _write_tensors(writer: gguf.GGUFWriter, source: Source, dtype: DType) -> None:
+def _write_tensors(writer: gguf.GGUFWriter, source: SourceModel, dtype: DType) -> None:
     names = shapes(source.config)
     for name, shape in names.items():
         kind = TYPES[stored_dtype(name, dtype)][0]
@@ -96,7 +97,7 @@ def _write_tensors(writer: gguf.GGUFWriter, source: Source, dtype: DType) -> Non
 
 
 def read(folder: Path, _config: ModelConfig) -> Parameters:
-    """Return the parameters as they lie in the file, each made fp32 when it is asked for."""
+    """Return the parameters in the file, each converted to fp32 on demand."""
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(folder / MODEL).tensors}
 
     def parameter(name: str) -> Array:
@@ -114,7 +115,7 @@ def stored_dtype(name: str, dtype: DType) -> DType:
 
 
 def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
-    """Check that tokens and merges, as they lie in the file, are those of the vocabulary.
+    """Check that tokens and merges in the file are those of the vocabulary.
 
     Raises:
         MismatchError: they are not.
@@ -122,7 +123,7 @@ def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
     reader = gguf.GGUFReader(folder / MODEL)
     found = [_contents(reader, key) for key in (_KEYS.Tokenizer.LIST, _KEYS.Tokenizer.MERGES)]
     if found != list(_vocabulary(vocabulary)):
-        raise MismatchError(f"{MODEL} reads back with another vocabulary")
+        raise MismatchError(f"{MODEL} reads back with a different vocabulary")
 
 
 def gguf_name(name: str) -> str:
@@ -147,7 +148,9 @@ def gguf_name(name: str) -> str:
 
 def _vocabulary(vocabulary: Vocabulary) -> tuple[list[str], list[str]]:
     """Return tokens and merges in the printable characters that stand for bytes."""
-    return [*forms.ids_of(vocabulary.merges)], list(forms.tokenizer_of(vocabulary.merges)["model"]["merges"])
+    return [*vocabulary_formats.ids_of(vocabulary.merges)], list(
+        vocabulary_formats.tokenizer_of(vocabulary.merges)["model"]["merges"]
+    )
 
 
 def _contents(reader: gguf.GGUFReader, key: str) -> Any:

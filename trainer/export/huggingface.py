@@ -22,7 +22,7 @@ from trainer.export.numpy_gpt2 import Array, Parameters
 from trainer.export.verification import MismatchError, positions, prompt
 from trainer.model.parameters import shapes, turned
 from trainer.pretrained.huggingface import CONFIG, EPSILON, PREFIX, SAFETENSORS, open_tensors
-from trainer.pretrained.source import Source
+from trainer.pretrained.source import SourceModel
 
 LARGEST_FILE_BYTES: Final = 5 * 10**9  # as on the hub
 TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
@@ -30,7 +30,7 @@ _KINDS: Final = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF
 PROBE: Final = "It’s  a probe: 12,345 naïve cafés in 東京,\n\n\tisn’t it?"
 
 
-def save(folder: Path, source: Source, *, dtype: DType) -> None:
+def save(folder: Path, source: SourceModel, *, dtype: DType) -> None:
     """Write the directory: weights, settings, tokenizer and model card."""
     _write_json(folder / CONFIG, _config(source.config, source.vocabulary.end_of_text, dtype))
     _save_weights(folder, source, getattr(torch, dtype))
@@ -41,7 +41,7 @@ def save(folder: Path, source: Source, *, dtype: DType) -> None:
     (folder / "README.md").write_text(model_card(source, dtype), encoding="utf-8")
 
 
-def _save_weights(folder: Path, source: Source, dtype: torch.dtype) -> None:
+def _save_weights(folder: Path, source: SourceModel, dtype: torch.dtype) -> None:
     """Write the tensors, in several files and an index of them if they are many."""
     from huggingface_hub import split_torch_state_dict_into_shards
 
@@ -111,7 +111,7 @@ def _config(config: ModelConfig, end_of_text: int, dtype: DType) -> dict[str, An
 
 
 def _ends(end_of_text: int) -> dict[str, Any]:
-    """Return where a text begins and ends; transformers pads with what is named, and warns if nothing is."""
+    """Return the ids that start, end and pad a text; transformers warns if there is no padding id."""
     return {"bos_token_id": end_of_text, "eos_token_id": end_of_text, "pad_token_id": end_of_text}
 
 
@@ -120,7 +120,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(folder: Path, _config: ModelConfig) -> Parameters:
-    """Return the parameters as they lie in the files, each made fp32 when it is asked for."""
+    """Return the parameters in the files, each converted to fp32 on demand."""
     tensors = open_tensors(folder)
 
     def parameter(name: str) -> Array:
@@ -131,7 +131,7 @@ def read(folder: Path, _config: ModelConfig) -> Parameters:
 
 
 def stored_dtype(_name: str, dtype: DType) -> DType:
-    """Return the type a parameter is stored in: all in one."""
+    """Return the type a parameter is stored in: the same for all."""
     return dtype
 
 
@@ -153,13 +153,13 @@ def transformers_logits(folder: Path, config: ModelConfig) -> Array | None:
         model, report = load(folder, dtype=torch.float32, local_files_only=True, output_loading_info=True)
     except RuntimeError as error:
         raise ValueError(
-            f"what was written is not the model: transformers cannot load it: {error}"
+            f"the written files do not match the model: transformers cannot load them: {error}"
         ) from error
     finally:
         log.enable_progress_bar()
     for complaint, names in report.items():
         if names:
-            raise MismatchError(f"transformers finds {complaint.replace('_', ' ')}: {names}")
+            raise MismatchError(f"transformers reports {complaint.replace('_', ' ')}: {names}")
     with torch.inference_mode():
         tokens = torch.tensor([prompt(config)])
         output = model.eval()(tokens, logits_to_keep=torch.tensor(positions(config)), use_cache=False)
@@ -179,4 +179,4 @@ def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
     ids = tokenizer.encode(PROBE).ids
     same = ids == Encoder(vocabulary).encode(PROBE.encode()).tolist() and tokenizer.decode(ids) == PROBE
     if not same or load_vocabulary(str(folder)) != vocabulary:
-        raise MismatchError("tokenizer.json reads back as another vocabulary")
+        raise MismatchError("tokenizer.json reads back as a different vocabulary")

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tokenizer.bpe.forms import END_OF_TEXT
 from tokenizer.bpe.vocabulary import Vocabulary
+from tokenizer.bpe.vocabulary_formats import END_OF_TEXT
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.numpy_gpt2 import Array, Parameters
 from trainer.export.verification import MismatchError
 from trainer.model.parameters import BLOCK, shapes
-from trainer.pretrained.source import Source
+from trainer.pretrained.source import SourceModel
 
 MODEL: Final = "model.bin"
 TOKENIZER: Final = "gpt2_tokenizer.bin"
@@ -33,16 +33,16 @@ VERSIONS: Final[dict[DType, int]] = {"float32": 3, "bfloat16": 5}  # both with a
 HEADER_BYTES: Final = 256 * 4
 
 
-def save(folder: Path, source: Source, *, dtype: DType) -> None:
+def save(folder: Path, source: SourceModel, *, dtype: DType) -> None:
     """Write both files.
 
     Raises:
-        ValueError: the vocabulary has a token of more than 255 bytes, for which the second has no place.
+        ValueError: the vocabulary has a token of more than 255 bytes, which the tokenizer file cannot hold.
     """
     config = source.config
     tokens = _tokens(source.vocabulary)
     if (longest := max(map(len, tokens))) > 255:
-        raise ValueError(f"llm.c knows no tokens of more than 255 bytes, and the longest here has {longest}")
+        raise ValueError(f"llm.c cannot hold tokens of more than 255 bytes; the longest here has {longest}")
     shape = (config.context, config.vocabulary, config.layers, config.heads, config.width)
     with (folder / MODEL).open("wb") as file:
         file.write(_header(MODEL_MAGIC, VERSIONS[dtype], *shape, config.padded_vocabulary))
@@ -60,16 +60,16 @@ def save(folder: Path, source: Source, *, dtype: DType) -> None:
 
 
 def read(folder: Path, config: ModelConfig) -> Parameters:
-    """Return the parameters as they lie in the file.
+    """Return the parameters in the file.
 
     Raises:
-        ValueError: the header says otherwise than the model, or the file is too short or too long.
+        ValueError: the header does not match the model, or the file is too short or too long.
     """
     header = np.fromfile(folder / MODEL, "<i4", 256)
     shape = [config.context, config.vocabulary, config.layers, config.heads, config.width]
     dtypes = {version: dtype for dtype, version in VERSIONS.items()}
     if header[0] != MODEL_MAGIC or header[1] not in dtypes or header[2:7].tolist() != shape:
-        raise ValueError(f"{folder / MODEL} has another header than its model's: {header[:8].tolist()}")
+        raise ValueError(f"{folder / MODEL} does not have its model's header: {header[:8].tolist()}")
     kind = "<f4" if dtypes[header[1]] == "float32" else "<i2"
     values = np.memmap(folder / MODEL, kind, "r", HEADER_BYTES)
     places = dict[str, tuple[int, tuple[int, ...]]]()
@@ -78,7 +78,7 @@ def read(folder: Path, config: ModelConfig) -> Parameters:
         places[name] = start, stored
         start += int(np.prod(stored))
     if start != len(values):
-        raise ValueError(f"{folder / MODEL} has {len(values):,} weights, and its header says {start:,}")
+        raise ValueError(f"{folder / MODEL} has {len(values):,} weights, but its header says {start:,}")
 
     def parameter(name: str) -> Array:
         start, stored = places[name]
@@ -89,12 +89,12 @@ def read(folder: Path, config: ModelConfig) -> Parameters:
 
 
 def stored_dtype(_name: str, dtype: DType) -> DType:
-    """Return the type a parameter is stored in: all in one."""
+    """Return the type a parameter is stored in: the same for all."""
     return dtype
 
 
 def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
-    """Check that the tokens, as they lie in the file, are those of the vocabulary.
+    """Check that the tokens in the file are those of the vocabulary.
 
     Raises:
         MismatchError: they are not.
@@ -107,7 +107,7 @@ def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
         tokens.append(content[place + 1 : end])
         place = end
     if header[3] != vocabulary.end_of_text or tokens != _tokens(vocabulary):
-        raise MismatchError(f"{TOKENIZER} reads back as another vocabulary")
+        raise MismatchError(f"{TOKENIZER} reads back as a different vocabulary")
 
 
 def _header(*numbers: int) -> bytes:

@@ -1,6 +1,6 @@
-"""GPT-2's forward pass in NumPy alone, independent of the trained model: what an export is checked by.
+"""GPT-2's forward pass in NumPy alone, independent of the trained model, to check exports.
 
-Parameters are asked for one by one, so that files can be read as they are needed. Shapes: T positions,
+Parameters are requested one by one, so files are read on demand. Shapes: T positions,
 C channels, H heads of D = C / H channels, V entries of the vocabulary, P positions asked about.
 """
 

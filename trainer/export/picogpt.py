@@ -30,13 +30,13 @@ from trainer.export import DType
 from trainer.export.numpy_gpt2 import Array, Parameters
 from trainer.export.verification import MismatchError
 from trainer.model.parameters import is_matrix, shapes, turned
-from trainer.pretrained.source import Source
+from trainer.pretrained.source import SourceModel
 
 ARRAYS: Final = "model.npz"
 VOCABULARY_FILES: Final = ("encoder.json", "vocab.bpe")
 
 
-def save(folder: Path, source: Source, *, dtype: DType) -> None:
+def save(folder: Path, source: SourceModel, *, dtype: DType) -> None:
     """Write the files, one array after the other."""
     assert dtype == "float32"
     # What np.savez writes, but without holding all arrays, turned, in memory at once.
@@ -60,7 +60,7 @@ def save(folder: Path, source: Source, *, dtype: DType) -> None:
 
 
 def read(folder: Path, config: ModelConfig) -> Parameters:
-    """Return the parameters as they lie in the file, each read when it is asked for."""
+    """Return the parameters in the file, each read on demand."""
     arrays = np.load(folder / ARRAYS)
 
     def parameter(name: str) -> Array:
@@ -76,13 +76,13 @@ def stored_dtype(_name: str, _dtype: DType) -> DType:
 
 
 def check_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
-    """Check that the vocabulary, as it lies in the files, is this one.
+    """Check that the vocabulary in the files is this one.
 
     Raises:
         MismatchError: it is not.
     """
     if load_vocabulary(str(folder)) != vocabulary:
-        raise MismatchError(f"{' and '.join(VOCABULARY_FILES)} read back as another vocabulary")
+        raise MismatchError(f"{' and '.join(VOCABULARY_FILES)} read back as a different vocabulary")
 
 
 def openai_name(name: str) -> str:

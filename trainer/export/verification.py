@@ -1,6 +1,6 @@
-"""Whether what was written is the model: every weight as it is read back, and the logits that come of them.
+"""Checks that written files match the model: every weight that is read back, and the logits they give.
 
-The text asked about fills the context, so that every position's embedding takes part. Its tokens are fixed.
+The fixed prompt fills the context, so that every position's embedding is used.
 """
 
 from collections.abc import Callable
@@ -16,23 +16,23 @@ from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.numpy_gpt2 import Array, Parameters
 from trainer.model.parameters import shapes
-from trainer.pretrained.source import Source
+from trainer.pretrained.source import SourceModel
 
 TOLERANCES: Final[dict[DType, float]] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2, "q8_0": 1e-1}
-"""How far logits may be off, as a share of the largest one: rounding errors of the type, times about ten."""
+"""Largest allowed difference of logits, relative to the largest logit: about ten times the rounding error."""
 WEIGHTS_AT_ONCE: Final = 2**22
 
 
 class MismatchError(ValueError):
-    """What was written is not the model."""
+    """The written files do not match the model."""
 
     def __init__(self, difference: str) -> None:
-        super().__init__(f"what was written is not the model: {difference}")
+        super().__init__(f"the written files do not match the model: {difference}")
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near the logits of an export are to those of the checkpoint."""
+    """Difference between an export's logits and the checkpoint's."""
 
     difference: float  # the largest
     allowed: float
@@ -50,8 +50,8 @@ def positions(config: ModelConfig) -> list[int]:
 
 
 @torch.inference_mode()
-def source_logits(source: Source) -> Array:
-    """Return our own model's logits [P, V], from the weights where they lie."""
+def source_logits(source: SourceModel) -> Array:
+    """Return our own model's logits [P, V], from the mapped weights."""
     model = source.model()
     chosen = positions(source.config)
     # The output layer sees these positions only: all of them would have as many logits as the embedding
@@ -61,7 +61,7 @@ def source_logits(source: Source) -> Array:
     return logits
 
 
-def check_weights(source: Source, read_back: Parameters, dtype_of: Callable[[str], DType]) -> None:
+def check_weights(source: SourceModel, read_back: Parameters, dtype_of: Callable[[str], DType]) -> None:
     """Check that every weight in the files is the source's, rounded to the type it is stored in.
 
     Raises:
@@ -70,11 +70,11 @@ def check_weights(source: Source, read_back: Parameters, dtype_of: Callable[[str
     for name, shape in shapes(source.config).items():
         found = read_back(name)
         if found.shape != shape or not _same(found, source.tensor(name), dtype_of(name)):
-            raise MismatchError(f"{name} reads back otherwise")
+            raise MismatchError(f"{name} reads back differently")
 
 
 def _same(found: Array, tensor: Tensor, dtype: DType) -> bool:
-    """Say whether two tensors are the same to the bit, but for rounding; look at some rows at a time."""
+    """Return whether two tensors are bitwise equal after rounding; compares some rows at a time."""
     rows = max(1, WEIGHTS_AT_ONCE * len(found) // found.size)
     parts = (slice(start, start + rows) for start in range(0, len(found), rows))
     return all(
@@ -87,19 +87,19 @@ def check_logits(found: Array, expected: Array, dtype: DType) -> Agreement:
 
     Raises:
         MismatchError: they differ by more than the type's rounding explains.
-        ValueError: those of the source are no numbers.
+        ValueError: the source's logits contain NaN or Inf.
     """
     if not np.isfinite(expected).all():
-        raise ValueError("the model's logits are no finite numbers: it cannot have been trained to its end")
+        raise ValueError("the model's logits contain NaN or Inf")
     difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
     allowed = TOLERANCES[dtype] * float(np.abs(expected).max())
     if not difference <= allowed:
-        raise MismatchError(f"logits differ by {difference:.2g}, and {allowed:.2g} is what {dtype} explains")
+        raise MismatchError(f"logits differ by {difference:.2g}, but {dtype} allows {allowed:.2g}")
     return Agreement(difference, allowed)
 
 
 def rounded(tensor: Tensor, dtype: DType) -> Array:
-    """Return a tensor's values as they are after storage in a type."""
+    """Return a tensor's values after storage in a type."""
     if dtype == "q8_0":
         import gguf
 

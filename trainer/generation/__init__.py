@@ -1,1 +1,1 @@
-"""Text from a model: prompts, sampling, batched decoding with a KV cache."""
+"""Text generation: prompts, sampling, batched decoding with a KV cache."""

@@ -1,4 +1,4 @@
-"""Texts that a model writes, each in its own order of chance, several at a time."""
+"""Generates texts in batches, each with its own random stream."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,72 +6,73 @@ from random import Random
 from typing import Literal
 
 from trainer.config.sampling import Sampling
-from trainer.generation.decoding import Batch, Row
+from trainer.generation.decoding import DecodingBatch, TokenSequence
 from trainer.generation.text_stream import TextStream
-from trainer.pretrained.loading import LoadedModel
+from trainer.pretrained.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be gone on from."""
+    """A prompt to continue."""
 
     prompt: str
     tokens: list[int]  # of the prompt, at least one
-    number: int  # of the prompt among all, from 0
-    sample: int  # of this prompt's samples, from 0
+    number: int  # index of the prompt
+    sample: int  # index among the prompt's samples
 
 
 @dataclass(kw_only=True)
 class Continuation:
-    """What has been written so far."""
+    """The text generated so far."""
 
     request: Request
     stream: TextStream
     text: str = ""
     tokens: list[int] = field(default_factory=list)
-    log_probabilities: list[float] = field(default_factory=list)  # of the tokens, by the model alone
+    log_probabilities: list[float] = field(default_factory=list)  # under the model, before sampling options
     finished: Literal["end of text", "stop string", "length"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Writing:
-    """How texts are written."""
+class GenerationSettings:
+    """How texts are generated."""
 
     sampling: Sampling
     seed: int
-    most_tokens: int | None  # in each text; None: until the model ends it
-    stops: Sequence[str]
-    at_once: int  # texts written together
+    max_new_tokens: int | None  # per text; None: until the model ends it
+    stop: Sequence[str]
+    batch_size: int  # texts generated together
 
 
-def write(
-    loaded: LoadedModel, requests: Sequence[Request], writing: Writing
+def generate(
+    loaded: LoadedModel, requests: Sequence[Request], settings: GenerationSettings
 ) -> Iterator[tuple[Continuation, str]]:
-    """Yield each text again and again, with what has just been added to it; finished ones once so.
+    """Yield each text with every piece that is added to it, until it is finished.
 
-    What is drawn depends on the seed and the request's numbers, not on what is written beside it.
+    What is sampled depends on the seed and the request's numbers, not on the batch.
     """
     waiting = list(reversed(requests))
-    begun = [_begin(loaded, waiting.pop(), writing) for _ in range(min(writing.at_once, len(requests)))]
-    rows = [_row(continuation.request, writing) for continuation in begun]
-    batch = Batch(loaded.model, rows, writing.sampling, most_tokens=_most_tokens(loaded, requests, writing))
+    begun = [_begin(loaded, waiting.pop(), settings) for _ in range(min(settings.batch_size, len(requests)))]
+    rows = [_row(continuation.request, settings) for continuation in begun]
+    most_tokens = _most_tokens(loaded, requests, settings)
+    batch = DecodingBatch(loaded.model, rows, settings.sampling, most_tokens=most_tokens)
     while begun:
         for continuation, token, log_probability in zip(begun, *batch.step(), strict=True):
-            yield continuation, _add(continuation, token, log_probability, loaded, writing)
+            yield continuation, _add(continuation, token, log_probability, loaded, settings)
         for index, continuation in enumerate(begun):
             if continuation.finished and waiting:
-                begun[index] = _begin(loaded, waiting.pop(), writing)
-                batch.replace(index, _row(begun[index].request, writing))
-        going_on = [index for index, continuation in enumerate(begun) if not continuation.finished]
-        if 0 < len(going_on) < len(begun):
-            batch.keep(going_on)
-        begun = [begun[index] for index in going_on]
+                begun[index] = _begin(loaded, waiting.pop(), settings)
+                batch.replace(index, _row(begun[index].request, settings))
+        unfinished = [index for index, continuation in enumerate(begun) if not continuation.finished]
+        if 0 < len(unfinished) < len(begun):
+            batch.keep(unfinished)
+        begun = [begun[index] for index in unfinished]
 
 
 def in_order(
     pieces: Iterable[tuple[Continuation, str]], requests: Sequence[Request]
 ) -> Iterator[tuple[Continuation, str]]:
-    """Let one text come after the other: what is written of later ones waits until theirs is the turn."""
+    """Yield one text after the other: pieces of later ones wait for their turn."""
     begun: dict[tuple[int, int], Continuation] = {}
     turns = [(request.number, request.sample) for request in reversed(requests)]
     for continuation, piece in pieces:
@@ -85,26 +86,30 @@ def in_order(
                 yield begun[turns[-1]], begun[turns[-1]].text
 
 
-def _most_tokens(loaded: LoadedModel, requests: Sequence[Request], writing: Writing) -> int:
-    if writing.most_tokens is None:
+def _most_tokens(loaded: LoadedModel, requests: Sequence[Request], settings: GenerationSettings) -> int:
+    if settings.max_new_tokens is None:
         return loaded.model.config.context
-    return max(len(request.tokens) for request in requests) + writing.most_tokens
+    return max(len(request.tokens) for request in requests) + settings.max_new_tokens
 
 
-def _begin(loaded: LoadedModel, request: Request, writing: Writing) -> Continuation:
-    return Continuation(request=request, stream=TextStream(loaded.token_bytes, writing.stops))
+def _begin(loaded: LoadedModel, request: Request, settings: GenerationSettings) -> Continuation:
+    return Continuation(request=request, stream=TextStream(loaded.token_bytes, settings.stop))
 
 
-def _row(request: Request, writing: Writing) -> Row:
-    # The generator's state is made of the whole name (by SHA-512), so no two texts share their chances.
-    name = f"seed {writing.seed}, prompt {request.number}, sample {request.sample}"
-    return Row(tokens=list(request.tokens), random=Random(name))
+def _row(request: Request, settings: GenerationSettings) -> TokenSequence:
+    # The generator is seeded with a hash of the whole name (SHA-512), so no two texts share a random stream.
+    name = f"seed {settings.seed}, prompt {request.number}, sample {request.sample}"
+    return TokenSequence(tokens=list(request.tokens), random=Random(name))
 
 
 def _add(
-    continuation: Continuation, token: int, log_probability: float, loaded: LoadedModel, writing: Writing
+    continuation: Continuation,
+    token: int,
+    log_probability: float,
+    loaded: LoadedModel,
+    settings: GenerationSettings,
 ) -> str:
-    """Add a token to a text; return what can be shown of it."""
+    """Add a token to a text; return the new text that is certain."""
     if token == loaded.vocabulary.end_of_text:
         continuation.finished = "end of text"
         piece = continuation.stream.end()
@@ -112,7 +117,7 @@ def _add(
         continuation.tokens.append(token)
         continuation.log_probabilities.append(log_probability)
         piece = continuation.stream.add(token)
-        if not continuation.stream.stopped and len(continuation.tokens) == writing.most_tokens:
+        if not continuation.stream.stopped and len(continuation.tokens) == settings.max_new_tokens:
             continuation.finished = "length"
             piece += continuation.stream.end()
     if continuation.stream.stopped:

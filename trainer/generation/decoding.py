@@ -1,4 +1,4 @@
-"""Several token sequences that go on together, each as it would alone, and a context that never runs out."""
+"""Batched decoding: each sequence is independent of the batch, and may outgrow the context."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,25 +14,27 @@ from trainer.model.kv_cache import KeyValues
 
 
 @dataclass(kw_only=True)
-class Row:
-    """One sequence: what the model still knows of it, and what decides how it goes on."""
+class TokenSequence:
+    """One sequence: its tokens in the context, and its random stream."""
 
-    tokens: list[int]  # the newest is not read yet
+    tokens: list[int]  # the newest has not been read yet
     random: Random = field(default_factory=Random)
 
 
-class Batch:
-    """Sequences that go on together, a token at a time; each token is read once.
+class DecodingBatch:
+    """Sequences that grow together, one token at a time; each token is read once.
 
-    When the context is full, its older half is forgotten and the rest read afresh, since GPT-2's learned
-    positions cannot slide. A prompt longer than the context counts by its end.
+    When the context is full, its older half is dropped and the rest is read again, since GPT-2's learned
+    positions cannot slide. Of a prompt longer than the context, the end is used.
     """
 
-    def __init__(self, model: GPT2, rows: Sequence[Row], sampling: Sampling, *, most_tokens: int) -> None:
+    def __init__(
+        self, model: GPT2, rows: Sequence[TokenSequence], sampling: Sampling, *, most_tokens: int
+    ) -> None:
         """Read prompts of at least one token each.
 
         Args:
-            most_tokens: that any sequence will ever have; room is taken for so many, or for the context.
+            most_tokens: maximum length of any sequence; memory is allocated for that, or for the context.
         """
         self._model, self._sampling = model, sampling
         self._context = model.config.context
@@ -46,32 +48,32 @@ class Batch:
             self._read(range(len(rows)))
 
     @torch.inference_mode()
-    def replace(self, index: int, row: Row) -> None:
-        """Begin another sequence in the place of one."""
+    def replace(self, index: int, row: TokenSequence) -> None:
+        """Replace a sequence by another."""
         self._rows[index] = row
         self._read([index])
 
     @torch.inference_mode()
     def keep(self, indices: Sequence[int]) -> None:
-        """Go on with these sequences only."""
+        """Keep only these sequences."""
         self._rows = [self._rows[index] for index in indices]
         self._past.keep(indices)
         self._seen = self._seen[indices]
 
     @torch.inference_mode()
     def step(self) -> tuple[list[int], list[float]]:
-        """Add a token to each sequence; return the tokens, and their log-probabilities by the model alone."""
+        """Add a token to each sequence; return the tokens, and their log-probabilities under the model."""
         self._forget()
         newest = torch.tensor([row.tokens[-1:] for row in self._rows], device=self._seen.device)  # [B, 1]
         logits = self._logits(self._model.features(newest, self._past)[:, 0])  # [B, V]
-        chances = [row.random.random() for row in self._rows]
+        uniforms = [row.random.random() for row in self._rows]
         penalty = self._sampling.repetition_penalty
         weighed = logits if penalty == 1 else penalised(logits, self._seen, penalty)
-        chosen = choose(weighed, self._sampling, chances)  # [B]
-        told = logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)  # [B]
+        chosen = choose(weighed, self._sampling, uniforms)  # [B]
+        log_probability = logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)  # [B]
         self._seen.scatter_(1, chosen[:, None], True)
-        # Together, so that a GPU is waited for once.
-        tokens, log_probabilities = torch.stack((chosen.double(), told.double())).tolist()
+        # Together, so that the GPU is synchronized once.
+        tokens, log_probabilities = torch.stack((chosen.double(), log_probability.double())).tolist()
         for row, token in zip(self._rows, tokens, strict=True):
             row.tokens.append(int(token))
         return [int(token) for token in tokens], log_probabilities
@@ -81,7 +83,7 @@ class Batch:
         return logits[:, : self._model.config.vocabulary].float()
 
     def _forget(self) -> None:
-        """Halve what is full."""
+        """Drop the older half of sequences that fill the context."""
         full = [index for index, row in enumerate(self._rows) if len(row.tokens) > self._context]
         if full:
             for index in full:
@@ -89,10 +91,10 @@ class Batch:
             self._read(full)
 
     def _read(self, indices: Sequence[int]) -> None:
-        """Read sequences afresh but for their newest tokens; equal ones once."""
+        """Read sequences again, except their newest tokens; equal ones once."""
         for index in indices:
             self._rows[index].tokens = self._rows[index].tokens[-self._context :]
-            assert self._rows[index].tokens, "a model goes on from at least one token"
+            assert self._rows[index].tokens, "a sequence has at least one token"
             self._seen[index] = False
             self._seen[index, self._rows[index].tokens] = True
             self._past.lengths[index] = len(self._rows[index].tokens) - 1

@@ -1,7 +1,7 @@
-"""The choice of the next token of several sequences at once.
+"""Samples the next token of several sequences at once.
 
-In the order of `transformers`: repetition penalty, temperature, top-k, then top-p over what top-k has left.
-Shapes: B sequences, V entries of the vocabulary, K of them that may come.
+In the order of `transformers`: repetition penalty, temperature, top-k, then top-p over what top-k leaves.
+Shapes: B sequences, V entries of the vocabulary, K candidates.
 """
 
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor
 
 from trainer.config.sampling import Sampling
 
-NUCLEUS = 1024  # tokens that hold a nucleus, nearly always: a tenth of the work of sorting all
+NUCLEUS = 1024  # tokens that nearly always contain the nucleus: a tenth of the work of sorting all
 
 
 def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Make tokens that were seen less likely (Keskar et al. 2019, section 4.1; below 1: likelier).
+    """Make seen tokens less likely (Keskar et al. 2019, section 4.1); below 1 more likely.
 
     Args:
         logits: [B, V].
@@ -24,9 +24,9 @@ def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
 
 
 def candidates(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Return the probabilities [B, K], in fp64, of the tokens that may come, and those tokens [B, K].
+    """Return the probabilities [B, K], in fp64, of the candidate tokens, and the tokens [B, K].
 
-    Top-p keeps a token if all likelier ones together have less than p (Holtzman et al. 2020, section 3.1).
+    Top-p keeps a token if all more likely ones together have less than p (Holtzman et al. 2020, section 3.1).
     """
     size = logits.shape[-1]
     if sampling.top_k is not None and sampling.top_k < size:
@@ -42,13 +42,13 @@ def candidates(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
 
 
 def _softmax(logits: Tensor, temperature: float) -> Tensor:
-    """Return softmax(logits / temperature), less the largest first: no temperature is too small for that."""
+    """Return softmax(logits / temperature); the largest logit is subtracted first, against overflow."""
     return torch.softmax((logits - logits.amax(-1, keepdim=True)) / temperature, -1)
 
 
 def _likeliest(probabilities: Tensor, mass: float) -> tuple[Tensor, Tensor]:
-    """Return tokens that have at least that mass together, falling, and their probabilities."""
-    if not probabilities.is_cuda and probabilities.shape[-1] > NUCLEUS:  # a GPU sorts sooner than it is asked
+    """Return the most likely tokens, with at least that mass, and their descending probabilities."""
+    if not probabilities.is_cuda and probabilities.shape[-1] > NUCLEUS:  # a GPU sorts faster
         some, tokens = probabilities.topk(NUCLEUS)
         if bool((some.sum(-1) > mass).all()):
             return some.double(), tokens
@@ -57,25 +57,24 @@ def _likeliest(probabilities: Tensor, mass: float) -> tuple[Tensor, Tensor]:
 
 
 def _nucleus(probabilities: Tensor, tokens: Tensor, mass: float) -> tuple[Tensor, Tensor]:
-    """Take from falling probabilities those beyond the mass."""
-    before = probabilities.cumsum(-1) - probabilities  # of all likelier ones; 0 for the first, which stays
+    """Set descending probabilities beyond the mass to 0, and normalize."""
+    before = probabilities.cumsum(-1) - probabilities  # of all more likely ones; 0 for the first, which stays
     kept = probabilities * (before < mass)
     return kept / kept.sum(-1, keepdim=True), tokens
 
 
-def choose(logits: Tensor, sampling: Sampling, chances: list[float]) -> Tensor:
+def choose(logits: Tensor, sampling: Sampling, uniforms: list[float]) -> Tensor:
     """Return the next token of each sequence [B].
 
     Args:
         logits: [B, V].
-        chances: a number in [0, 1) for each sequence, which alone decides among what may come.
+        uniforms: a number in [0, 1) per sequence, which decides among the candidates.
     """
     if sampling.is_greedy:
         return logits.argmax(-1)
     probabilities, tokens = candidates(logits, sampling)
-    bounds = probabilities.cumsum(
-        -1
-    )  # a token comes if the chance falls between the bound before and its own
-    chance = torch.tensor(chances, dtype=torch.float64, device=logits.device)[:, None]  # [B, 1]
-    index = torch.searchsorted(bounds, chance * bounds[:, -1:], right=True)
+    # A token is chosen if its uniform number lies between the bound before it and its own.
+    bounds = probabilities.cumsum(-1)
+    uniform = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)[:, None]  # [B, 1]
+    index = torch.searchsorted(bounds, uniform * bounds[:, -1:], right=True)
     return tokens.gather(-1, index)[:, 0]

@@ -1,4 +1,4 @@
-"""Prompts from a file: one a line, or JSON Lines."""
+"""Prompts from a file: one per line, or JSON Lines."""
 
 import json
 import sys
@@ -10,10 +10,10 @@ from pipeline.runner import storage
 def read_prompts(address: str, layout: Literal["auto", "lines", "jsonl"]) -> list[str]:
     """Return the prompts of a file, or of standard input where the address is `-`.
 
-    Lines without a prompt (nothing but white space) do not count.
+    Empty lines are ignored.
 
     Raises:
-        ValueError: there is none, or a line is not what it should be; the message names it.
+        ValueError: there is no prompt, or a line is invalid; the message names it.
     """
     name = "standard input" if address == "-" else address
     if layout == "auto":
@@ -23,11 +23,11 @@ def read_prompts(address: str, layout: Literal["auto", "lines", "jsonl"]) -> lis
         try:
             text = line.decode().removesuffix("\r")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{name}, line {number}: it is not UTF-8 ({error.reason})") from error
+            raise ValueError(f"{name}, line {number}: not UTF-8 ({error.reason})") from error
         if text.strip():
             prompts.append(_field(text, f"{name}, line {number}") if layout == "jsonl" else text)
     if not prompts:
-        raise ValueError(f"{name} holds no prompt")
+        raise ValueError(f"{name} has no prompts")
     return prompts
 
 
@@ -43,8 +43,8 @@ def _field(text: str, where: str) -> str:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: it is no JSON: {error}") from error
+        raise ValueError(f"{where}: not JSON: {error}") from error
     prompt = content.get("prompt") if isinstance(content, dict) else None
     if not isinstance(prompt, str):
-        raise ValueError(f'{where}: it is no JSON object with a string "prompt"')
+        raise ValueError(f'{where}: not a JSON object with a string "prompt"')
     return prompt

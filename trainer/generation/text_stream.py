@@ -1,4 +1,4 @@
-"""Text that grows token by token: whole characters only, and nothing of a stop string."""
+"""Decodes text token by token: whole characters only, and no part of a stop string."""
 
 import codecs
 from collections.abc import Sequence
@@ -7,26 +7,26 @@ from collections.abc import Sequence
 class TextStream:
     """Turns tokens into text as they come.
 
-    A token may be part of a character, and several make up a stop string. So text is held back as long as
-    it may still turn out to be either; and once a stop string is there, the text ends before it.
+    A token may be part of a character, and several may make up a stop string. So text is held back while it
+    could still become either; when a stop string appears, the text ends before it.
     """
 
     def __init__(self, token_bytes: Sequence[bytes], stops: Sequence[str] = ()) -> None:
-        """Begin an empty text; `token_bytes` are those of each id."""
+        """Start an empty text; `token_bytes` are the bytes of each id."""
         assert all(stops), "an empty string would stop every text"
         self._token_bytes = token_bytes
         self._stops = stops
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._held = ""  # whole characters that may be the beginning of a stop string
+        self._held = ""  # whole characters that may begin a stop string
         self.stopped = False
 
     def add(self, token: int) -> str:
-        """Take a token; return the text that is certain now."""
+        """Add a token; return the new text that is certain."""
         assert not self.stopped
         return self._release(self._decoder.decode(self._token_bytes[token]))
 
     def end(self) -> str:
-        """Return what was held back, now that nothing follows; half a character is told as U+FFFD."""
+        """Return the text held back, now that nothing follows; a partial character becomes U+FFFD."""
         if self.stopped:
             return ""
         certain = self._release(self._decoder.decode(b"", final=True))
@@ -41,7 +41,7 @@ class TextStream:
         return released
 
     def _may_become_a_stop(self) -> int:
-        """Return how many characters at the end are the beginning of a stop string."""
+        """Return how many characters at the end may begin a stop string."""
         longest = max((len(stop) for stop in self._stops), default=1) - 1
         for length in range(min(longest, len(self._held)), 0, -1):
             if any(stop.startswith(self._held[-length:]) for stop in self._stops):

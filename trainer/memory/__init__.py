@@ -1,1 +1,2 @@
-"""How much memory a run takes (`estimate`), how much there is (`available`), and what fits (`choice`)."""
+"""Predicted memory of a run (`estimate`), available memory (`available`), and the layout that fits
+(`choice`)."""

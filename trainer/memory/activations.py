@@ -1,6 +1,6 @@
-"""What the blocks keep for the backward pass, and what it has in hand: bytes, as `model/gpt2.py` computes.
+"""Bytes of the activations that blocks keep, and of those in use in the backward pass of `model/gpt2.py`.
 
-L layers, C wide, H heads, T tokens in a sequence.
+L layers, width C, H heads, T tokens per sequence.
 """
 
 from dataclasses import replace
@@ -49,7 +49,7 @@ def has_table(config: ModelConfig, layout: Layout) -> bool:
 def _normed_bytes(layout: Layout) -> int:
     """Size of a number after a norm, as the next product keeps it.
 
-    At stage 3 DeepSpeed puts a linear layer of its own in place of PyTorch's, which keeps what it was
+    At stage 3 DeepSpeed replaces PyTorch's linear layer by its own, which keeps what it was
     given (on a GPU fp32) where PyTorch's keeps what autocast has made of it.
     """
     return FP32 if layout.zero_stage == 3 and layout.accelerator else layout.product_bytes

@@ -1,4 +1,4 @@
-"""How a run is laid out on the memory that is there: micro-batch and recomputation, and why."""
+"""Chooses the layout that fits the available memory: micro-batch and recomputation, with the reason."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -23,18 +23,18 @@ LARGEST_MICRO_BATCH = 128  # beyond it no GPU gains
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
-    """The memory that is there for one rank, in bytes."""
+class AvailableMemory:
+    """The memory available to one rank, in bytes."""
 
-    available: int
-    total: int
+    device_bytes: int
+    total_bytes: int
     accelerator: bool
-    host: int | None = None  # of the machine's own memory, for what is offloaded; None: not looked at
+    host_bytes: int | None = None  # CPU memory, for offloading; None: not checked
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """A plan that fits, what it takes, and why it is laid out so."""
+class ChosenLayout:
+    """A plan in the layout that was chosen, its predicted memory, and the reason."""
 
     plan: TrainingPlan
     memory: Memory
@@ -42,7 +42,7 @@ class Fitted:
 
 
 def layout_of(plan: TrainingPlan, *, accelerator: bool) -> Layout:
-    """Return what of a plan decides its memory."""
+    """Return the part of a plan that decides its memory."""
     return Layout(
         zero_stage=plan.zero_stage,
         ranks=plan.world_size,
@@ -58,45 +58,48 @@ def layout_of(plan: TrainingPlan, *, accelerator: bool) -> Layout:
     )
 
 
-def fit(
-    plan: TrainingPlan, options: TrainingOptions, room: Room, earlier: Mapping[str, Any] | None
-) -> Fitted:
-    """Choose the fastest layout that fits for what the options leave open.
+def choose_layout(
+    plan: TrainingPlan,
+    options: TrainingOptions,
+    available: AvailableMemory,
+    earlier: Mapping[str, Any] | None,
+) -> ChosenLayout:
+    """Choose the fastest layout that fits and that the options allow.
 
-    A run that goes on keeps what it had, if it is still open and fits, on as many ranks: so its numbers
-    stay the same to the bit.
+    A run that resumes on the same number of ranks keeps its layout if it is still allowed and fits, so its
+    numbers stay bitwise the same.
 
     Args:
-        plan: the resolved options, whose micro-batch is the recipe's where none is given.
-        earlier: the plan that the checkpoint was made by, as its state.json has it.
+        plan: the resolved options; its micro-batch is the recipe's if none is given.
+        earlier: the checkpoint's plan, from its state.json.
 
     Raises:
-        ValueError: too little memory; the message names the smallest change that would do.
+        ValueError: not enough memory; the message names the smallest change that would fit.
     """
-    open_ = _candidates(plan, options, room)
+    candidates = _candidates(plan, options, available)
     if earlier and earlier.get("world_size") == plan.world_size:
-        same = [layout for layout in open_ if _same(layout, earlier)]
-        if same and _fits(plan, same[0], room):
-            return _fitted(plan, same[0], room, "as in the checkpoint")
-    fitting = [layout for layout in open_ if _fits(plan, layout, room)]
+        same = [layout for layout in candidates if _same(layout, earlier)]
+        if same and _fits(plan, same[0], available):
+            return _chosen_layout(plan, same[0], available, "as in the checkpoint")
+    fitting = [layout for layout in candidates if _fits(plan, layout, available)]
     if fitting:
         best = min(fitting, key=lambda layout: _cost(plan, layout))
-        return _fitted(plan, best, room, _chosen(plan, best, open_, room))
+        return _chosen_layout(plan, best, available, _why_chosen(plan, best, candidates, available))
     if options.skip_memory_check:
-        smallest = min(open_, key=lambda layout: predict(plan.model, layout).total)
-        return _fitted(plan, smallest, room, "too little memory by the prediction, which is ignored")
-    raise ValueError(_too_little(plan, open_, room))
+        smallest = min(candidates, key=lambda layout: predict(plan.model, layout).total)
+        return _chosen_layout(plan, smallest, available, "not enough memory by the prediction (ignored)")
+    raise ValueError(_not_enough_memory(plan, candidates, available))
 
 
-def _candidates(plan: TrainingPlan, options: TrainingOptions, room: Room) -> list[Layout]:
+def _candidates(plan: TrainingPlan, options: TrainingOptions, available: AvailableMemory) -> list[Layout]:
     """Return every layout that the options allow.
 
-    On a CPU a larger micro-batch than the recipe's gains nothing, and to recompute nothing but memory.
+    On a CPU a larger micro-batch than the recipe's is no faster, and recomputation only saves memory.
     """
-    base = layout_of(plan, accelerator=room.accelerator)
+    base = layout_of(plan, accelerator=available.accelerator)
     micro_batches = [plan.micro_batch]
     if options.micro_batch is None:
-        largest = LARGEST_MICRO_BATCH if room.accelerator else plan.micro_batch
+        largest = LARGEST_MICRO_BATCH if available.accelerator else plan.micro_batch
         micro_batches = list(micro_batches_of(per_rank(plan), largest))
     modes: list[tuple[Recompute, int]] = [(plan.recompute, plan.recompute_every)]
     if options.activation_checkpointing == "auto":
@@ -111,7 +114,7 @@ def _candidates(plan: TrainingPlan, options: TrainingOptions, room: Room) -> lis
 
 
 def micro_batches_of(sequences: int, largest: int) -> Iterator[int]:
-    """Yield the micro-batches, the largest first, that leave few rows empty in the last of a step."""
+    """Yield the micro-batches that leave few empty rows in a step's last one, the largest first."""
     seen = 0
     for turns in range(1, sequences + 1):
         micro_batch = -(-sequences // turns)
@@ -121,17 +124,20 @@ def micro_batches_of(sequences: int, largest: int) -> Iterator[int]:
 
 
 def per_rank(plan: TrainingPlan) -> int:
-    """Return how many sequences of a step each rank takes."""
+    """Return the number of sequences per rank and step."""
     return -(-plan.sequences_per_step // plan.world_size)
 
 
-def _fits(plan: TrainingPlan, layout: Layout, room: Room) -> bool:
-    return predict(plan.model, layout).total <= room.available and not _crowds(plan, layout, room)
+def _fits(plan: TrainingPlan, layout: Layout, available: AvailableMemory) -> bool:
+    on_device = predict(plan.model, layout).total
+    return on_device <= available.device_bytes and not _exceeds_host_memory(plan, layout, available)
 
 
-def _crowds(plan: TrainingPlan, layout: Layout, room: Room) -> bool:
-    """Say whether a GPU's rank would keep more in the machine's memory than there is."""
-    return room.accelerator and room.host is not None and host_bytes(plan.model, layout) > room.host
+def _exceeds_host_memory(plan: TrainingPlan, layout: Layout, available: AvailableMemory) -> bool:
+    """Return whether a GPU's rank would need more CPU memory than is available."""
+    if not available.accelerator or available.host_bytes is None:
+        return False
+    return host_bytes(plan.model, layout) > available.host_bytes
 
 
 def _same(layout: Layout, earlier: Mapping[str, Any]) -> bool:
@@ -140,7 +146,7 @@ def _same(layout: Layout, earlier: Mapping[str, Any]) -> bool:
 
 
 def _cost(plan: TrainingPlan, layout: Layout) -> float:
-    """Return how long a step takes beside what the same step would without any of this."""
+    """Return the relative duration of a step; 1 is a step without recomputation and overhead."""
     share = per_rank(plan)
     rows = -(-share // layout.micro_batch) * layout.micro_batch  # those left empty are computed too
     uneven = 0.1 if rows > share else 0.0  # and an odd number of them is the last resort
@@ -150,7 +156,9 @@ def _cost(plan: TrainingPlan, layout: Layout) -> float:
     return (1 + again) * (1 + fixed) * rows / share + uneven - layout.micro_batch * 1e-9
 
 
-def _fitted(plan: TrainingPlan, layout: Layout, room: Room, reason: str) -> Fitted:
+def _chosen_layout(
+    plan: TrainingPlan, layout: Layout, available: AvailableMemory, reason: str
+) -> ChosenLayout:
     memory = predict(plan.model, layout)
     chosen = dataclasses.replace(
         plan,
@@ -159,16 +167,17 @@ def _fitted(plan: TrainingPlan, layout: Layout, room: Room, reason: str) -> Fitt
         recompute=layout.recompute,
         recompute_every=layout.recompute_every,
     )
-    place = "a GPU" if room.accelerator else "a rank"
-    return Fitted(
+    place = "per GPU" if available.accelerator else "per rank"
+    return ChosenLayout(
         plan=chosen,
         memory=memory,
-        reason=f"{describe(layout)}, {reason}: {_gib(memory.total)} of {_gib(room.available)} GiB {place}",
+        reason=f"{describe(layout)}, {reason}: {_gib(memory.total)} of "
+        f"{_gib(available.device_bytes)} GiB {place}",
     )
 
 
 def describe(layout: Layout) -> str:
-    """Say a layout's micro-batch and what it computes again."""
+    """Describe a layout's micro-batch and recomputation."""
     again = {"none": "nothing recomputed", "selective": "norms and GELU recomputed"}.get(layout.recompute)
     which = "every block" if layout.recompute_every == 1 else f"one block in {layout.recompute_every}"
     if again is None:
@@ -176,48 +185,49 @@ def describe(layout: Layout) -> str:
     return f"micro-batch {layout.micro_batch}, {again}"
 
 
-def _chosen(plan: TrainingPlan, best: Layout, open_: list[Layout], room: Room) -> str:
-    """Say whether a layout was chosen, and what the next larger micro-batch would have taken."""
-    if len(open_) == 1:
+def _why_chosen(
+    plan: TrainingPlan, best: Layout, candidates: list[Layout], available: AvailableMemory
+) -> str:
+    """Return why a layout was chosen: what the next larger micro-batch would need."""
+    if len(candidates) == 1:
         return "as given"
     larger = [
         layout
-        for layout in open_
+        for layout in candidates
         if layout == replace(best, micro_batch=layout.micro_batch)
         and layout.micro_batch > best.micro_batch
         and per_rank(plan) % layout.micro_batch == 0
-        and not _fits(plan, layout, room)
+        and not _fits(plan, layout, available)
     ]
     if not larger:
         return "chosen"
     next_ = min(larger, key=lambda layout: layout.micro_batch)
-    return f"chosen, since {next_.micro_batch} would need {_gib(predict(plan.model, next_).total)}"
+    return f"chosen because {next_.micro_batch} would need {_gib(predict(plan.model, next_).total)} GiB"
 
 
-def _too_little(plan: TrainingPlan, open_: list[Layout], room: Room) -> str:
-    """Say what is missing, and the least that would have to change."""
-    crowding = [layout for layout in open_ if _crowds(plan, layout, room)]
-    if room.host is not None and len(crowding) == len(open_):
-        least = min(crowding, key=lambda layout: host_bytes(plan.model, layout))
+def _not_enough_memory(plan: TrainingPlan, candidates: list[Layout], available: AvailableMemory) -> str:
+    """Return how much memory is missing, and the smallest change that would fit."""
+    exceeding = [layout for layout in candidates if _exceeds_host_memory(plan, layout, available)]
+    if available.host_bytes is not None and len(exceeding) == len(candidates):
+        least = min(exceeding, key=lambda layout: host_bytes(plan.model, layout))
         return (
-            f"too little memory in the machine for what is to be offloaded: {describe(least)} at ZeRO "
-            f"stage {least.zero_stage} on {least.ranks} ranks keeps "
-            f"{_gib(host_bytes(plan.model, least))} GiB a rank "
-            f"there, and {_gib(room.host)} are there (--skip-memory-check starts all the same)"
+            f"not enough CPU memory for offloading: {describe(least)} at ZeRO stage {least.zero_stage} on "
+            f"{least.ranks} ranks needs {_gib(host_bytes(plan.model, least))} GiB per rank, "
+            f"{_gib(available.host_bytes)} GiB available (--skip-memory-check starts anyway)"
         )
-    least = min(open_, key=lambda layout: predict(plan.model, layout).total)
+    least = min(candidates, key=lambda layout: predict(plan.model, layout).total)
     needed = predict(plan.model, least).total
-    found = next((change for change in _changes(plan, least) if _fits(plan, change[1], room)), None)
-    advice = f"{found[0]} would do" if found else "no ZeRO stage, recomputation or offload would do"
+    found = next((change for change in _changes(plan, least) if _fits(plan, change[1], available)), None)
+    advice = f"{found[0]} would fit" if found else "no ZeRO stage, recomputation or offload would fit"
     return (
-        f"too little memory: {describe(least)} at ZeRO stage {least.zero_stage} on {least.ranks} ranks needs "
-        f"{_gib(needed)} GiB a rank, and {_gib(room.available)} are there: {advice} "
-        "(--skip-memory-check starts all the same)"
+        f"not enough memory: {describe(least)} at ZeRO stage {least.zero_stage} on {least.ranks} ranks needs "
+        f"{_gib(needed)} GiB per rank, {_gib(available.device_bytes)} GiB available: {advice} "
+        "(--skip-memory-check starts anyway)"
     )
 
 
 def _changes(plan: TrainingPlan, layout: Layout) -> Iterator[tuple[str, Layout]]:
-    """Yield other layouts with the options that give them, those first that change least."""
+    """Yield other layouts with their options, the smallest changes first."""
     micro = (("--micro-batch 1", replace(layout, micro_batch=1)),) if layout.micro_batch > 1 else ()
     modes = [
         (f"--activation-checkpointing {mode}", replace(layout, recompute=mode, recompute_every=1))

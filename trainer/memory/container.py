@@ -1,6 +1,6 @@
-"""What a container or a cluster's job is allowed: memory and processor time, by its control groups.
+"""Limits of a container or a cluster's job on memory and CPU time, from its control groups.
 
-Version 2: the process's own group and those above it, the tightest of which counts. Version 1: that which a
+Version 2: the lowest limit of the process's own group and those above it. Version 1: the group that a
 container sees as its root.
 """
 
@@ -13,10 +13,9 @@ UNLIMITED = float("inf")
 
 
 def memory_left() -> float:
-    """Return how many bytes are left of the limit; infinite without one.
+    """Return the bytes left of the limit; infinite without one.
 
-    Pages of files that were read and are not in use count as used, and make room when it is wanted: they
-    are left too.
+    Cached pages of files count as used but are freed on demand, so they count as left here.
     """
     found = [
         _left(folder, "memory.max", "memory.current", "inactive_file") for folder in _groups_of_version_2()
@@ -27,7 +26,7 @@ def memory_left() -> float:
 
 
 def processors() -> float:
-    """Return how many processors' time there is, a fraction perhaps; infinite without a limit."""
+    """Return the limit on processors, which may be a fraction; infinite without a limit."""
     found = [_quota(_words(folder / "cpu.max")) for folder in _groups_of_version_2()]
     version_1 = GROUPS / "cpu"
     found.append(_quota(_words(version_1 / "cpu.cfs_quota_us") + _words(version_1 / "cpu.cfs_period_us")))

@@ -2,7 +2,7 @@
 
 It counts what `model.py` keeps for the backward pass and what DeepSpeed holds for the plan that
 `engine.py` gives it: weights, gradients and moments in fp32, matrix products in bf16 by autocast. Bytes;
-N parameters (the embedding's padding among them), L layers, C wide, H heads, B sequences of T tokens.
+N parameters (including the embedding's padding), L layers, width C, H heads, B sequences of T tokens.
 """
 
 from collections.abc import Iterator
@@ -45,17 +45,18 @@ class Memory:
     parameters: int
     gradients: int
     optimizer: int
-    """Two moments a parameter (of Muon's one), and at stages 1 and 2 DeepSpeed's copy of what it updates."""
+    """Two moments per parameter (one under Muon), and at stages 1 and 2 DeepSpeed's copy of what it
+    updates."""
     weight_copies: int
     """The weights in bf16, which autocast makes for the products."""
     activations: int
-    """What the forward pass has kept, and what the backward pass has in hand."""
+    """What the forward pass has kept, and what the backward pass is using."""
     loss: int
     """Logits and their gradients."""
     buffers: int
-    """DeepSpeed's: gradients on their way, weights gathered for use."""
+    """DeepSpeed's buffers: gradients in transit, weights gathered for use."""
     overhead: int = 0
-    """An allowance for what no tensor shows: the CUDA context, the allocator's fragmentation."""
+    """An allowance for memory outside tensors: the CUDA context, fragmentation."""
 
     @property
     def allocated(self) -> int:
@@ -73,7 +74,7 @@ class Memory:
 
 
 def predict(config: ModelConfig, layout: Layout) -> Memory:
-    """Return what one rank holds at the moment of a step when it holds most."""
+    """Return a rank's memory at the peak of a step."""
     most = max(_moments(config, layout), key=lambda memory: memory.total)
     if layout.accelerator:
         return replace(most, overhead=CUDA_CONTEXT + int(FRAGMENTATION * most.total))
@@ -81,7 +82,7 @@ def predict(config: ModelConfig, layout: Layout) -> Memory:
 
 
 def host_bytes(config: ModelConfig, layout: Layout) -> int:
-    """Return what a rank with a GPU keeps in the machine's own memory, most of it page-locked.
+    """Return the CPU memory of a rank with a GPU, most of it page-locked.
 
     The optimizer's: weights, two moments, gradients, and at stages 1 and 2 what DeepSpeed adds these up in.
     Offloaded inputs of blocks lie in pieces of a power of two bytes each, as PyTorch hands out such memory.
@@ -234,7 +235,7 @@ def _orthogonal(config: ModelConfig, layout: Layout) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class _Shares:
-    """What DeepSpeed makes a rank hold: always, and of gradients and buffers in each part of a step."""
+    """What a rank holds for DeepSpeed: always, and gradients and buffers in each part of a step."""
 
     parameters: int
     optimizer: int

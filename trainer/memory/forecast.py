@@ -1,4 +1,4 @@
-"""What a run will take on given GPUs: the layouts that fit, the best of them, time and money."""
+"""What a run will need on given GPUs: the layouts that fit, the best one, time and money."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Le
 from pipeline.runner.ranges import check_ranges
 from trainer.config.options import Optimizer, TrainingOptions
 from trainer.config.plan import TrainingPlan, resolve
-from trainer.memory.choice import Fitted, Room, fit, layout_of
+from trainer.memory.choice import AvailableMemory, ChosenLayout, choose_layout, layout_of
 from trainer.memory.estimate import predict
 from trainer.memory.layout import Layout
 from trainer.model.flops import GPUS, Gpu, find_gpu, flops_per_token
@@ -31,38 +31,38 @@ class PlanOptions:
     size: str
     """Model size: micro, nano, small, medium, large or xl."""
     gpus: Annotated[int, Ge(1)] = 1
-    """GPUs in all, one a rank."""
+    """Number of GPUs, one per rank."""
     gpus_per_node: Annotated[int, Ge(1)] = 8
-    """GPUs in one machine; more than that need a hostfile."""
+    """GPUs per machine; more machines need a hostfile."""
     gpu_memory: Annotated[float, Gt(0)] = 80.0
-    """GiB that PyTorch finds on each; a part is set aside for the CUDA context and fragmentation."""
+    """GiB per GPU, as PyTorch reports it; some is reserved for the CUDA context and fragmentation."""
     gpu: str = "H100 SXM"
-    """Which GPU, for its peak FLOP/s."""
+    """GPU model, for its peak FLOP/s."""
     steps: int | None = None
-    """Steps in place of the recipe's."""
+    """Optimizer steps. Default: the recipe's."""
     tokens: int | None = None
-    """Tokens to train on in place of the recipe's."""
+    """Total tokens to train on. Default: the recipe's."""
     global_batch_tokens: int | None = None
-    """Tokens in one step in place of the recipe's."""
+    """Tokens per step. Default: the recipe's."""
     optimizer: Optimizer = "adamw"
-    """adamw or muon, which holds one moment of the matrices inside the blocks in place of two."""
+    """adamw, or muon, which has one moment instead of two for the matrices inside the blocks."""
     vocabulary: Annotated[int, Ge(1)] = VOCABULARY
     """Entries of the vocabulary."""
     mfu: Annotated[float, Gt(0), Le(1)] = 0.4
-    """Assumed share of the GPUs' peak that training makes use of."""
+    """Assumed MFU: the share of the GPUs' peak FLOP/s that training uses."""
     gpu_hour_dollars: Annotated[float, Ge(0)] = 2.5
-    """Assumed price of one GPU for one hour."""
+    """Assumed price per GPU hour."""
     data: str = "out/shards"
-    """Token shards, for the command line that is printed."""
+    """Folder of token shards, for the printed command."""
     json: bool = False
-    """Print a JSON object in place of tables."""
+    """Print a JSON object instead of tables."""
 
 
 def check_options(options: PlanOptions) -> Gpu:
-    """Return the GPU that is meant.
+    """Check the options and return the GPU.
 
     Raises:
-        ValueError: an option is out of range, or the GPU is not known.
+        ValueError: an option is out of range, or the GPU is unknown.
     """
     check_ranges(options)
     gpu = find_gpu(options.gpu)
@@ -89,7 +89,7 @@ def resolve_stage(options: PlanOptions, stage: int) -> TrainingPlan:
     """Return the run at a ZeRO stage.
 
     Raises:
-        ValueError: the numbers do not go together.
+        ValueError: the options are inconsistent.
     """
     given = _training_options(options, stage)
     plan = resolve(given, vocabulary=options.vocabulary, world_size=options.gpus, accelerator=True)
@@ -102,31 +102,33 @@ def resolve_stage(options: PlanOptions, stage: int) -> TrainingPlan:
     return replace(plan, steps=options.tokens // plan.tokens_per_step)
 
 
-def recommend(options: PlanOptions, plans: list[TrainingPlan], room: Room) -> Fitted | None:
+def recommend(
+    options: PlanOptions, plans: list[TrainingPlan], available: AvailableMemory
+) -> ChosenLayout | None:
     """Return the lowest ZeRO stage's fastest layout that fits, or None.
 
-    A higher stage sends more between the GPUs. On one GPU there is nothing to share out.
+    A higher stage communicates more. On one GPU there is nothing to shard.
     """
     stages = (0,) if options.gpus == 1 else (1, 2, 3)
-    fitted = []
+    chosen = []
     for stage in stages:
         try:
-            found = fit(plans[stage], _training_options(options, stage), room, None)
+            found = choose_layout(plans[stage], _training_options(options, stage), available, None)
         except ValueError:
             continue
-        fitted.append(found)
+        chosen.append(found)
         if found.plan.recompute in ("none", "selective"):
             break
     order = ("none", "selective", "block", "offload")
-    return min(fitted, key=lambda found: order.index(found.plan.recompute), default=None)
+    return min(chosen, key=lambda found: order.index(found.plan.recompute), default=None)
 
 
-def largest_that_fits(plan: TrainingPlan, layout: Layout, room: Room, limit: int) -> int:
+def largest_that_fits(plan: TrainingPlan, layout: Layout, available: AvailableMemory, limit: int) -> int:
     """Return the largest micro-batch up to `limit` that fits; 0 if none does."""
     fitting, too_large = 0, limit + 1
     while too_large - fitting > 1:
         middle = (fitting + too_large) // 2
-        if predict(plan.model, replace(layout, micro_batch=middle)).total <= room.available:
+        if predict(plan.model, replace(layout, micro_batch=middle)).total <= available.device_bytes:
             fitting = middle
         else:
             too_large = middle
@@ -134,7 +136,7 @@ def largest_that_fits(plan: TrainingPlan, layout: Layout, room: Room, limit: int
 
 
 def estimate_cost(options: PlanOptions, plan: TrainingPlan, gpu: Gpu) -> dict[str, Any] | None:
-    """Return tokens, hours and dollars at the assumed MFU; None where the GPU has no such peak."""
+    """Return tokens, hours and dollars at the assumed MFU; None if the GPU's peak is unknown."""
     peak = gpu.peak(plan.precision)
     if peak is None:
         return None
@@ -154,7 +156,7 @@ def estimate_cost(options: PlanOptions, plan: TrainingPlan, gpu: Gpu) -> dict[st
 
 
 def command_line(options: PlanOptions, plan: TrainingPlan) -> list[str]:
-    """Return the command that starts the plan, over several lines."""
+    """Return the command that starts the plan, on several lines."""
     nodes = -(-options.gpus // options.gpus_per_node)
     hosts = f"--hostfile hostfile --num_nodes {nodes}" if nodes > 1 else f"--num_gpus {options.gpus}"
     given = [
@@ -176,9 +178,13 @@ def command_line(options: PlanOptions, plan: TrainingPlan) -> list[str]:
 
 
 def as_record(
-    options: PlanOptions, plans: list[TrainingPlan], room: Room, best: Fitted | None, gpu: Gpu
+    options: PlanOptions,
+    plans: list[TrainingPlan],
+    available: AvailableMemory,
+    best: ChosenLayout | None,
+    gpu: Gpu,
 ) -> dict[str, Any]:
-    """Return what the tables say, as plain values; bytes."""
+    """Return the content of the tables as plain values, in bytes."""
     layouts = [
         replace(layout_of(plan, accelerator=True), micro_batch=size, **mode)
         for plan in plans
@@ -188,7 +194,7 @@ def as_record(
     peaks = [(layout, predict(plans[0].model, layout).total) for layout in layouts]
     return {
         "parameters": plans[0].model.parameters,
-        "available_bytes": room.available,
+        "available_bytes": available.device_bytes,
         "layouts": [
             {
                 "zero_stage": layout.zero_stage,
@@ -196,7 +202,7 @@ def as_record(
                 "recompute_every": layout.recompute_every,
                 "micro_batch": layout.micro_batch,
                 "peak_bytes": peak,
-                "fits": peak <= room.available,
+                "fits": peak <= available.device_bytes,
             }
             for layout, peak in peaks
         ],

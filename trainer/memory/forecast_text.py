@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from trainer.config.plan import TrainingPlan
-from trainer.memory.choice import Fitted, Room, describe, layout_of, per_rank
+from trainer.memory.choice import AvailableMemory, ChosenLayout, describe, layout_of, per_rank
 from trainer.memory.estimate import GIB, predict
 from trainer.memory.forecast import (
     MICRO_BATCHES,
@@ -21,85 +21,85 @@ def heading(options: PlanOptions, plan: TrainingPlan) -> list[str]:
     """Return the model, the GPUs and what the table shows."""
     model = plan.model
     return [
-        f"GPT-2 {options.size}: {model.parameters:,} parameters, {model.layers} layers, {model.width} wide, "
+        f"GPT-2 {options.size}: {model.parameters:,} parameters, {model.layers} layers, width {model.width}, "
         f"context {model.context:,}",
         f"{options.gpus} GPUs of {options.gpu_memory:g} GiB, {plan.precision}; a step takes "
-        f"{plan.tokens_per_step:,} tokens, {per_rank(plan):,} sequences a GPU",
+        f"{plan.tokens_per_step:,} tokens, {per_rank(plan):,} sequences per GPU",
         "",
-        "Predicted peak of each GPU in GiB, by ZeRO stage, recomputation and micro-batch",
-        "(· does not fit, > chosen; most: the largest micro-batch that fits)",
+        "Predicted peak memory per GPU in GiB, by ZeRO stage, recomputation and micro-batch",
+        "(· does not fit, > chosen; max: the largest micro-batch that fits)",
     ]
 
 
-def table(plans: list[TrainingPlan], room: Room, best: Fitted | None) -> list[str]:
-    """Return a row for each stage and mode: its peak at each micro-batch, and the largest that fits."""
+def table(plans: list[TrainingPlan], available: AvailableMemory, best: ChosenLayout | None) -> list[str]:
+    """Return a row per stage and mode: the peak at each micro-batch, and the largest that fits."""
     limit = per_rank(plans[0])
     sizes = [size for size in MICRO_BATCHES if size <= limit]
-    lines = ["  stage  recompute  " + "".join(f"{size:>10}" for size in sizes) + "      most"]
+    lines = ["  stage  recompute  " + "".join(f"{size:>10}" for size in sizes) + "       max"]
     for plan in plans:
         for name, mode in MODES:
             layout = replace(layout_of(plan, accelerator=True), **mode)
-            cells = [_cell(plan, replace(layout, micro_batch=size), room, best) for size in sizes]
-            most = largest_that_fits(plan, layout, room, limit)
+            cells = [_cell(plan, replace(layout, micro_batch=size), available, best) for size in sizes]
+            most = largest_that_fits(plan, layout, available, limit)
             stage = f"{plan.zero_stage}" if name == "none" else ""
             lines.append(f"  {stage:>5}  {name:<9}  " + "".join(cells) + f"{most or 'none':>10}")
     return lines
 
 
-def _cell(plan: TrainingPlan, layout: Layout, room: Room, best: Fitted | None) -> str:
+def _cell(plan: TrainingPlan, layout: Layout, available: AvailableMemory, best: ChosenLayout | None) -> str:
     total = predict(plan.model, layout).total
     chosen = best is not None and layout == layout_of(best.plan, accelerator=True)
-    mark = ">" if chosen else "" if total <= room.available else "·"
+    mark = ">" if chosen else "" if total <= available.device_bytes else "·"
     return f"{mark + format(total / GIB, '.1f'):>10}"
 
 
-def recommendation(options: PlanOptions, best: Fitted, room: Room) -> list[str]:
+def recommendation(options: PlanOptions, best: ChosenLayout, available: AvailableMemory) -> list[str]:
     """Return the choice, the reason, its memory by part, and the command line."""
     plan, memory = best.plan, best.memory
     reasons = {
-        0: "on one GPU there is nothing to share out",
-        1: "the lowest stage that shares anything out fits, and sends least",
+        0: "one GPU: nothing to shard",
+        1: "it fits, and communicates least",
         2: "stage 1 does not fit as well",
-        3: "neither stage 1 nor 2 fits as well",
+        3: "neither stage 1 nor stage 2 fits as well",
     }
     lines = [
         f"Recommended: ZeRO stage {plan.zero_stage} ({reasons[plan.zero_stage]}),",
         f"{best.reason}.",
         "",
-        f"  {'most is held at the ' + memory.moment:<44} GiB",
+        f"  {'peak is during: ' + memory.moment:<44} GiB",
     ]
     lines += [
         f"  {name.replace('_', ' '):<40} {size / GIB:>7.2f}" for name, size in memory.parts().items() if size
     ]
-    lines += [f"  {'in all':<40} {memory.total / GIB:>7.2f}", "", *command_line(options, plan)]
+    lines += [f"  {'total':<40} {memory.total / GIB:>7.2f}", "", *command_line(options, plan)]
     return lines
 
 
 def cost(options: PlanOptions, plan: TrainingPlan, gpu: Gpu) -> list[str]:
-    """Return time and cost of all steps, with the assumptions they rest on."""
+    """Return time and cost of all steps, with the assumptions."""
     estimate = estimate_cost(options, plan, gpu)
     if estimate is None:
-        return [f"No time is given: the {gpu.name} has no {plan.precision} peak."]
+        return [f"No estimate of time: the {gpu.name} has no {plan.precision} peak."]
     return [
         f"{plan.steps:,} steps are {estimate['tokens']:,} tokens of {flops_per_token(plan.model) / 1e9:.2f} "
         f"GFLOPs. Assumed: {gpu.name} with {estimate['peak'] / 1e12:,.0f} TFLOP/s,",
-        f"MFU {options.mfu:.0%}, ${options.gpu_hour_dollars:g} a GPU and hour. Then:",
+        f"MFU {options.mfu:.0%}, ${options.gpu_hour_dollars:g} per GPU hour. Estimate:",
         f"  {estimate['tokens_per_second']:,.0f} tokens/s, {estimate['hours']:,.1f} hours, "
         f"{estimate['gpu_hours']:,.0f} GPU hours, ${estimate['dollars']:,.0f}",
     ]
 
 
-def nothing_fits(options: PlanOptions, plans: list[TrainingPlan], room: Room) -> str:
-    """Say what would make the size fit: offloading, more GPUs, or how much memory."""
+def nothing_fits(options: PlanOptions, plans: list[TrainingPlan], available: AvailableMemory) -> str:
+    """Return what would make the size fit: offloading, more GPUs, or more memory."""
     plan = plans[3] if options.gpus > 1 else plans[0]
     least = replace(layout_of(plan, accelerator=True), micro_batch=1, recompute="block")
     offloaded = replace(least, zero_stage=3, offload_optimizer=True, offload_parameters=True)
     ways = [f"a GPU of {predict(plan.model, least).total / GIB:.0f} GiB"]
-    if predict(plan.model, offloaded).total <= room.available:
+    if predict(plan.model, offloaded).total <= available.device_bytes:
         ways.append("--zero-stage 3 --offload-optimizer --offload-parameters (slower)")
     for gpus in (2**power for power in range(1, 11)):
         more = replace(least, zero_stage=3, ranks=gpus)
-        if gpus > options.gpus and predict(plan.model, more).total <= room.available:
+        if gpus > options.gpus and predict(plan.model, more).total <= available.device_bytes:
             ways.append(f"{gpus} such GPUs at stage 3")
             break
     return (

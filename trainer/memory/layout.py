@@ -1,4 +1,4 @@
-"""How a run lies on its ranks."""
+"""How a run is laid out on its ranks."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ FP32, BF16 = 4, 2  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a run lies on its ranks: what decides its memory and its speed, but not what it computes."""
+    """How a run is laid out on its ranks: this decides its memory and speed, but not what it computes."""
 
     zero_stage: int
     ranks: int
@@ -25,22 +25,22 @@ class Layout:
 
     @property
     def product_bytes(self) -> int:
-        """Size of a number that a matrix product returns."""
+        """Bytes per number of a matrix product's result."""
         return BF16 if self.precision == "bf16" else FP32
 
     @property
     def residual_bytes(self) -> int:
-        """Size of a number of the residual stream as a norm keeps it.
+        """Bytes per number of the residual stream as a norm keeps it.
 
-        It is as wide as the products, but on a GPU autocast makes fp32 of it for a norm that is not compiled.
+        It has the type of the products, but on a GPU autocast converts it to fp32 for an uncompiled norm.
         """
         return FP32 if self.accelerator and not self.compiled else self.product_bytes
 
     @property
     def in_place(self) -> bool:
-        """Whether the gradient of the logits takes their place."""
+        """Whether the gradient of the logits overwrites them."""
         return self.accelerator and self.compiled
 
     def recomputes(self, layer: int) -> bool:
-        """Whether a block computes again in the backward pass what it has not kept."""
+        """Whether a block is recomputed in the backward pass."""
         return self.recompute != "none" and layer % self.recompute_every == 0

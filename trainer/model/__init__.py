@@ -1,1 +1,1 @@
-"""GPT-2 as a PyTorch module, with everything that its forward and backward pass consist of."""
+"""GPT-2 as a PyTorch module: everything in its forward and backward pass."""

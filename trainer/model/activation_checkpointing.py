@@ -1,7 +1,7 @@
-"""What a block keeps for the backward pass: everything, its input alone, or its input and what was dear.
+"""What a block keeps for the backward pass: everything, only its input, or what is expensive to recompute.
 
-In every mode the gradients are the same to the bit: what is not kept is computed again by the same
-operations, with the same dropout.
+Gradients are bitwise the same in every mode: what is not kept is recomputed by the same operations, with the
+same dropout.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def through_block(
     """Return block(x, *arguments), of which modes block and offload keep only x, offload in the CPU's memory.
 
     Args:
-        random: whether the block draws random numbers, which must then come out the same again.
+        random: whether the block uses random numbers, which must be the same when recomputed.
         offload: where mode offload keeps x; one for all blocks of a forward pass.
     """
     if mode not in ("block", "offload"):
@@ -47,8 +47,8 @@ def product_after(
     """Return product(cheap(x)), of which mode selective keeps x and not cheap(x).
 
     In the backward pass `checkpoint` computes cheap(x) again and stops there, since a linear layer wants
-    nothing but its input: no matrix product is repeated. So a block keeps what is dear (the outputs of
-    products and of attention) and computes layer norms and GELU anew, as Korthikanti et al. (2022) and
+    nothing but its input: no matrix product is repeated. So a block keeps what is expensive (the outputs of
+    products and of attention) and recomputes layer norms and GELU, as Korthikanti et al. (2022) and
     llm.c's -r 2 do. PyTorch's own selective checkpointing, which watches every operation, takes ZeRO-3's
     gathering of weights for part of the block.
     """

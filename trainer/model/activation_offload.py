@@ -1,9 +1,9 @@
 """Inputs of blocks in the CPU's memory between forward and backward pass, copied while the GPU computes.
 
 PyTorch's `save_on_cpu` copies in the stream that computes, which waits: for xl at a micro-batch of 16 some
-4 ms a block each way (105 MB over PCIe). Here a stream of its own copies, and one block ahead on the way
-back. Memory comes from the computing stream's pool, and goes back to it only when that stream has waited for
-the copy: so nothing is overwritten that is still read, and nothing read that is not yet there.
+4 ms a block each way (105 MB over PCIe). Here a separate stream copies, one block ahead on the way back.
+Memory comes from the computing stream's pool, and returns to it only after that stream has waited for the
+copy, so nothing is overwritten while it is read, or read before it is there.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class _Kept:
 
 
 class Offload:
-    """What one forward pass keeps in the CPU's memory, and its backward pass takes back last to first.
+    """The inputs that one forward pass keeps in CPU memory; its backward pass takes them back last to first.
 
-    On a CPU it is only copied, by the same way.
+    On a CPU they are only copied, in the same way.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -40,7 +40,7 @@ class Offload:
         return saved_tensors_hooks(self._take_away, self._bring_back)
 
     def _take_away(self, tensor: Tensor) -> Tensor | int:
-        """Begin to copy a tensor to the CPU; return what it is known by."""
+        """Start copying a tensor to the CPU; return its key."""
         if tensor.numel() == 0:  # PyTorch 2.11's `checkpoint` shows an empty one too
             return tensor
         if self._kept:  # the last one stays here, since the backward pass begins with it
@@ -52,7 +52,7 @@ class Offload:
         return len(self._kept) - 1
 
     def _bring_back(self, known: Tensor | int) -> Tensor:
-        """Return a tensor on the device, and begin to copy the one that is wanted next."""
+        """Return a tensor on the device, and start copying the next one."""
         if isinstance(known, Tensor):
             return known
         kept = self._kept[known]
@@ -69,13 +69,13 @@ class Offload:
         return kept.here
 
     def _let_go(self, kept: _Kept) -> None:
-        """Let the stream that computes wait until the copy is made; then the tensor is its own."""
+        """Let the computing stream wait for the copy; then free the tensor."""
         if kept.copied is not None:
             torch.cuda.current_stream(self._device).wait_event(kept.copied)
         kept.here = None
 
     def _copy(self, target: Tensor, source: Tensor) -> Any:
-        """Copy beside what the device computes; return the event at the end."""
+        """Copy while the device computes; return the event at the end."""
         if self._side is None:
             target.copy_(source)
             return None

@@ -1,7 +1,7 @@
-"""What a position may attend to where attention is confined to documents.
+"""Attention masks within documents.
 
-Itself, and what came before it in its own document. Each document begins with the separator; what stands
-before the first one is the end of another. Shapes: B sequences, T positions.
+A position attends to itself and to what came before it in its own document. Each document begins with the
+separator; what is before the first one is the end of another. Shapes: B sequences, T positions.
 """
 
 from functools import cache
@@ -19,7 +19,7 @@ Mask = Tensor | BlockMask
 def within_documents(tokens: Tensor, separator: int) -> Tensor:
     """Return which positions each may attend to, as a table [B, 1, T, T].
 
-    It costs T² bytes a sequence, and PyTorch's fastest attention kernels, which know no such table.
+    It takes T² bytes per sequence, and PyTorch's fastest attention kernels do not support such a table.
     """
     documents = number_documents(tokens, separator)
     same = documents[:, :, None] == documents[:, None, :]  # [B, T, T]
@@ -27,7 +27,7 @@ def within_documents(tokens: Tensor, separator: int) -> Tensor:
 
 
 def block_mask(tokens: Tensor, separator: int) -> BlockMask:
-    """Return the same for FlexAttention, which passes over blocks in which nothing may be attended to."""
+    """Return the same for FlexAttention, which skips fully masked blocks."""
     documents = number_documents(tokens, separator)
 
     def seen(b: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
@@ -46,5 +46,5 @@ def number_documents(tokens: Tensor, separator: int) -> Tensor:
 
 @cache
 def _compiled() -> Any:
-    """Return what makes block masks, compiled: left to itself it makes the whole table first."""
+    """Return the compiled maker of block masks; uncompiled, it makes the whole table first."""
     return torch.compile(create_block_mask)

@@ -1,4 +1,4 @@
-"""How much arithmetic a model takes, and what share of a GPU's peak a run makes of it (MFU).
+"""A model's FLOPs, GPUs' peak FLOP/s, and the share of the peak that a run uses (MFU).
 
 Peaks are those of the vendors' data sheets: dense (NVIDIA prints twice as much "with sparsity"), at boost
 clock, products of bf16 summed in fp32; fp32 as PyTorch multiplies it by default, without TF32.

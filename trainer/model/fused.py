@@ -1,8 +1,8 @@
-"""Two acts of a block whose backward pass also sums the gradient of the bias before them.
+"""Two operations of a block whose backward pass also sums the gradient of the preceding bias.
 
 The gradient of a linear layer's bias is the sum over all positions of the gradient of the layer's output.
-Left to itself, that sum reads from memory what another kernel has only just written. Here the layer adds
-its bias without a gradient, and the act behind it, which writes that gradient, sums it on the way.
+Normally, that sum reads from memory what another kernel has just written. Here the layer adds its bias
+without a gradient, and the following operation, which writes that gradient, sums it as well.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """GPT-2: a decoder-only transformer with layer norm before each part and learned positions.
 
-Parameters bear the names of OpenAI's code. Shapes: B sequences, T positions, C channels (width),
+Parameters have the names in OpenAI's code. Shapes: B sequences, T positions, C channels (width),
 H heads of D = C / H channels, V entries of the vocabulary.
 """
 
@@ -90,7 +90,7 @@ def gelu(x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """One layer: attention and feed-forward, each behind its norm and around which the residual passes."""
+    """One layer: attention and feed-forward, each after a norm and inside a residual connection."""
 
     def __init__(self, config: ModelConfig, recompute: Recompute = "none") -> None:
         super().__init__()
@@ -107,8 +107,8 @@ class Block(nn.Module):
 class GPT2(nn.Module):
     """GPT-2 (Radford et al. 2019), whose output layer is its token embedding.
 
-    The embedding has more rows than the vocabulary, for speed. No token ever names them and no logit
-    of theirs is ever seen: losses are over the vocabulary exactly.
+    The embedding has more rows than the vocabulary, for speed. No token uses them, and their logits are
+    dropped: losses are over exactly the vocabulary.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class GPT2(nn.Module):
         """Have `torch.compile` make kernels of the block (one compilation serves all) and of the loss.
 
         Not of the whole model: that would take minutes for xl, and the products between need no compiling.
-        ZeRO-3 is no partner for it: its hooks gather weights where a compiled block would not call them.
+        It does not work with ZeRO-3, whose hooks gather weights where a compiled block would not call them.
         """
         if backend == "inductor":  # a pool of compilers takes longer to start and to end than a dozen kernels
             torch._inductor.config.compile_threads = 1
@@ -155,7 +155,7 @@ class GPT2(nn.Module):
     def forward(self, tokens: Tensor, targets: Tensor | None = None, reduction: Reduction = "none") -> Tensor:
         """Return logits [B, T, V]; with targets [B, T] the loss in nats, of each position [B, T] or the mean.
 
-        Where a target is `IGNORED` the loss is 0, and does not count towards the mean.
+        Targets that are `IGNORED` have loss 0 and do not count towards the mean.
         """
         x = self.features(tokens)  # [B, T] -> [B, T, C]
         if targets is None:
@@ -171,10 +171,10 @@ class GPT2(nn.Module):
         return losses if reduction == "mean" else losses.view_as(targets)
 
     def features(self, tokens: Tensor, past: KeyValues | None = None) -> Tensor:
-        """Return what the output layer is given [B, T, C].
+        """Return the input of the output layer [B, T, C].
 
-        With `past`, tokens follow those that it holds, and join them: any number at first, then one at a
-        time. All that it holds is taken for one document.
+        With `past`, tokens follow the cached ones and are added to the cache: any number at first, then one
+        at a time. The whole cache counts as one document.
         """
         positions, layers = torch.arange(tokens.shape[1], device=tokens.device), None  # [T]
         if past is not None:
@@ -195,7 +195,7 @@ class GPT2(nn.Module):
 
 
 def last_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    """Return norm(x) in the type that the head multiplies it in."""
+    """Return norm(x) in the type of the head's product."""
     return lower(norm(x))
 
 
@@ -205,13 +205,13 @@ def lowered_layer_norm(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
 
 
 def outline(config: ModelConfig, *, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:
-    """Return a GPT-2 without weights (on the meta device), which takes neither memory nor time."""
+    """Return a GPT-2 without weights (on the meta device), which takes no memory."""
     with torch.device("meta"):
         return GPT2(config, recompute=recompute, recompute_every=recompute_every)
 
 
 def build(config: ModelConfig, *, seed: int, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:
-    """Return an untrained GPT-2 on the CPU, its weights decided by the seed alone.
+    """Return an untrained GPT-2 on the CPU; its weights depend only on the seed.
 
     Weights are drawn from N(0, 0.02²), but those that write into the residual stream from
     N(0, 0.02² / 2L), since 2L of them add up (paper, section 2.3); biases are 0.

@@ -1,7 +1,7 @@
 """GPU kernels (Triton) for what `torch.compile` reads from memory more often than it must.
 
 Each has a plain PyTorch equal in `trainer/model/fused.py`, which says what it computes. All sums are in fp32
-and in a fixed order, so that results repeat to the bit.
+and in a fixed order, so that results are bitwise reproducible.
 """
 
 from collections.abc import Callable

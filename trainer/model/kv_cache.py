@@ -1,4 +1,4 @@
-"""What a model remembers of the tokens that it has read, so that none is read twice: keys and values."""
+"""The KV cache: keys and values of the tokens read so far, so that none is read twice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class LayerKeyValues:
     visible: Tensor | None  # [B, 1, 1, end]: what a new token may attend to; None: all of it
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Put down the keys and values of new tokens; return those to attend to, and which are visible."""
+        """Store the keys and values of new tokens; return those to attend to, and which are visible."""
         new = keys.shape[2]
         if new > 1:  # nothing came before, so what is new is all there is
             self.keys[:, :, :new], self.values[:, :, :new] = keys, values
@@ -33,19 +33,19 @@ class LayerKeyValues:
 class KeyValues:
     """Keys and values of B sequences, each as long as it is.
 
-    Room for S tokens of each is taken once. What lies beyond a sequence's length is never attended to,
+    Memory for S tokens of each is allocated once. What is beyond a sequence's length is never attended to,
     and is overwritten as the sequence grows.
     """
 
     def __init__(self, config: ModelConfig, *, sequences: int, positions: int, like: Tensor) -> None:
-        """Take room, on the device and of the type of a tensor of the model's."""
+        """Allocate memory on the device and in the type of `like`."""
         shape = (config.layers, sequences, config.heads, positions, config.width // config.heads)
         self.keys = like.new_zeros(shape)  # [L, B, H, S, D]; zeros, since 0 × nan is nan even where masked
         self.values = like.new_zeros(shape)
         self.lengths = [0] * sequences
 
     def grow(self, new: int) -> tuple[Tensor, list[LayerKeyValues]]:
-        """Make ready for `new` tokens of every sequence: any number if nothing was read yet, else one.
+        """Prepare for `new` tokens of every sequence: any number if nothing was read yet, else one.
 
         Returns:
             Their positions [B, T], and each layer's part.
@@ -64,12 +64,12 @@ class KeyValues:
         return where + torch.arange(new, device=device), layers
 
     def replace(self, rows: Sequence[int], others: "KeyValues", sources: Sequence[int]) -> None:
-        """Put sequences of another memory in the place of some here: `sources[i]` of theirs at `rows[i]`."""
+        """Replace sequences by those of another cache: `rows[i]` by its `sources[i]`."""
         end = others.keys.shape[3]
         self.keys[:, rows, :, :end] = others.keys[:, sources]
         self.values[:, rows, :, :end] = others.values[:, sources]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget all sequences but these."""
+        """Keep only these sequences."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
         self.lengths = [self.lengths[row] for row in rows]

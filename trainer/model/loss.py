@@ -1,7 +1,7 @@
-"""The loss without the logits: they are made for a chunk of positions at a time, and used up at once.
+"""The loss without storing all logits: they are computed for a chunk of positions at a time.
 
-For GPT-2's vocabulary the logits of a batch would be its largest tensor by far: 50,304 × 4 bytes a
-position, and as much again for their gradient. Shapes: N positions, C channels, V entries of the
+With GPT-2's vocabulary the logits would be the largest tensor by far: 50,304 × 4 bytes per position, and as
+much again for their gradient. Shapes: N positions, C channels, V entries of the
 vocabulary, P rows of the embedding (V and the padding), n positions of a chunk.
 """
 
@@ -108,7 +108,7 @@ def _chunks(weight: Tensor, softmax: Softmax, *parts: Tensor) -> Iterator[tuple[
 
 
 def in_place(softmax: Softmax) -> bool:
-    """Whether the gradient that it returns takes the place of the logits."""
+    """Whether the gradient that it returns overwrites the logits."""
     return getattr(softmax, "in_place", False)
 
 

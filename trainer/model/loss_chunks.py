@@ -1,4 +1,4 @@
-"""How many logits the loss computes at once: the loss and the memory estimate both ask. No torch."""
+"""The number of logits that the loss computes at once, for the loss and the memory estimate. No torch."""
 
 # On a GPU enough to keep it busy (for GPT-2's vocabulary 5,000 positions, 0.5 GB in bf16), and four times as
 # many where their gradient takes their place: each chunk adds to the gradient of the whole head, whose bytes

@@ -1,7 +1,7 @@
-"""A GPT-2's parameters, which every format has: names in the order of the forward pass, and shapes.
+"""A GPT-2's parameters: names in the order of the forward pass, and shapes.
 
-Ours and OpenAI's names agree but for spelling. Where our matrices are [out, in], as PyTorch's Linear has
-them, OpenAI's are [in, out], and so are Hugging Face's.
+Our names are OpenAI's, spelled differently. Our matrices are [out, in], as in PyTorch's Linear; OpenAI's and
+Hugging Face's are [in, out].
 """
 
 from collections.abc import Iterator
@@ -47,10 +47,10 @@ def _blocks(layers: int) -> Iterator[tuple[int, str]]:
 
 
 def is_matrix(name: str) -> bool:
-    """Say whether OpenAI has this parameter the other way round."""
+    """Return whether OpenAI stores this parameter transposed."""
     return name.endswith(_MATRICES)
 
 
 def turned(name: str, tensor: Tensor) -> Tensor:
-    """Turn a matrix from [out, in] to OpenAI's [in, out], or back; anything else stays as it is."""
+    """Transpose a matrix from [out, in] to OpenAI's [in, out], or back; others stay as they are."""
     return tensor.T if is_matrix(name) else tensor

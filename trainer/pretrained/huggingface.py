@@ -1,7 +1,7 @@
-"""Reads a GPT-2 in Hugging Face's format, ours or anybody's: its shape, and its tensors, mapped into memory.
+"""Reads a GPT-2 in Hugging Face format, ours or anyone's: its shape, and its tensors, mapped into memory.
 
-Such a folder comes from anywhere, so nothing in it is believed: a shape that our model has not, a file that
-is cut, a path that leads out of the folder are each refused in one line.
+Such a folder is untrusted: a shape that our model does not have, a truncated file, or a path that leads out
+of the folder is each rejected with a one-line message.
 """
 
 import pickle
@@ -25,7 +25,7 @@ EPSILON: Final = 1e-5
 PREFIX: Final = "transformer."  # of every name in a GPT2LMHeadModel
 BUFFERS: Final = (".attn.bias", ".attn.masked_bias")  # causal masks, which older versions stored
 HEAD: Final = "lm_head.weight"
-# What our model has built in: the setting's name, the values that mean the same, the first if it is absent.
+# Settings that are fixed in our model: the allowed values, of which the first is the default.
 _BUILT_IN: Final[dict[str, tuple[Any, ...]]] = {
     "model_type": ("gpt2",),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
@@ -39,16 +39,17 @@ _BUILT_IN: Final[dict[str, tuple[Any, ...]]] = {
 def read_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Return the shape and the fp32 weights, by our own names, each matrix as [out, in], without padding.
 
-    Those that are fp32 already stay mapped to their files.
+    Tensors that are already fp32 stay mapped to their files.
 
     Raises:
-        ValueError: there is no GPT-2 in the folder, not one like ours, or it is damaged.
+        ValueError: the folder has no GPT-2, one that differs from ours, or a damaged one.
     """
     config = read_config(folder)
     check_tokenizer(folder, config)
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in open_tensors(folder).items()}
-    if config.layers > len(tensors):  # by far: a number that would fill the memory with names
-        raise ValueError(f"{folder}/config.json has {config.layers:,} layers, and {len(tensors):,} tensors")
+    if config.layers > len(tensors):  # impossible: it would fill the memory with names
+        found = f"{config.layers:,} layers, but there are only {len(tensors):,} tensors"
+        raise ValueError(f"{folder}/config.json has {found}")
     expected = shapes(config)
     _check_names(folder, tensors, expected)
     weights = dict[str, Tensor]()
@@ -57,48 +58,48 @@ def read_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         if tuple(tensor.shape) != shape or not tensor.is_floating_point():
             asked = list(turned(name, torch.empty(shape, device="meta")).shape)
             raise ValueError(
-                f"{name} in {folder} is {list(tensors[name].shape)} of {tensor.dtype}, and its config.json "
-                f"asks for {asked} of floating point"
+                f"{name} in {folder} is {list(tensors[name].shape)} of {tensor.dtype}, but its config.json "
+                f"requires {asked} of floating point"
             )
         weights[name] = tensor.float()
     return config, weights
 
 
 def _check_names(folder: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Any]) -> None:
-    """See that every parameter is there, and nothing that would be lost; a head must be the embedding."""
+    """Check that every parameter is there and no other, and that a head equals the embedding."""
     if missing := expected.keys() - tensors.keys():
         raise ValueError(f"the weights in {folder} lack {min(missing)}")
     more = {name for name in tensors.keys() - expected.keys() if not name.endswith(BUFFERS)}
     if more - {HEAD}:
-        raise ValueError(f"the weights in {folder} hold {min(more - {HEAD})}, which GPT-2 has not")
+        raise ValueError(f"the weights in {folder} have {min(more - {HEAD})}, which GPT-2 does not have")
     if more and not torch.equal(tensors[HEAD], tensors["wte.weight"]):
         raise ValueError(
-            f"the output layer ({HEAD}) in {folder} is not the token embedding, as it is in this GPT-2"
+            f"the output layer ({HEAD}) in {folder} is not the token embedding; this GPT-2 ties them"
         )
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """Return the shape that config.json tells.
+    """Return the shape in config.json.
 
     Raises:
-        ValueError: there is none, or it is of no GPT-2 like ours; the message names the setting.
+        ValueError: there is none, or the GPT-2 differs from ours; the message names the setting.
     """
     path = folder / CONFIG
     if not path.is_file():
-        raise ValueError(f"{folder} holds no config.json: give a folder of a GPT-2 in Hugging Face's format")
+        raise ValueError(f"{folder} has no config.json: give the folder of a GPT-2 in Hugging Face format")
     content = _json_object(path)
     for name, same in _BUILT_IN.items():
         found = content.get(name, None if name == "model_type" else same[0])
         if found not in same:
-            raise ValueError(f"{path} has {name} {found!r}, and this GPT-2 has {same[0]!r}")
+            raise ValueError(f"{path} has {name} {found!r}, but this GPT-2 has {same[0]!r}")
     sizes = {name: content.get(name) for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")}
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"{path} has {name} {size!r}, where a whole number is expected")
+            raise ValueError(f"{path} has {name} {size!r}, which should be a positive integer")
     layers, heads, width, context, vocabulary = sizes.values()
     assert layers and heads and width and context and vocabulary
     if content.get("n_inner") not in (None, 4 * width):
-        raise ValueError(f"{path} has n_inner {content['n_inner']!r}, and this GPT-2 has 4 × {width}")
+        raise ValueError(f"{path} has n_inner {content['n_inner']!r}, but this GPT-2 has 4 × {width}")
     try:
         return ModelConfig(layers=layers, heads=heads, width=width, context=context, vocabulary=vocabulary)
     except ValueError as error:
@@ -106,10 +107,10 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def check_tokenizer(folder: Path, config: ModelConfig) -> None:
-    """Check that the tokenizer beside the weights, if there is one, has no token that they do not know.
+    """Check that the tokenizer beside the weights, if there is one, has no ids beyond the embedding.
 
     Raises:
-        ValueError: it has; or it cannot be read.
+        ValueError: it has, or it cannot be read.
     """
     path = folder / TOKENIZER
     if not path.is_file():
@@ -119,19 +120,19 @@ def check_tokenizer(folder: Path, config: ModelConfig) -> None:
         added = (token["id"] for token in content.get("added_tokens") or [])
         highest = max([*content["model"]["vocab"].values(), *added])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no tokenizer of GPT-2's kind: it has no vocabulary of ids") from error
+        raise ValueError(f"{path} is not a GPT-2 tokenizer: it has no vocabulary of ids") from error
     if highest >= config.vocabulary:
         raise ValueError(
-            f"{path} has ids up to {highest:,}, but the model only {config.vocabulary:,} entries: the "
-            "vocabulary of another model"
+            f"{path} has ids up to {highest:,}, but the model has only {config.vocabulary:,} entries: it is "
+            "the vocabulary of another model"
         )
 
 
 def open_tensors(folder: Path) -> Mapping[str, Tensor]:
-    """Map every tensor of a folder, by its name, out of one file or several.
+    """Map every tensor of a folder by name, from one or several files.
 
     Raises:
-        ValueError: there are none, a file is missing, cut or broken, or holds more than tensors.
+        ValueError: there are none, or a file is missing, damaged, or holds other things than tensors.
     """
     for name, reader in ((SAFETENSORS, _read_safetensors), (PICKLE, _read_pickle)):
         index = folder / f"{name}.index.json"
@@ -139,20 +140,20 @@ def open_tensors(folder: Path) -> Mapping[str, Tensor]:
             return reader(folder / name)
         if index.is_file():
             return _read_all(index, reader)
-    raise ValueError(f"{folder} holds no {SAFETENSORS}, nor a {SAFETENSORS}.index.json with its files")
+    raise ValueError(f"{folder} has neither {SAFETENSORS} nor {SAFETENSORS}.index.json")
 
 
 def _read_all(index: Path, reader: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Read the files that an index names, and see that every tensor is where it says."""
+    """Read the files that an index names, and check that every tensor is in its file."""
     places = _json_object(index).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
         raise ValueError(f"{index} has no weight_map that names the file of each tensor")
     tensors = dict[str, Tensor]()
     for file in sorted(set(places.values())):
         if Path(file).name != file:
-            raise ValueError(f"{index} names {file!r}, which is no file beside it")
+            raise ValueError(f"{index} names {file!r}, which is not a file name")
         if not (index.parent / file).is_file():
-            raise ValueError(f"{index.parent} has no {file}, which {index.name} names")
+            raise ValueError(f"{index} names {file}, which does not exist")
         tensors.update(reader(index.parent / file))
     if missing := places.keys() - tensors.keys():
         raise ValueError(f"{index} names {min(missing)}, which is not in {places[min(missing)]}")
@@ -162,22 +163,22 @@ def _read_all(index: Path, reader: Callable[[Path], dict[str, Tensor]]) -> dict[
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is cut or broken: {error}") from error
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """Read what transformers wrote before safetensors: a pickle, of which tensors are taken and no code."""
+    """Read the pickle that transformers wrote before safetensors: tensors only, no code is run."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise ValueError(
-            f"{path} cannot be read safely: load it in transformers, if you trust it, and save_pretrained it "
-            "as safetensors"
+            f"{path} cannot be read safely: if you trust it, load it in transformers and save it as "
+            "safetensors with save_pretrained"
         ) from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path} holds no tensors by name")
+        raise ValueError(f"{path} is not a dictionary of tensors")
     return content
 
 
@@ -185,7 +186,7 @@ def _json_object(path: Path) -> dict[str, Any]:
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is cut or broken: {error}") from error
+        raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is cut or broken: it holds no JSON object")
+        raise ValueError(f"{path} is not a JSON object")
     return content

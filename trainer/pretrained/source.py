@@ -1,4 +1,4 @@
-"""What is exported: a model's weights, as they lie on the disk, with all that a format tells of them."""
+"""A trained model with its vocabulary, as export and generation need it; weights stay on disk."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +14,11 @@ from trainer.pretrained.weights import PretrainedWeights, open_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(PretrainedWeights):
+class SourceModel(PretrainedWeights):
     """A model with its vocabulary, ready to be written in any format.
 
     Raises:
-        ValueError: weights, shape and vocabulary do not belong together.
+        ValueError: weights, shape and vocabulary do not match.
     """
 
     vocabulary: Vocabulary
@@ -28,7 +28,7 @@ class Source(PretrainedWeights):
     def __post_init__(self) -> None:
         if self.vocabulary.size != self.config.vocabulary:
             raise ValueError(
-                f"the vocabulary has {self.vocabulary.size:,} entries, and the model in {self.folder} "
+                f"the vocabulary has {self.vocabulary.size:,} entries, but the model in {self.folder} has "
                 f"{self.config.vocabulary:,}"
             )
         expected = shapes(self.config)
@@ -44,20 +44,20 @@ class Source(PretrainedWeights):
         return tensor[: self.config.vocabulary] if name == "wte.weight" else tensor
 
 
-def open_source(path: Path, vocabulary: str | None) -> Source:
+def open_source(path: Path, vocabulary: str | None) -> SourceModel:
     """Open a run's newest checkpoint, one checkpoint, or a Hugging Face directory.
 
     Args:
-        vocabulary: address of the vocabulary; None for that which lies beside the weights.
+        vocabulary: address of the vocabulary; None: the one beside the weights.
 
     Raises:
-        ValueError: there is nothing whole, or the vocabulary is another than the model's.
+        ValueError: there is no complete model, or the vocabulary is another model's.
     """
     return with_vocabulary(open_weights(path), vocabulary)
 
 
-def with_vocabulary(weights: PretrainedWeights, address: str | None) -> Source:
-    """Add the vocabulary, the one given or else the one beside the weights.
+def with_vocabulary(weights: PretrainedWeights, address: str | None) -> SourceModel:
+    """Add the vocabulary: the given one, or the one beside the weights.
 
     Raises:
         ValueError: there is none, or it is another model's.
@@ -65,15 +65,15 @@ def with_vocabulary(weights: PretrainedWeights, address: str | None) -> Source:
     config, state = weights.config, weights.state
     if state:
         vocabulary = _vocabulary_of_run(weights.folder.parent, state, address)
-        # No other format can say that attention stays within documents, and one text is one document.
+        # No other format can express attention within documents, and one text is one document.
         config = replace(config, document_separator=None)
     else:
         vocabulary = load_vocabulary(address or str(weights.folder))
-        if 0 < config.vocabulary - vocabulary.size < 128:  # another trainer's padding, which no token names
+        if 0 < config.vocabulary - vocabulary.size < 128:  # another trainer's padding, which has no tokens
             config = replace(config, vocabulary=vocabulary.size)
     size = matching(layers=config.layers, heads=config.heads, width=config.width)
     name = f"GPT-2 {size}" if size else f"GPT-2 of {config.layers} layers"
-    return Source(
+    return SourceModel(
         tensors=weights.tensors,
         config=config,
         vocabulary=vocabulary,
@@ -85,11 +85,11 @@ def with_vocabulary(weights: PretrainedWeights, address: str | None) -> Source:
 
 
 def _vocabulary_of_run(run: Path, state: State, address: str | None) -> Vocabulary:
-    """Load the vocabulary that is given, or that of the run; refuse another than that of the shards."""
+    """Load the given vocabulary or the run's; reject any but that of the shards."""
     places = [address] if address else [f"{place}/tokenizer.json" for place in (run, state.plan["data"])]
     present = [place for place in places if address or Path(place).is_file()]
     if not present:
-        raise ValueError(f"no vocabulary at {' or '.join(places)}: name it with --vocabulary")
+        raise ValueError(f"no vocabulary at {' or '.join(places)}: give it with --vocabulary")
     vocabulary = load_vocabulary(present[0])
     if vocabulary.fingerprint != state.vocabulary_fingerprint:
         raise ValueError(
@@ -100,7 +100,7 @@ def _vocabulary_of_run(run: Path, state: State, address: str | None) -> Vocabula
 
 
 def _data_fingerprint(run: Path) -> str | None:
-    """Return what identifies the shards that a run reads, as the run has put it down."""
+    """Return the fingerprint of a run's shards, from its options.json."""
     try:
         fingerprint = parse_json((run / "options.json").read_text(encoding="utf-8"))["identity"]["data"]
     except (OSError, ValueError, KeyError, TypeError):

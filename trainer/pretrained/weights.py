@@ -1,4 +1,4 @@
-"""Opens a trained model, wherever it lies: a run, one of its checkpoints, or a Hugging Face directory."""
+"""Opens a trained model: a run, one of its checkpoints, or a Hugging Face directory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from trainer.pretrained import huggingface
 class PretrainedWeights:
     """A trained model's shape and weights.
 
-    The weights are mapped from their files: they take memory only while they are looked at.
+    The weights are mapped from their files and take memory only while in use.
     """
 
     tensors: Mapping[str, Tensor]  # fp32, by the model's own names; the embedding may be padded
@@ -35,7 +35,7 @@ class PretrainedWeights:
 
     @property
     def vocabulary_fingerprint(self) -> str | None:
-        """The fingerprint of the vocabulary that it was trained with; None where it does not say."""
+        """The fingerprint of the model's vocabulary; None if unknown."""
         if self.state:
             return self.state.vocabulary_fingerprint
         tokenizer = self.folder / huggingface.TOKENIZER
@@ -60,14 +60,14 @@ def open_weights(path: Path) -> PretrainedWeights:
     """Open a Hugging Face GPT-2 directory, the newest checkpoint of a run, or one checkpoint.
 
     Raises:
-        ValueError: there is no model, or it is not whole.
+        ValueError: there is no model, or it is damaged.
     """
     if (path / huggingface.CONFIG).is_file():
         return _open_directory(path)
     try:
         checkpoint = find_checkpoint(path)
     except ValueError as error:
-        raise ValueError(f"{error}, nor a Hugging Face model's config.json") from error
+        raise ValueError(f"{error}; nor does it have a Hugging Face model's config.json") from error
     return _open_checkpoint(checkpoint)
 
 
@@ -80,7 +80,7 @@ def _open_checkpoint(folder: Path) -> PretrainedWeights:
     state = read_state(folder)
     weights = [name for name in read_records(folder) if name.startswith("weights-")]
     if damaged := damaged_files(folder, weights):
-        raise ValueError(f"{folder / damaged[0]} is damaged: its checksum is not the one it was saved with")
+        raise ValueError(f"{folder / damaged[0]} is damaged: its checksum is wrong")
     return PretrainedWeights(
         tensors=read_weights(folder),
         config=state.model,

@@ -1,4 +1,4 @@
-"""What the device and the software around it can do: bf16, and kernels made by torch.compile."""
+"""What the device and its software support: bf16, and torch.compile."""
 
 import os
 import shutil
@@ -16,9 +16,9 @@ OLDEST_FOR_TRITON = (7, 0)  # compute capability: Volta
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies in bf16 as fast as it should: a GPU from compute capability 8.0 on.
+    """Whether the device has native bf16: a GPU with compute capability 8.0 or newer.
 
-    PyTorch emulates it on older ones, slower than fp32. A CPU always may, as who asks for it knows.
+    PyTorch emulates it on older ones, slower than fp32. A CPU always may use it, since it must be requested.
     """
     if device.type != "cuda":
         return True
@@ -27,9 +27,9 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def missing_for_kernels(device: torch.device) -> str:
-    """Say why torch.compile can make no kernels for the device; empty where it can.
+    """Return why torch.compile cannot make kernels for the device; empty if it can.
 
-    It makes one, since a compiler may be there and find no driver, or a disk that is full.
+    It makes one, since a compiler may be installed and still lack a driver or find the disk full.
     """
     reason = _surely_missing(device)
     if reason:
@@ -43,7 +43,7 @@ def missing_for_kernels(device: torch.device) -> str:
 
 
 def _surely_missing(device: torch.device) -> str:
-    """Say what is known to be missing without trying."""
+    """Return what is missing, as far as is known without trying."""
     if device.type != "cuda":
         compiler = os.environ.get("CXX", "g++")  # as torch._inductor.config.cpp.cxx has it
         return "" if shutil.which(compiler) else f"there is no C++ compiler {compiler}"
@@ -51,7 +51,7 @@ def _surely_missing(device: torch.device) -> str:
         return "the package triton is not installed"
     capability = torch.cuda.get_device_capability(device)
     if capability < OLDEST_FOR_TRITON:
-        return f"Triton wants compute capability 7.0, and this GPU has {capability[0]}.{capability[1]}"
+        return f"Triton needs compute capability 7.0, and this GPU has {capability[0]}.{capability[1]}"
     compiler = os.environ.get("CC", "")  # as triton/runtime/build.py looks for it
     if not any(shutil.which(name) for name in ([compiler] if compiler else ["gcc", "clang"])):
         return f"there is no C compiler {compiler}".rstrip() + ("" if compiler else " (gcc or clang)")
@@ -59,7 +59,7 @@ def _surely_missing(device: torch.device) -> str:
 
 
 def _header_missing() -> str:
-    """Say where Python.h should be, which what surrounds a kernel is compiled with, if it is not there."""
+    """Return where Python.h, which a kernel's wrapper is compiled with, is missing; empty if it is there."""
     scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # as Triton does
     header = Path(sysconfig.get_paths(scheme)["include"]) / "Python.h"
     return "" if header.is_file() else f"there is no {header} (on Debian and Ubuntu in python3-dev)"
@@ -69,23 +69,23 @@ def _make_kernel(device: torch.device) -> None:
     import torch._inductor.config  # which takes seconds
 
     compiled = torch.compile(lambda x: x.sin() + 1, dynamic=False, fullgraph=True)
-    with torch._inductor.config.patch(compile_threads=1):  # no pool of compilers for a single one
+    with torch._inductor.config.patch(compile_threads=1):  # one kernel needs no pool of compilers
         compiled(torch.zeros(64, device=device))
 
 
 def settled_compilation(plan: TrainingPlan, missing: Sequence[str], *, wanted: bool) -> TrainingPlan:
-    """Return the plan without compilation where some rank misses what it takes.
+    """Return the plan, without compilation if a rank lacks something that it needs.
 
     Args:
-        missing: what each rank misses for it, or nothing.
-        wanted: whether the user has asked for it.
+        missing: what each rank lacks, or an empty text.
+        wanted: whether the user requested compilation.
 
     Raises:
-        ValueError: it was asked for.
+        ValueError: it was requested and is not possible.
     """
     reasons = list(dict.fromkeys(filter(None, missing)))
     if not reasons:
         return plan
     if wanted:
-        raise ValueError(f"--compile on: {'; '.join(reasons)}: mend it, or use --compile off")
+        raise ValueError(f"--compile on: {'; '.join(reasons)}: fix this, or use --compile off")
     return replace(plan, compiled=False)

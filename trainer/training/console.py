@@ -1,4 +1,4 @@
-"""What a person sees of a run: a table of its settings, and a line now and then."""
+"""Console output of a run: a table of its settings, and a line every few steps."""
 
 from typing import Any
 
@@ -11,27 +11,27 @@ Record = dict[str, Any]
 
 
 def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed: int) -> str:
-    """Return every setting of a run, a line each, with the arithmetic of the batch."""
+    """Return every setting of a run, one per line, with the arithmetic of the batch."""
     model = plan.model
     rows = [
-        ("model", f"GPT-2 {plan.size}: {model.layers} layers, {model.heads} heads, {model.width} wide"),
+        ("model", f"GPT-2 {plan.size}: {model.layers} layers, {model.heads} heads, width {model.width}"),
         ("parameters", f"{model.parameters:,}"),
         ("vocabulary", f"{model.vocabulary:,}, padded to {model.padded_vocabulary:,}"),
-        ("weights", f"from {plan.init_from}" if plan.init_from else "drawn at random"),
+        ("weights", f"from {plan.init_from}" if plan.init_from else "random initialization"),
         *inputs,
-        ("steps", _steps(plan) + (f", going on after step {resumed:,}" if resumed else "")),
+        ("steps", _steps(plan) + (f", resuming after step {resumed:,}" if resumed else "")),
         ("batch", _batch(plan)),
         ("learning rate", _rates(plan)),
         *([("Muon", _muon(plan))] if plan.optimizer == "muon" else []),
         (
             "AdamW",
             f"betas {plan.beta1:g} {plan.beta2:g}, epsilon {plan.epsilon:g}, weight decay "
-            f"{plan.weight_decay:g} on matrices, gradient norm at most {plan.gradient_clip:g}",
+            f"{plan.weight_decay:g} on matrices, gradient norm clipped at {plan.gradient_clip:g}",
         ),
         ("dropout", f"{model.dropout:g}"),
         (
             "precision",
-            f"{plan.precision} products{', float8 in the blocks' if plan.float8 else ''}, fp32 weights",
+            f"{plan.precision} matrix products{', float8 in blocks' if plan.float8 else ''}, fp32 weights",
         ),
         ("ZeRO stage", str(plan.zero_stage)),
         ("recomputation", _recomputation(plan)),
@@ -40,7 +40,7 @@ def settings_table(plan: TrainingPlan, *, inputs: list[tuple[str, str]], resumed
         *([("attention", "within documents only")] if model.document_separator is not None else []),
         ("seed", str(plan.seed)),
         ("evaluation", f"every {plan.evaluate_every:,} steps" if plan.evaluate_every else "none"),
-        ("checkpoint", f"every {plan.checkpoint_every:,} steps, the last {plan.keep_checkpoints} kept"),
+        ("checkpoint", f"every {plan.checkpoint_every:,} steps, keeping the last {plan.keep_checkpoints}"),
         ("output", plan.output),
     ]
     width = max(len(name) for name, _ in rows)
@@ -60,17 +60,19 @@ def _batch(plan: TrainingPlan) -> str:
         f"{plan.accumulation_steps} accumulated"
     )
     if empty:
-        return f"{plan.sequences_per_step} sequences, {tokens}: {shared}, {empty} sequences of it empty"
+        return (
+            f"{plan.sequences_per_step} sequences, {tokens}: {shared}, of which {empty} sequences are empty"
+        )
     return f"{shared} = {tokens}"
 
 
 def _rates(plan: TrainingPlan) -> str:
     shape = (
-        "cosine" if plan.schedule == "cosine" else f"constant, in the last {plan.decay_steps:,} steps down"
+        "cosine" if plan.schedule == "cosine" else f"constant, then over the last {plan.decay_steps:,} steps"
     )
     recipe = SIZES.get(plan.size)
     own = recipe and not plan.init_from and recipe.learning_rate == plan.learning_rate
-    source = ", as GPT-3's of this size" if own and plan.size not in ("micro", "nano") else ""
+    source = " (GPT-3's for this size)" if own and plan.size not in ("micro", "nano") else ""
     return (
         f"{plan.learning_rate:g}{source}, after {plan.warmup_steps:,} steps of warm-up, "
         f"{shape} to {plan.final_learning_rate:g}"
@@ -79,15 +81,15 @@ def _rates(plan: TrainingPlan) -> str:
 
 def _muon(plan: TrainingPlan) -> str:
     return (
-        f"for the matrices inside the blocks, at the same rate and decay: Nesterov momentum {MOMENTUM:g}, "
-        f"{STEPS} steps of Newton-Schulz in {plan.precision}"
+        f"for the matrices inside the blocks, with the same lr and weight decay: Nesterov momentum "
+        f"{MOMENTUM:g}, {STEPS} steps of Newton-Schulz in {plan.precision}"
     )
 
 
 def _compilation(plan: TrainingPlan) -> str:
     if plan.compiled:
         return "the blocks and the loss, during the first step"
-    return "none (ZeRO-3 gathers weights as blocks are called)" if plan.zero_stage == 3 else "none"
+    return "none (not with ZeRO stage 3)" if plan.zero_stage == 3 else "none"
 
 
 def _recomputation(plan: TrainingPlan) -> str:
@@ -97,7 +99,7 @@ def _recomputation(plan: TrainingPlan) -> str:
 
 
 class Console:
-    """Prints lines about the steps of a run, aligned under each other, for a terminal as for a log file."""
+    """Prints aligned lines about the steps of a run, for a terminal or a log file."""
 
     def __init__(self, plan: TrainingPlan, *, shown: bool) -> None:
         self._plan, self._shown = plan, shown
@@ -105,7 +107,7 @@ class Console:
         self._all_tokens, self._all_seconds = 0, 0.0
 
     def step(self, record: Record) -> None:
-        """Tell of one finished step, if it is time."""
+        """Record a finished step; print a line if it is due."""
         self._tokens += self._plan.tokens_per_step
         self._seconds += record["seconds"]
         step, last = record["step"], self._plan.steps
@@ -116,7 +118,7 @@ class Console:
         left = (last - step) * self._plan.tokens_per_step * self._all_seconds / self._all_tokens
         self.line(
             f"step {step:>{len(f'{last:,}')},}/{last:,}  loss {record['loss']:7.4f}  "
-            f"rate {record['learning_rate']:.2e}  norm {record['gradient_norm']:6.2f}  "
+            f"lr {record['learning_rate']:.2e}  grad_norm {record['gradient_norm']:6.2f}  "
             f"{self._tokens / max(self._seconds, 1e-9):>9,.0f} tokens/s  MFU {_share(record['mfu']):>7}  "
             f"{record['memory_bytes'] / GIB:5.1f} GiB  {duration(left):>9} left"
         )
@@ -133,7 +135,7 @@ def _share(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the two largest units that it has: 1 d 07 h, 2 h 05 min, 3 min 09 s, 8 s."""
+    """Return a duration in its two largest units: 1 d 07 h, 2 h 05 min, 3 min 09 s, 8 s."""
     whole = round(seconds)
     for unit, smaller, size, part in (("d", "h", 86_400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
         if whole >= size:

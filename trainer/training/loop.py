@@ -1,4 +1,4 @@
-"""A training run from its first step to its last: train, evaluate, save, go on after a stop."""
+"""A training run from its first step to its last: train, evaluate, save, resume."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from pipeline.runner.storage import write_text
 from trainer.checkpoint.folder import State, folder_of_step, read_state, read_weights
 from trainer.config.plan import as_record, profiled_steps
 from trainer.data.loader import Loader, StepBatches
-from trainer.distributed.consistency import check_agreement, option_facts, tensor_facts
+from trainer.distributed.consistency import check_agreement, option_values, tensor_checksums
 from trainer.distributed.deepspeed.engine import Engine, StepResult
 from trainer.distributed.out_of_memory import OutOfMemoryTogetherError, all_ran_out, most_allowed, release
 from trainer.distributed.patience import Patience
@@ -30,7 +30,7 @@ from trainer.training.reports import Reports, advice
 from trainer.training.saving import find_sound, save, sole_writer
 from trainer.training.schedule import learning_rate
 from trainer.training.setup import Run, lay_out
-from trainer.training.spikes import Verdict, Watch
+from trainer.training.spikes import SpikeDetector, UpdateDecision
 from trainer.training.validation import validation_loss
 
 
@@ -41,12 +41,12 @@ def train(run: Run) -> int:
         The exit code: 0 after the last step, `STOPPED` before it.
 
     Raises:
-        ValueError: another run writes to the folder, the ranks disagree, no checkpoint is sound, the shards
-            changed, or too many updates were refused.
+        ValueError: another run writes to the folder, the ranks disagree, all checkpoints are damaged, the
+            shards changed, or too many updates in a row were skipped.
         OSError: a checkpoint could not be written, or another rank is gone.
 
-    Where the memory does not do after all, the ranks begin again in the next smaller layout, from the last
-    checkpoint if there is one: the same sequences in the same steps.
+    If memory runs out, the ranks restart in the next smaller layout, from the last checkpoint if there is
+    one, with the same sequences in the same steps.
     """
     timeout_s = run.plan.rank_timeout_s
     with (
@@ -59,21 +59,21 @@ def train(run: Run) -> int:
             compute_deterministically()
         laid_out = lay_out(run)
         for attempt in itertools.count(1):
-            code = _train_unless_memory_ends(laid_out, requests, attempt)
+            code = _train_unless_out_of_memory(laid_out, requests, attempt)
             if code is not None:
                 return code
             release()
             laid_out = _smaller(run, laid_out)
-    raise AssertionError("the attempts have no end but these")
+    raise AssertionError("unreachable")
 
 
-def _train_unless_memory_ends(run: Run, requests: StopRequests, attempt: int) -> int | None:
-    """Train on from the last checkpoint; return the exit code, or None where the memory does not do.
+def _train_unless_out_of_memory(run: Run, requests: StopRequests, attempt: int) -> int | None:
+    """Train from the last checkpoint; return the exit code, or None if memory ran out on all ranks.
 
-    Then all ranks return None, and no error, lest its traceback keep the engine alive.
+    None rather than an error, whose traceback would keep the engine alive.
 
     Raises:
-        ValueError: the other ranks cannot be told.
+        ValueError: memory ran out, and this rank cannot tell the others.
     """
     training = None
     try:
@@ -84,10 +84,11 @@ def _train_unless_memory_ends(run: Run, requests: StopRequests, attempt: int) ->
     except torch.OutOfMemoryError:
         together = run.ranks.size == 1 or all_ran_out(attempt)
     if not together:
-        assert run.fitted
+        assert run.chosen_layout
         raise ValueError(
-            f"rank {run.ranks.rank} has run out of memory where the others cannot be told: "
-            f"{run.fitted.reason}; give a smaller --micro-batch, and the run goes on from its last checkpoint"
+            f"rank {run.ranks.rank} ran out of memory and cannot tell the others: "
+            f"{run.chosen_layout.reason}; use a smaller --micro-batch; the run resumes from its last "
+            "checkpoint"
         )
     if training:
         training.discard()
@@ -95,26 +96,26 @@ def _train_unless_memory_ends(run: Run, requests: StopRequests, attempt: int) ->
 
 
 def _smaller(run: Run, failed: Run) -> Run:
-    """Return the run in the next smaller layout than one that has failed, and say so."""
-    assert failed.fitted
-    chosen = lay_out(run, most=most_allowed(failed.fitted.memory))
+    """Return the run in the next smaller layout than the failed one, and print it."""
+    assert failed.chosen_layout
+    chosen = lay_out(run, most=most_allowed(failed.chosen_layout.memory))
     if run.ranks.rank == 0:
         layouts = [describe(layout_of(plan, accelerator=True)) for plan in (failed.plan, chosen.plan)]
-        print(f"out of memory with {layouts[0]}: beginning again with {layouts[1]}", flush=True)
+        print(f"out of memory with {layouts[0]}: restarting with {layouts[1]}", flush=True)
     return chosen
 
 
 def _make_ready(run: Run) -> "_Training | None":
-    """Return the run at its last checkpoint, or at its beginning; None if it has already ended."""
-    check_agreement(run.facts)
+    """Return the run at its last checkpoint or at its start; None if it is already complete."""
+    check_agreement(run.consistency_values)
     resume = find_sound(run.output)
     state = read_state(resume) if resume else None
     if state and state.step == run.plan.steps:
         if run.ranks.rank == 0:
-            print(f"nothing to do: {resume} is already the last step")
+            print(f"nothing to do: {resume} is the last step")
         return None
-    model = _starting_model(run, resume)
-    check_agreement(tensor_facts(model.named_parameters()))
+    model = _initial_model(run, resume)
+    check_agreement(tensor_checksums(model.named_parameters()))
     if run.plan.float8:
         use_float8(model)
     if run.plan.compiled:
@@ -125,17 +126,17 @@ def _make_ready(run: Run) -> "_Training | None":
     return _Training(run, engine, state)
 
 
-def _starting_model(run: Run, resume: Path | None) -> GPT2:
-    """Return the model on the CPU, with the weights of the checkpoint to go on from or its first ones.
+def _initial_model(run: Run, resume: Path | None) -> GPT2:
+    """Return the model on the CPU, with the weights of the checkpoint to resume from or the initial ones.
 
-    Weights from files are neither drawn first nor copied: for a GPU they stay mapped, and go there tensor
-    by tensor. A CPU, which updates them in place, gets copies that lie as a tensor of its own would.
+    Weights from files are neither initialized first nor copied: for a GPU they stay mapped, and are moved
+    tensor by tensor. A CPU, which updates them in place, gets contiguous copies.
     """
     plan = run.plan
     if resume:
         weights = read_weights(resume)
-    elif run.start:
-        weights = run.start.padded(context=plan.model.context)
+    elif run.initial_weights:
+        weights = run.initial_weights.padded(context=plan.model.context)
     else:
         return build(
             plan.model, seed=plan.seed, recompute=plan.recompute, recompute_every=plan.recompute_every
@@ -150,21 +151,21 @@ def _starting_model(run: Run, resume: Path | None) -> GPT2:
 
 
 class _Training:
-    """A run in progress: how far it is, and what happens in a step."""
+    """A run in progress: its position, and what happens in a step."""
 
     def __init__(self, run: Run, engine: Engine, state: State | None) -> None:
         self._run, self._plan, self._engine = run, run.plan, engine
-        self._leads = engine.rank == 0  # this rank speaks and commits for all
+        self._leads = engine.rank == 0  # this rank prints and commits for all
         self._step = state.step if state else 0
-        self._seconds = state.figures["training_seconds"] if state else 0.0  # in steps alone
-        self._watch = Watch(run.plan.anomalies, state.anomalies if state else None)
+        self._seconds = state.figures["training_seconds"] if state else 0.0  # in steps only
+        self._detector = SpikeDetector(run.plan.anomalies, state.anomalies if state else None)
         self._loader = Loader(
             run.training,
             run.plan,
             rank=engine.rank,
             first_step=self._step,
             device=run.device,
-            watch=run.inputs.check_unchanged,
+            check_data=run.inputs.check_unchanged,
         )
         self._profiler = Profiler(range(*profiled_steps(run.plan)), run.output if self._leads else None)
         self._reports = Reports(run, shown=self._leads)
@@ -183,17 +184,17 @@ class _Training:
         return 0 if self._step == self._plan.steps else STOPPED
 
     def discard(self) -> None:
-        """Let go of the memory, after `go` has ended in an error."""
+        """Free the memory, after `go` has ended in an error."""
         self._engine.discard()
 
     def _begin(self) -> None:
-        """Put down in the folder what the run is, and tell it (on the first rank)."""
+        """Write options and vocabulary into the run's folder, and print the settings (on the first rank)."""
         output = self._run.output
         options = {
             "identity": self._run.identity,
             "options": asdict(self._run.options),
             "plan": as_record(self._plan),
-            "files": self._run.inputs.stamps,
+            "files": self._run.inputs.file_stats,
         }
         write_text(str(output / "options.json"), json.dumps(options, indent=2))
         if self._run.inputs.vocabulary_text is not None:
@@ -214,7 +215,7 @@ class _Training:
                 self._save()
 
     def _take_step(self, *, stop: bool) -> bool:
-        """Take one optimizer step and tell of it; return whether any rank was asked to stop."""
+        """Take one optimizer step and log it; return whether any rank was asked to stop."""
         plan, started = self._plan, time.perf_counter()
         rate = learning_rate(
             self._step,
@@ -225,12 +226,12 @@ class _Training:
             decay_steps=plan.decay_steps,
             steps=plan.steps,
         )
-        # Dropout, too, depends on nothing but the step, so there is no generator to save.
+        # Dropout, too, depends only on the step, so there is no generator state to save.
         torch.manual_seed((plan.seed << 40 | self._step * plan.world_size + self._engine.rank) % 2**63)
         self._profiler.before(self._step)
         batches = self._loader.step()
         stop = stop or self._loader.error is not None
-        result, verdict = self._judged_step(batches, learning_rate=rate, stop=stop)
+        result, decision = self._decided_step(batches, learning_rate=rate, stop=stop)
         if result.stop:
             self._fail_if_any(self._loader.error)
         seconds = time.perf_counter() - started
@@ -246,47 +247,47 @@ class _Training:
                 "learning_rate": rate,
                 "gradient_norm": result.gradient_norm,
                 "applied": result.applied,
-                "skipped": self._watch.skipped,
-                "spikes": self._watch.spikes,
+                "skipped": self._detector.skipped,
+                "spikes": self._detector.spikes,
                 "seconds": round(seconds, 4),
                 "tokens_per_second": round(plan.tokens_per_step / seconds, 1),
             }
         )
-        self._tell(verdict, trace)
+        self._report(decision, trace)
         return result.stop
 
-    def _judged_step(
+    def _decided_step(
         self, step: StepBatches, *, learning_rate: float, stop: bool
-    ) -> tuple[StepResult, Verdict]:
-        """Take one step, whose update is applied only if there is nothing against it."""
-        verdicts: list[Verdict] = []
+    ) -> tuple[StepResult, UpdateDecision]:
+        """Take one step, whose update is applied only if the spike detector allows it."""
+        decisions: list[UpdateDecision] = []
 
         def accept(loss: float, norm: float) -> bool:
-            verdicts.append(self._watch.judge(loss, norm))
-            return verdicts[-1].applied
+            decisions.append(self._detector.decide(loss, norm))
+            return decisions[-1].applied
 
         result = self._engine.step(
             step.batches, targets=step.targets, learning_rate=learning_rate, stop=stop, accept=accept
         )
-        if not verdicts:  # where one is no number, the engine does not ask
+        if not decisions:  # for NaN or Inf the engine does not ask
             accept(result.loss, result.gradient_norm)
-        return result, verdicts[-1]
+        return result, decisions[-1]
 
     def _fail_if_any(self, error: str | None) -> None:
-        """End the run if a rank had to feed the last step with nothing; no checkpoint has it."""
+        """End the run if a rank could not read the last step's data; no checkpoint contains that step."""
         errors = [error for error in gather(error) if error]
         if errors:
-            fail_together(ValueError(f"{errors[0]}; the checkpoints in {self._run.output} stay"))
+            fail_together(ValueError(f"{errors[0]}; the checkpoints in {self._run.output} are kept"))
 
-    def _tell(self, verdict: Verdict, trace: str | None) -> None:
-        """Print what is out of the ordinary; end the run where that has become the rule."""
-        if verdict.reason:
-            done = "reported only" if verdict.applied else "the update is not applied"
-            self._reports.line(f"step {self._step:,}: {verdict.reason}: {done}")
+    def _report(self, decision: UpdateDecision, trace: str | None) -> None:
+        """Print anomalies and traces; end the run after too many skipped updates in a row."""
+        if decision.reason:
+            action = "logged only" if decision.applied else "update skipped"
+            self._reports.line(f"step {self._step:,}: {decision.reason}: {action}")
         if trace:
             self._reports.line(f"profile: {trace}")
-        if self._watch.exhausted:
-            fail_together(ValueError(advice(self._run, self._step, self._watch.in_a_row, verdict.reason)))
+        if self._detector.exhausted:
+            fail_together(ValueError(advice(self._run, self._step, self._detector.in_a_row, decision.reason)))
 
     def _evaluate(self) -> None:
         if self._run.evaluates:
@@ -294,10 +295,10 @@ class _Training:
             self._reports.evaluation(step=self._step, loss=loss)
 
     def _save(self) -> None:
-        """Save a checkpoint, if the ranks still agree on where they are and on the weights they share."""
+        """Save a checkpoint, if the ranks agree on their position and on the weights they share."""
         state, plan = self._state(), self._plan
-        position = option_facts({"step": state.step, "sequences": state.sequences, "updates": state.updates})
-        check_agreement({**position, **tensor_facts(self._engine.replicated_weights())})
+        position = option_values({"step": state.step, "sequences": state.sequences, "updates": state.updates})
+        check_agreement({**position, **tensor_checksums(self._engine.replicated_weights())})
         save(
             self._engine,
             self._run.output,
@@ -319,20 +320,20 @@ class _Training:
             model=plan.model,
             plan=as_record(plan),
             figures={"training_seconds": round(self._seconds, 3), **self._reports.figures()},
-            anomalies=self._watch.state,
+            anomalies=self._detector.state,
         )
 
     def _summarise(self) -> None:
-        """Say how far the run came, and what it is worth."""
+        """Print the run's position and results."""
         plan, line = self._plan, self._reports.line
         line(
             f"step {self._step:,} of {plan.steps:,}: {self._step * plan.tokens_per_step:,} tokens in "
-            f"{duration(self._seconds)} of training, {self._watch.skipped:,} updates not applied, "
-            f"{self._watch.spikes:,} spikes"
+            f"{duration(self._seconds)} of training, {self._detector.skipped:,} updates skipped, "
+            f"{self._detector.spikes:,} spikes"
         )
-        if self._run.fitted:
-            line(peak_line(self._run.fitted.memory, self._run.device))
+        if self._run.chosen_layout:
+            line(peak_line(self._run.chosen_layout.memory, self._run.device))
         self._reports.summarise()
         line(f"checkpoint {folder_of_step(self._run.output, self._step)}")
         if self._step < plan.steps:
-            line(f"stopped on request (exit code {STOPPED}): the same command goes on from here")
+            line(f"stopped on request (exit code {STOPPED}): run the same command to resume")

@@ -1,4 +1,4 @@
-"""A run's figures, a line a step, for machines to read."""
+"""A run's metrics file, one line per step."""
 
 import json
 import math
@@ -11,7 +11,7 @@ Record = dict[str, Any]
 
 
 class MetricsFile:
-    """metrics.jsonl: one JSON object a line, steps (`loss`) and evaluations (`validation_loss`)."""
+    """metrics.jsonl: one JSON object per line, for steps (`loss`) and evaluations (`validation_loss`)."""
 
     def __init__(self, run: Path) -> None:
         self._path = run / "metrics.jsonl"
@@ -19,13 +19,13 @@ class MetricsFile:
     def resume_after(self, step: int) -> None:
         """Drop what was written after `step`, so that a resumed run reads as if it had never stopped.
 
-        With 0 the run begins anew, and its first evaluation goes as well.
+        With 0 the run starts over, and its first evaluation is dropped as well.
         """
         kept = [record for record in self.read() if 0 < step >= record["step"]]
         write_text(str(self._path), "".join(json.dumps(record) + "\n" for record in kept))
 
     def append(self, record: Record) -> None:
-        """Add one line. JSON knows no infinities: what is no number becomes null."""
+        """Add one line. NaN and Inf, which JSON does not have, become null."""
         finite = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in record.items()
@@ -34,7 +34,7 @@ class MetricsFile:
             file.write(json.dumps(finite) + "\n")
 
     def read(self) -> list[Record]:
-        """Return all records; a last line that was cut off in the middle does not count."""
+        """Return all records, without a truncated last line."""
         if not self._path.exists():
             return []
         lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""Where the time of a few steps goes: a trace for Chrome's viewer (or Perfetto) and a table."""
+"""Profiles a few steps: a trace for Chrome's viewer (or Perfetto) and a table."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ ROWS = 40
 
 
 class Profiler:
-    """Profiles the steps it is told of, and writes the files into the run's folder after the last."""
+    """Profiles a range of steps, and writes the files into the run's folder after the last."""
 
     def __init__(self, steps: range, run: Path | None) -> None:
-        """Profile these steps into a run's folder; without one, none."""
+        """Profile these steps into a run's folder; without a folder, do nothing."""
         self._steps, self._run = steps if run else range(0), run
         self._profile: profile | None = None
 
     def before(self, step: int) -> None:
-        """Begin, if this step is the first to profile (or the first of a resumed run that is)."""
+        """Start if this step is to be profiled and profiling has not started."""
         if step in self._steps and self._profile is None:
             activities = [ProfilerActivity.CPU]
             if torch.cuda.is_available():
@@ -26,7 +26,7 @@ class Profiler:
             self._profile.start()
 
     def after(self, step: int) -> str | None:
-        """End, if this step was the last to profile; return where the files lie."""
+        """Stop if this was the last step to profile; return the path of the trace."""
         if self._run is None or self._profile is None or step + 1 < self._steps.stop:
             return None
         self._profile.stop()

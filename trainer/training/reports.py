@@ -1,4 +1,4 @@
-"""All that a run tells as it goes: lines on the console, metrics.jsonl, trackers, its first and last loss."""
+"""A run's output: console lines, metrics.jsonl, trackers, and its first and last validation loss."""
 
 import math
 
@@ -14,7 +14,7 @@ from trainer.training.trackers import Tracker, open_trackers
 
 
 class Reports:
-    """What the first rank tells; those of the other ranks keep silent."""
+    """Logs a run on the first rank; on the other ranks it prints and writes nothing."""
 
     def __init__(self, run: Run, *, shown: bool) -> None:
         self._run, self._plan = run, run.plan
@@ -25,7 +25,7 @@ class Reports:
         self._evaluations: list[Record] = []
 
     def begin(self, *, resumed: int) -> None:
-        """Print the settings, and drop what was told of later steps than `resumed`.
+        """Print the settings, and drop what was logged after step `resumed`.
 
         Raises:
             ValueError: a tracker cannot be opened.
@@ -41,7 +41,7 @@ class Reports:
             self.line(f"warning: {warning}")
 
     def step(self, record: Record) -> None:
-        """Tell of a step, and how much of the GPUs' peak it made use of."""
+        """Log a step, with its MFU and memory."""
         speed = record["tokens_per_second"]
         mfu = model_flops_utilisation(speed, self._plan.model, gpus=self._plan.world_size, peak=self._peak)
         record = {**record, "mfu": mfu, "memory_bytes": peak_bytes(self._run.device)}
@@ -49,21 +49,21 @@ class Reports:
         self._console.step(record)
 
     def evaluation(self, *, step: int, loss: float) -> None:
-        """Tell of a validation loss (in nats a token), and what it is in bits a byte."""
+        """Log a validation loss in nats per token, and in bits per byte."""
         tokens, size = self._run.validation.tokens, self._run.validation_bytes
         record: Record = {"step": step, "validation_loss": loss, "validation_tokens": tokens}
         if size:
             record["validation_bits_per_byte"] = loss * tokens / (size * math.log(2))
         self._evaluations.append(record)
         self._write(record)
-        self.line(f"step {step:,} of {self._plan.steps:,}: validation loss {_told(record)}")
+        self.line(f"step {step:,} of {self._plan.steps:,}: validation loss {_loss_text(record)}")
 
     def line(self, text: str) -> None:
         """Print a line."""
         self._console.line(text)
 
     def figures(self) -> dict[str, float]:
-        """Return what the evaluations found first and last."""
+        """Return the first and the last evaluation's results."""
         if not self._evaluations:
             return {}
         return {
@@ -77,10 +77,10 @@ class Reports:
         """Print the first and the last validation loss."""
         if self._evaluations:
             for when, record in (("first", self._evaluations[0]), ("last", self._evaluations[-1])):
-                self.line(f"{when} validation loss {_told(record)} at step {record['step']:,}")
+                self.line(f"{when} validation loss {_loss_text(record)} at step {record['step']:,}")
 
     def close(self) -> None:
-        """Send and write what is left."""
+        """Flush and close the trackers."""
         for tracker in self._trackers:
             tracker.close()
 
@@ -91,9 +91,9 @@ class Reports:
             tracker.log(record)
 
 
-def _told(record: Record) -> str:
+def _loss_text(record: Record) -> str:
     bits = record.get("validation_bits_per_byte")
-    return f"{record['validation_loss']:.4f}" + (f" ({bits:.4f} bits a byte)" if bits is not None else "")
+    return f"{record['validation_loss']:.4f}" + (f" ({bits:.4f} bits per byte)" if bits is not None else "")
 
 
 def _peak(run: Run) -> float | None:
@@ -103,9 +103,9 @@ def _peak(run: Run) -> float | None:
 
 
 def advice(run: Run, step: int, skipped: int, reason: str) -> str:
-    """Return what to do about a run whose updates are refused one after another."""
+    """Return what to do about a run with too many skipped updates in a row."""
     return (
-        f"the last {skipped} updates up to step {step:,} were not applied: {reason}. The checkpoints in "
-        f"{run.output} stay; go on in another --output with --init-from {run.output}, a smaller "
+        f"the last {skipped} updates up to step {step:,} were skipped: {reason}. The checkpoints in "
+        f"{run.output} are kept; continue in another --output with --init-from {run.output}, a smaller "
         f"--learning-rate than {run.plan.learning_rate:g} and a longer --warmup-steps"
     )

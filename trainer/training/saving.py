@@ -1,4 +1,4 @@
-"""What the ranks do as one to save a checkpoint, and to find the one to go on from."""
+"""What the ranks do together to save a checkpoint, and to find the one to resume from."""
 
 import sys
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def sole_writer(run: Path) -> Iterator[None]:
     """Keep other runs out of the folder.
 
     Raises:
-        ValueError: another run is at it.
+        ValueError: another run is using it.
     """
     with ExitStack() as stack:
         on_first_rank(lambda: stack.enter_context(locked(str(run))))
@@ -37,33 +37,33 @@ def sole_writer(run: Path) -> Iterator[None]:
 
 
 def save(engine: Engine, run: Path, state: State, *, keep_newest: int, keep_every: int) -> None:
-    """Save a checkpoint; it counts once every rank is done, and only then may an older one go.
+    """Save a checkpoint; it is complete once every rank is done, and only then are older ones removed.
 
     Raises:
-        OSError: it could not be written, on a full disk say. Nothing is left of it, and older ones stay.
+        OSError: it could not be written, for example on a full disk. It is removed, and older ones are kept.
     """
     folder = folder_of_step(run, state.step)
     try:
         on_first_rank(lambda: begin(folder, engine.shapes, one_moment=engine.one_moment))
         records = engine.save(folder)
         on_first_rank(lambda: commit(folder, state, records))
-    except OSError as error:  # on the first rank: the others leave
+    except OSError as error:  # on the first rank; the others exit
         discard(folder)
-        stands = [finished.name for finished in finished_checkpoints(run)[-1:]]
+        complete = [finished.name for finished in finished_checkpoints(run)[-1:]]
         raise OSError(
             f"the checkpoint of step {state.step} could not be saved: {error}. "
-            + (f"{stands[0]} is complete, and the same command goes on from there" if stands else "")
+            + (f"{complete[0]} is complete; run the same command to resume from it" if complete else "")
         ) from error
     on_first_rank(lambda: prune(run, keep_newest=keep_newest, keep_every=keep_every))
 
 
 def find_sound(run: Path) -> Path | None:
-    """Return the newest complete checkpoint whose files still have their checksums, on every rank alike.
+    """Return the newest complete checkpoint whose checksums are right, the same on every rank.
 
-    One that does not is named on stderr, and counts no more. The ranks read a share of the files each.
+    A damaged one is printed on stderr and set aside. Each rank reads a share of the files.
 
     Raises:
-        ValueError: all that there are are damaged.
+        ValueError: every checkpoint is damaged.
     """
     names = gather([folder.name for folder in finished_checkpoints(run)])[0]
     for name in reversed(names):
@@ -71,11 +71,11 @@ def find_sound(run: Path) -> Path | None:
         if not damaged:
             return run / name
         if torch.distributed.get_rank() == 0:
-            print(f"{run / name} is damaged and is passed over: {', '.join(damaged)}", file=sys.stderr)
+            print(f"{run / name} is damaged and is skipped: {', '.join(damaged)}", file=sys.stderr)
         on_first_rank(lambda folder=run / name: set_aside(folder))  # type: ignore[misc]
     if names:
         fail_together(
-            ValueError(f"every checkpoint in {run} is damaged: to begin anew, give another --output")
+            ValueError(f"every checkpoint in {run} is damaged: choose another --output to start over")
         )
     return None
 

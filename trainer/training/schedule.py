@@ -1,4 +1,4 @@
-"""The learning rate of every step, a pure function of its number: nothing to save, nothing to restore."""
+"""The learning rate of each step, a pure function of its number, so a checkpoint need not store it."""
 
 import math
 
@@ -15,13 +15,13 @@ def learning_rate(
     decay_steps: int,
     steps: int,
 ) -> float:
-    """Return the rate of step `step` (from 0): linear to `peak`, and in the end down to `final`.
+    """Return the learning rate of step `step` (from 0): linear warm-up to `peak`, then decay to `final`.
 
-    The warm-up ends with the peak at step `warmup_steps`; `final` would be reached at step `steps`, one
-    after the last (as in llm.c and nanoGPT). In between lies half a cosine, over `decay_steps` that are
-    all the rest; or with "wsd" (warm-up, stable, decay: Hu et al. 2024, "MiniCPM") the peak, and only in
-    the last `decay_steps` the fall, as 1 - √progress, which Hägele et al. 2024 ("Scaling Laws and
-    Compute-Optimal Training Beyond Fixed Training Durations") found better than a straight line.
+    The warm-up reaches the peak at step `warmup_steps`; `final` would be reached at step `steps`, one after
+    the last (as in llm.c and nanoGPT). The cosine schedule decays over all steps after the warm-up. With
+    "wsd" (warm-up, stable, decay: Hu et al. 2024, "MiniCPM") the rate stays at the peak and decays only in
+    the last `decay_steps`, as 1 - √progress, which Hägele et al. 2024 ("Scaling Laws and Compute-Optimal
+    Training Beyond Fixed Training Durations") found better than linear decay.
     """
     if step < warmup_steps:
         return peak * (step + 1) / (warmup_steps + 1)

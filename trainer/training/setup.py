@@ -1,4 +1,4 @@
-"""What is checked before the ranks meet: options, shards and output folder go together, and make a run."""
+"""Checks before the ranks meet: options, shards and output folder must fit together."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ from trainer.config.plan import TrainingPlan, as_record, resolve
 from trainer.config.recipes import MOST_EPOCHS
 from trainer.data.batches import TrainingData, ValidationData
 from trainer.data.inputs import Inputs, open_inputs
-from trainer.distributed.consistency import code_facts, option_facts
+from trainer.distributed.consistency import code_versions, option_values
 from trainer.distributed.ranks import Ranks, find_device, gather, one_error_a_machine
-from trainer.memory.available import find_room, smallest_room
-from trainer.memory.choice import Fitted, fit
+from trainer.memory.available import find_available_memory, smallest_available_memory
+from trainer.memory.choice import ChosenLayout, choose_layout
 from trainer.memory.estimate import one_moment
 from trainer.model.float8 import missing_for_float8
 from trainer.pretrained.weights import PretrainedWeights, open_weights
@@ -30,7 +30,7 @@ GB = 10**9
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run that has passed every check and may begin, or go on."""
+    """A run that has passed every check and can start or resume."""
 
     options: TrainingOptions
     plan: TrainingPlan
@@ -41,22 +41,22 @@ class Run:
     inputs: Inputs
     training: TrainingData
     validation: ValidationData
-    validation_bytes: int | None  # that the validation tokens stand for; None: without a vocabulary
-    start: PretrainedWeights | None
-    fitted: Fitted | None = None  # how it was laid out, once the ranks have met
-    uncompiled: str = ""  # why nothing is compiled that would have been
+    validation_bytes: int | None  # of the validation text; None: without a vocabulary
+    initial_weights: PretrainedWeights | None
+    chosen_layout: ChosenLayout | None = None  # set once the ranks have met
+    uncompiled: str = ""  # why nothing is compiled although it was planned
 
     @property
     def epochs(self) -> float:
-        """How often the run goes through its data."""
+        """How many times the run reads its data."""
         return self.plan.steps * self.plan.sequences_per_step / self.training.windows
 
     @property
     def inputs_table(self) -> list[tuple[str, str]]:
-        """What the run reads and what it runs on, as rows of the table at its start."""
+        """Rows of the settings table: data and device."""
         validation = f"{self.validation.tokens:,} tokens"
         if self.validation_bytes is not None:
-            validation += f" that stand for {self.validation_bytes:,} bytes"
+            validation += f", {self.validation_bytes:,} bytes of text"
         return [
             (
                 "training data",
@@ -64,34 +64,34 @@ class Run:
             ),
             ("validation", validation),
             ("device", _device_name(self.device)),
-            *([("layout", self.fitted.reason)] if self.fitted else []),
+            *([("layout", self.chosen_layout.reason)] if self.chosen_layout else []),
         ]
 
     @property
-    def facts(self) -> dict[str, str]:
-        """What every rank must hold to be the same before they begin."""
-        return {**option_facts(as_record(self.plan)), **option_facts(self.identity), **code_facts()}
+    def consistency_values(self) -> dict[str, str]:
+        """Values that must be equal on all ranks before they start."""
+        return {**option_values(as_record(self.plan)), **option_values(self.identity), **code_versions()}
 
     @property
     def warnings(self) -> list[str]:
-        """What may be meant, but probably is not."""
+        """Warnings about settings that are allowed but probably not intended."""
         found = []
         if self.epochs > MOST_EPOCHS:
             found.append(
-                f"each token is seen {self.epochs:.1f} times: beyond {MOST_EPOCHS} times, repeating teaches "
-                f"less and less (try --epochs {MOST_EPOCHS}, or more data)"
+                f"each token is seen {self.epochs:.1f} times: beyond {MOST_EPOCHS} epochs, repeated data "
+                f"helps less and less (try --epochs {MOST_EPOCHS}, or more data)"
             )
         if not self.evaluates and self.plan.evaluate_every:
             found.append("the shards have no validation split: there will be no validation loss")
         if self.uncompiled:
-            found.append(f"nothing is compiled, which is slower: {self.uncompiled}")
+            found.append(f"running without compilation, which is slower: {self.uncompiled}")
         if self.plan.precision == "fp32" and self.options.precision == "auto" and self.device.type == "cuda":
-            found.append("products are fp32, since this GPU has no bf16 (an A100 or newer has)")
+            found.append("using fp32, since this GPU has no bf16 (an A100 or newer has)")
         return found
 
     @property
     def evaluates(self) -> bool:
-        """Whether there are to be validation losses."""
+        """Whether validation losses are computed."""
         return self.plan.evaluate_every > 0 and self.validation.tokens > 0
 
 
@@ -99,14 +99,14 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     """Resolve and check everything that can be known before the ranks meet; write nothing.
 
     Raises:
-        ValueError: the options, the shards or the output folder will not do.
+        ValueError: an option, the shards or the output folder is not usable.
     """
     device = find_device(ranks)
-    start = _open_start(options.init_from)
+    initial_weights = _open_initial_weights(options.init_from)
     inputs = open_inputs(options.data)
     vocabulary = inputs.shards.index.vocabulary
-    if start:
-        check_vocabulary(start, vocabulary, options.init_from)
+    if initial_weights:
+        check_vocabulary(initial_weights, vocabulary, options.init_from)
     plan = resolve(
         options,
         vocabulary=vocabulary.size,
@@ -114,7 +114,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         world_size=ranks.size,
         accelerator=device.type == "cuda",
         bf16=has_bf16(device),
-        start=start.config if start else None,
+        initial_model=initial_weights.config if initial_weights else None,
         epoch_tokens=max(0, len(inputs.shards.open("train")) - 1),
     )
     missing = missing_for_float8(device) if plan.float8 else ""
@@ -138,7 +138,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         training=training,
         validation=validation,
         validation_bytes=None if lengths is None else validation.bytes_of(lengths),
-        start=start,
+        initial_weights=initial_weights,
     )
 
 
@@ -146,27 +146,28 @@ def lay_out(run: Run, *, most: int | None = None) -> Run:
     """Choose the layout that fits the rank with the least memory; all ranks must call it, and get the same.
 
     Args:
-        most: bytes that it may take; one that was to take more has failed.
+        most: limit in bytes, after a larger layout has failed.
 
     Raises:
-        ValueError: too little memory, or --compile on without what it takes; on the first rank of each
-            machine, which is to tell it.
+        ValueError: not enough memory, or --compile on without its requirements; on the first rank of each
+            machine, which prints it.
     """
     state = newest_state(run.output)
     earlier = state.plan if state else None
     missing = gather(missing_for_kernels(run.device) if run.plan.compiled else "")
-    room = smallest_room(find_room(run.device, local_ranks=run.ranks.local_size), run.device)
+    available = find_available_memory(run.device, local_ranks=run.ranks.local_size)
+    available = smallest_available_memory(available, run.device)
     options = run.options
     if most is not None:
-        room = replace(room, available=min(room.available, most))
+        available = replace(available, device_bytes=min(available.device_bytes, most))
         options = replace(options, skip_memory_check=False)
     with one_error_a_machine(run.ranks):
         plan = settled_compilation(run.plan, missing, wanted=options.compile == "on" or options.float8)
-        fitted = fit(plan, options, room, earlier)
-    return replace(run, plan=fitted.plan, fitted=fitted, uncompiled=next(filter(None, missing), ""))
+        chosen = choose_layout(plan, options, available, earlier)
+    return replace(run, plan=chosen.plan, chosen_layout=chosen, uncompiled=next(filter(None, missing), ""))
 
 
-def _open_start(address: str | None) -> PretrainedWeights | None:
+def _open_initial_weights(address: str | None) -> PretrainedWeights | None:
     if not address:
         return None
     try:
@@ -175,17 +176,17 @@ def _open_start(address: str | None) -> PretrainedWeights | None:
         raise ValueError(f"--init-from: {error}") from error
 
 
-def check_vocabulary(start: PretrainedWeights, shards: VocabularyReference, address: str | None) -> None:
-    """Check that the model whose weights a run begins with has the shards' vocabulary."""
-    if start.config.vocabulary != shards.size:
+def check_vocabulary(weights: PretrainedWeights, shards: VocabularyReference, address: str | None) -> None:
+    """Check that the model of --init-from has the shards' vocabulary."""
+    if weights.config.vocabulary != shards.size:
         raise ValueError(
-            f"--init-from {address} has a vocabulary of {start.config.vocabulary:,}, and the shards have one "
-            f"of {shards.size:,}: write the shards with the model's own"
+            f"--init-from {address} has a vocabulary of {weights.config.vocabulary:,}, but the shards have "
+            f"one of {shards.size:,}: write the shards with the model's vocabulary"
         )
-    fingerprint = start.vocabulary_fingerprint
+    fingerprint = weights.vocabulary_fingerprint
     if fingerprint not in (None, shards.fingerprint):
         raise ValueError(
-            f"--init-from {address} has another vocabulary than the shards: its fingerprint is "
+            f"--init-from {address} has a different vocabulary from the shards: its fingerprint is "
             f"{str(fingerprint)[:16]}, theirs {shards.fingerprint[:16]}"
         )
 
@@ -193,20 +194,19 @@ def check_vocabulary(start: PretrainedWeights, shards: VocabularyReference, addr
 def _local(output: str) -> Path:
     path = local_path(output)
     if path is None:
-        raise ValueError(f"--output {output}: checkpoints are written to a local disk")
+        raise ValueError(f"--output {output}: checkpoints must be written to a local disk")
     return path
 
 
 def _check_same_run(output: Path, plan: TrainingPlan, identity: dict[str, Any], inputs: Inputs) -> None:
-    """Check that the output folder holds nothing, or this very run on the same data.
+    """Check that the output folder is empty, or holds this run on the same data.
 
-    Before its rate goes down, a run with a stable schedule may be given another end: the steps that it has
-    taken are the same.
+    Before its decay begins, a wsd run may get another number of steps: those taken so far are the same.
     """
     before = read_options(output)
     if before is None:
         return
-    earlier = {"optimizer": "adamw", "float8": False, **before["identity"]}  # as it once went without saying
+    earlier = {"optimizer": "adamw", "float8": False, **before["identity"]}  # once the only choices
     if (earlier.get("schedule"), plan.schedule) == ("wsd", "wsd"):
         state = newest_state(output)
         step = state.step if state else 0
@@ -216,7 +216,7 @@ def _check_same_run(output: Path, plan: TrainingPlan, identity: dict[str, Any], 
     if earlier.get("data") != identity["data"]:
         raise ValueError(
             f"--output {output} holds a run with another --data: shards.json in {plan.data} is not the one "
-            "that the run began with; give another folder"
+            "that the run started with; give another folder"
         )
     check_same_identity(output, earlier, identity)
     inputs.check_since(before.get("files", {}))
@@ -228,8 +228,8 @@ def _open_data(inputs: Inputs, plan: TrainingPlan) -> tuple[TrainingData, Valida
     training = TrainingData(stream, context=context, vocabulary=vocabulary, seed=plan.seed)
     if training.windows < plan.sequences_per_step:
         raise ValueError(
-            f"{shards.folder} has too little to train on: {len(stream):,} tokens, {training.windows:,} "
-            f"sequences of {context}, and one batch takes {plan.sequences_per_step:,}: the largest "
+            f"{shards.folder} has too little data: {len(stream):,} tokens, {training.windows:,} sequences of "
+            f"{context}, but one batch takes {plan.sequences_per_step:,}: the largest "
             f"--global-batch-tokens that fits is {training.windows * context}"
         )
     validation = ValidationData(
@@ -239,7 +239,7 @@ def _open_data(inputs: Inputs, plan: TrainingPlan) -> tuple[TrainingData, Valida
 
 
 def _check_disk(output: Path, plan: TrainingPlan, finished: int) -> None:
-    """Check that the disk holds the most checkpoints that there are: those kept, and one being written."""
+    """Check that the disk has space for the kept checkpoints and the one being written."""
     model = plan.model
     padding = (model.padded_vocabulary - model.vocabulary) * model.width
     numbers = 3 * (model.parameters + padding) - one_moment(model, plan.optimizer)  # weights, two moments
@@ -250,13 +250,13 @@ def _check_disk(output: Path, plan: TrainingPlan, finished: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ValueError(
-            f"too little disk for checkpoints: {needed / GB:,.1f} GB are needed in {folder}, and "
-            f"{free / GB:,.1f} are free; a checkpoint takes {each / GB:,.2f} GB (see --keep-checkpoints)"
+            f"not enough disk space for checkpoints in {folder}: needs {needed / GB:,.1f} GB, "
+            f"{free / GB:,.1f} GB are free; a checkpoint takes {each / GB:,.2f} GB (see --keep-checkpoints)"
         )
 
 
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, one a rank"
+        return f"{torch.cuda.get_device_name(device)}, one per rank"
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return "CPU" + (f" (DS_ACCELERATOR=cpu, though there are GPUs: {gpus})" if gpus else "")
+    return "CPU" + (f" (DS_ACCELERATOR=cpu; {gpus} GPUs are not used)" if gpus else "")

@@ -1,8 +1,7 @@
-"""Losses and gradients that are no numbers, or far out of line: which updates to refuse, when to give up.
+"""Finds losses and gradient norms that are NaN, Inf or spikes: which updates to skip, when to stop the run.
 
-All decisions follow from the global loss and gradient norm, which are the same on every rank, and from
-what came before, which is saved in the checkpoint: so every rank decides alike, and a resumed run as the
-uninterrupted one.
+Decisions depend only on the global loss and gradient norm, which are the same on every rank, and on earlier
+ones, which are saved in the checkpoint. So every rank decides alike, and so does a resumed run.
 """
 
 import math
@@ -15,18 +14,18 @@ WINDOW = 128  # values that a new one is compared with, as in llm.c (llmc/outlie
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What was made of one step."""
+class UpdateDecision:
+    """Whether a step's update is applied, and why not."""
 
     applied: bool
-    reason: str  # for a person; empty where there is nothing to tell
+    reason: str  # of the anomaly; empty if there is none
 
 
-class Watch:
-    """Judges the steps of a run, one after another."""
+class SpikeDetector:
+    """Decides for each step of a run whether its update is applied."""
 
     def __init__(self, options: AnomalyOptions, state: dict[str, Any] | None = None) -> None:
-        """Begin, or go on from the `state` of a checkpoint."""
+        """Start, or continue from the `state` of a checkpoint."""
         state = state or {}
         self._options = options
         self._losses: list[float] = list(state.get("losses", []))
@@ -37,7 +36,7 @@ class Watch:
 
     @property
     def state(self) -> dict[str, Any]:
-        """All that the next judgements depend on, as JSON keeps it exactly."""
+        """What later decisions depend on; JSON stores it exactly."""
         return {
             "losses": list(self._losses),
             "norms": list(self._norms),
@@ -48,17 +47,17 @@ class Watch:
 
     @property
     def exhausted(self) -> bool:
-        """Whether too many updates in a row were refused."""
+        """Whether too many updates in a row were skipped."""
         return self.in_a_row >= self._options.max_skips_in_a_row
 
-    def judge(self, loss: float, norm: float) -> Verdict:
-        """Say whether the update with this loss and gradient norm is to be applied, and remember both.
+    def decide(self, loss: float, norm: float) -> UpdateDecision:
+        """Decide whether the update with this loss and gradient norm is applied, and remember both.
 
-        A spike joins the window like any other value (as in llm.c): should the level have changed for
-        good, it soon is no spike any more, and a run cannot skip for ever.
+        A spike joins the window like any other value (as in llm.c): if the level has changed for good, it
+        soon counts as normal, and a run cannot skip updates forever.
         """
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            return self._verdict(applied=False, reason=f"the loss is {loss}, the gradient norm {norm}")
+            return self._decision(applied=False, reason=f"the loss is {loss}, the gradient norm {norm}")
         found = [
             f"{name} {value:.4g} is {score:.1f} standard deviations above the last {WINDOW}"
             for name, value, score in (
@@ -70,18 +69,18 @@ class Watch:
         self._losses = [*self._losses, loss][-WINDOW:]
         self._norms = [*self._norms, norm][-WINDOW:]
         self.spikes += bool(found)
-        return self._verdict(applied=not (found and self._options.skip_spikes), reason="; ".join(found))
+        return self._decision(applied=not (found and self._options.skip_spikes), reason="; ".join(found))
 
-    def _verdict(self, *, applied: bool, reason: str) -> Verdict:
+    def _decision(self, *, applied: bool, reason: str) -> UpdateDecision:
         self.in_a_row = 0 if applied else self.in_a_row + 1
         self.skipped += not applied
-        return Verdict(applied=applied, reason=reason)
+        return UpdateDecision(applied=applied, reason=reason)
 
 
 def deviations(value: float, window: list[float]) -> float:
     """Return how many standard deviations a value is above the mean of a full window; 0 before it is full.
 
-    If all its values are the same, any other is infinitely far.
+    If all its values are equal, any other value is infinitely many above.
     """
     if len(window) < WINDOW:
         return 0.0

@@ -1,4 +1,4 @@
-"""Where a run's figures go besides its own metrics.jsonl, by option: TensorBoard, Weights & Biases."""
+"""Optional trackers beside metrics.jsonl: TensorBoard, Weights & Biases."""
 
 import uuid
 from pathlib import Path
@@ -11,26 +11,26 @@ Record = dict[str, Any]
 
 
 class TensorBoard:
-    """Event files that TensorBoard draws curves of."""
+    """TensorBoard event files."""
 
     def __init__(self, run: Path, *, resumed: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # What an interrupted part of the run wrote after its last checkpoint is to be forgotten.
+        # Drops what an interrupted run wrote after its last checkpoint.
         self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=resumed + 1 if resumed else None)
 
     def log(self, record: Record) -> None:
-        """Draw one point of each figure's curve."""
+        """Log the numbers of one record."""
         for name, value in figures(record).items():
             self._writer.add_scalar(name, value, record["step"])
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close."""
         self._writer.close()
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases, which goes on under the same id."""
+    """A Weights & Biases run, which resumes under the same id."""
 
     def __init__(self, run: Path, *, project: str, options: dict[str, Any]) -> None:
         import wandb
@@ -46,11 +46,12 @@ class WeightsAndBiases:
             raise ValueError(f"--wandb {project}: {error}; WANDB_MODE=offline needs no account") from error
 
     def log(self, record: Record) -> None:
-        """Send one step's figures; those of steps that were sent before an interruption it drops."""
+        """Log the numbers of one record; steps sent before an interruption are dropped by Weights &
+        Biases."""
         self._run.log(figures(record), step=record["step"])
 
     def close(self) -> None:
-        """Send what is left."""
+        """Flush and finish."""
         self._run.finish()
 
 
@@ -60,10 +61,10 @@ Tracker = TensorBoard | WeightsAndBiases
 def open_trackers(
     tracker_options: TrackerOptions, run: Path, *, options: dict[str, Any], resumed: int
 ) -> list[Tracker]:
-    """Open what the options ask for.
+    """Open the trackers that the options request.
 
     Raises:
-        ValueError: Weights & Biases will not have it.
+        ValueError: Weights & Biases refuses the run.
     """
     trackers: list[Tracker] = []
     if tracker_options.tensorboard:
@@ -74,7 +75,7 @@ def open_trackers(
 
 
 def figures(record: Record) -> dict[str, float]:
-    """Return the numbers of a record under the names of their curves: `train/loss`, `validation/loss`."""
+    """Return the numbers of a record by curve name: `train/loss`, `validation/loss`."""
     kind = "train" if "loss" in record else "validation"
     return {
         f"{kind}/{name.removeprefix('validation_')}": value

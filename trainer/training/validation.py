@@ -1,4 +1,4 @@
-"""The loss on text that the model was not trained on: the mean over tokens, not over batches."""
+"""The validation loss: the mean over tokens, not over batches."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,10 @@ from trainer.distributed.deepspeed.engine import Engine
 
 
 def validation_loss(engine: Engine, data: ValidationData, *, micro_batch: int) -> float:
-    """Return the mean loss in nats over every token of the data, whatever the ranks and the micro-batch.
+    """Return the mean loss in nats over all tokens, independent of the ranks and the micro-batch.
 
-    The windows go to the ranks in turn, as many batches to each; what lies beyond the data has no targets
-    and adds nothing.
+    Windows go to the ranks in turn, the same number of batches to each; beyond the end of the data there are
+    no targets, which add nothing.
     """
 
     def batches() -> Iterator[Batch]:

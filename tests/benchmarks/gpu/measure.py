@@ -31,8 +31,8 @@ from trainer.config.options import TrainingOptions  # noqa: E402
 from trainer.config.plan import TrainingPlan, resolve  # noqa: E402
 from trainer.distributed.deepspeed.engine import Engine  # noqa: E402
 from trainer.distributed.ranks import Ranks, compute_deterministically, joined  # noqa: E402
-from trainer.memory.available import find_room  # noqa: E402
-from trainer.memory.choice import Fitted, fit  # noqa: E402
+from trainer.memory.available import find_available_memory  # noqa: E402
+from trainer.memory.choice import ChosenLayout, choose_layout  # noqa: E402
 from trainer.memory.estimate import GIB  # noqa: E402
 from trainer.model.float8 import use_float8  # noqa: E402
 from trainer.model.flops import flops_per_token, peak_flops  # noqa: E402
@@ -139,14 +139,14 @@ def measure(
     return figures
 
 
-def plan_of(size: str, layout: str, vocabulary: int, device: torch.device) -> Fitted:
+def plan_of(size: str, layout: str, vocabulary: int, device: torch.device) -> ChosenLayout:
     """Return the plan that the command would have, its steps cut short."""
     words = ["--data", "", "--output", "", "--size", size, *shlex.split(layout)]
     options = tyro.cli(TrainingOptions, args=words)
     plan = resolve(
         options, vocabulary=vocabulary, world_size=1, accelerator=device.type == "cuda", end_of_text=0
     )
-    fitted = fit(plan, options, find_room(device, local_ranks=1), None)
+    fitted = choose_layout(plan, options, find_available_memory(device, local_ranks=1), None)
     plan = fitted.plan
     accumulated = min(plan.accumulation_steps, MOST_ACCUMULATED)
     plan = dataclasses.replace(

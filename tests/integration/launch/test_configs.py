@@ -7,7 +7,7 @@ import pytest
 from pipeline.runner.config_file import load_config
 from trainer.config.options import TrainingOptions
 from trainer.config.plan import resolve
-from trainer.memory.choice import Room, fit
+from trainer.memory.choice import AvailableMemory, choose_layout
 from trainer.memory.estimate import GIB
 
 CONFIGS = sorted((Path(__file__).parents[3] / "launch" / "configs").glob("*.json"))
@@ -21,10 +21,10 @@ def test_a_configuration_is_a_run_that_fits_its_machine(path):
     assert options.size == size
     gpus, memory = MACHINES.get(machine, (0, 8))
     plan = resolve(options, vocabulary=50257, world_size=max(1, gpus), accelerator=gpus > 0)
-    room = Room(available=memory * GIB, total=memory * GIB, accelerator=gpus > 0)
-    fitted = fit(plan, options, room, None)
+    available = AvailableMemory(device_bytes=memory * GIB, total_bytes=memory * GIB, accelerator=gpus > 0)
+    fitted = choose_layout(plan, options, available, None)
     assert options.micro_batch in (None, fitted.plan.micro_batch)
-    assert fitted.memory.total <= room.available
+    assert fitted.memory.total <= available.device_bytes
 
 
 def test_there_is_a_configuration_of_each_size():

@@ -8,7 +8,7 @@ import torch
 
 from trainer.evaluation.run import EvaluateOptions, evaluate_sets
 from trainer.evaluation.suite import SetOptions
-from trainer.pretrained.loading import ModelOptions
+from trainer.pretrained.loaded_model import ModelOptions
 
 # The first test waits for runs that later ones share.
 pytestmark = pytest.mark.timeout(300)

@@ -93,8 +93,8 @@ def test_the_model_card_tells_of_the_run_and_its_data(exported, runs, inputs):
     losses = [json.loads(line)["validation_loss"] for line in lines if "validation_loss" in line]
     fingerprint = load_vocabulary(str(inputs.vocabulary)).fingerprint[:16]
     assert "| Trained on | 6,144 tokens in 6 of 6 steps |" in card
-    assert f"| First validation loss | {losses[0]:.4f} nats a token |" in card
-    assert f"| Last validation loss | {losses[-1]:.4f} nats a token |" in card
+    assert f"| First validation loss | {losses[0]:.4f} nats per token |" in card
+    assert f"| Last validation loss | {losses[-1]:.4f} nats per token |" in card
     assert f"| Data | token shards `{identity['data']}` |" in card
     assert f"509 entries, byte-level BPE (`{fingerprint}`)" in card
     assert "| `learning_rate` | 0.004 |" in card
@@ -148,21 +148,21 @@ def test_a_run_without_its_vocabulary_asks_for_it(run, inputs, tmp_path):
     (run / "tokenizer.json").unlink()
     elsewhere = (inputs.shards / "tokenizer.json").rename(tmp_path / "elsewhere.json")
     try:
-        refused(run, tmp_path / "model", "no vocabulary at .*run/tokenizer.json.*: name it with --vocabulary")
+        refused(run, tmp_path / "model", "no vocabulary at .*run/tokenizer.json.*: give it with --vocabulary")
     finally:
         elsewhere.rename(inputs.shards / "tokenizer.json")
 
 
 def test_a_folder_without_a_finished_checkpoint_is_refused(tmp_path):
     (tmp_path / "run/step_00000010").mkdir(parents=True)
-    refused(tmp_path / "run", tmp_path / "model", r"run holds no finished checkpoint \(1 unfinished\)")
-    refused(tmp_path / "nowhere", tmp_path / "model", "is no folder")
+    refused(tmp_path / "run", tmp_path / "model", r"run has no finished checkpoint \(1 unfinished\)")
+    refused(tmp_path / "nowhere", tmp_path / "model", "is not a folder")
 
 
 def test_a_checkpoint_that_lacks_a_file_does_not_count(run, tmp_path):
     for checkpoint in run.glob("step_*"):
         (checkpoint / "weights-00000.safetensors").unlink()
-    refused(run, tmp_path / "model", "holds no finished checkpoint")
+    refused(run, tmp_path / "model", "has no finished checkpoint")
 
 
 def test_a_checkpoint_with_a_changed_byte_is_refused(run, tmp_path):
@@ -176,6 +176,6 @@ def test_a_checkpoint_with_a_changed_byte_is_refused(run, tmp_path):
 def test_what_is_no_exported_model_is_not_replaced(run, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/letter.txt").write_text("dear")
-    refused(run, tmp_path / "letters", "holds something that is no exported model")
+    refused(run, tmp_path / "letters", "is not an exported model")
     refused(run, tmp_path / "letters/letter.txt", "is a file, not a folder")
-    refused(run, run, "run holds the --checkpoint: give another folder")
+    refused(run, run, "run contains the --checkpoint: give another folder")

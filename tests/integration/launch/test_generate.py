@@ -11,7 +11,7 @@ import pytest
 from launch import generate
 from launch.generate import RULE, GenerateOptions
 from trainer.config.sampling import Sampling
-from trainer.pretrained.loading import ModelOptions, load_model
+from trainer.pretrained.loaded_model import ModelOptions, load_model
 
 # The first test waits for runs that later ones share.
 pytestmark = pytest.mark.timeout(300)
@@ -112,22 +112,22 @@ def test_prompts_come_from_json_lines_and_from_standard_input(run, tmp_path, mon
 def test_no_prompt_and_one_that_is_too_long_are_said_on_standard_error(model, capsys):
     options = GenerateOptions(source=ModelOptions(model=model), max_new_tokens=3)
     generate.main(options)
-    assert "the prompt is empty: the model begins a document" in capsys.readouterr().err
+    assert "the prompt is empty: the model starts a new document" in capsys.readouterr().err
     generate.main(dataclasses.replace(options, prompt="the of " * 25_000))
-    assert "tokens: the model sees the last 256" in capsys.readouterr().err
+    assert "tokens: the model sees only the last 256" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no prompt"),
-        (b"\n \r\n", "holds no prompt"),
-        (b'{"prompt": "a"}\n{"prompt": "a"\n', "line 2: it is no JSON"),
-        (b'{"prompt": "a"}\n["a"]\n', 'line 2: it is no JSON object with a string "prompt"'),
-        (b'{"prompt": 3}', 'line 1: it is no JSON object with a string "prompt"'),
-        (b"[" * 100_000, "line 1: it is no JSON"),
+        (b"", "has no prompts"),
+        (b"\n \r\n", "has no prompts"),
+        (b'{"prompt": "a"}\n{"prompt": "a"\n', "line 2: not JSON"),
+        (b'{"prompt": "a"}\n["a"]\n', 'line 2: not a JSON object with a string "prompt"'),
+        (b'{"prompt": 3}', 'line 1: not a JSON object with a string "prompt"'),
+        (b"[" * 100_000, "line 1: not JSON"),
         (b'{"prompt": "a"}\n\n\xff\xfe', "line 3: it is not UTF-8"),
-        (b'{"prompt": "\\ud800"}', "prompt 1 is no text: surrogates not allowed"),
+        (b'{"prompt": "\\ud800"}', "prompt 1 is not text: surrogates not allowed"),
     ],
 )
 def test_a_broken_file_of_prompts_is_a_mistake(run, tmp_path, content, message):
@@ -143,8 +143,8 @@ def test_a_broken_file_of_prompts_is_a_mistake(run, tmp_path, content, message):
         ({"samples": 0}, "--samples is 0"),
         ({"batch_size": -1}, "--batch-size is -1"),
         ({"stop": ("a", "")}, "--stop: an empty string"),
-        ({"prompt": "a", "prompts": "b"}, "give one of them"),
-        ({"prompt": "\udcff"}, "the prompt is no text"),
+        ({"prompt": "a", "prompts": "b"}, "give only one of --prompt and --prompts"),
+        ({"prompt": "\udcff"}, "the prompt is not text"),
         ({"sampling": Sampling(top_p=2.0)}, "--top-p is 2.0"),
     ],
 )

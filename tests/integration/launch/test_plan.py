@@ -11,7 +11,7 @@ import tyro
 from launch import plan
 from trainer.config.options import TrainingOptions
 from trainer.config.plan import resolve
-from trainer.memory.choice import Room, fit, layout_of
+from trainer.memory.choice import AvailableMemory, choose_layout, layout_of
 from trainer.memory.estimate import GIB, predict
 from trainer.memory.forecast import PlanOptions
 
@@ -41,8 +41,10 @@ def test_the_command_it_gives_resolves_to_what_it_says_and_fits(capsys, size, gp
     assert ("--hostfile" in hosts) == (gpus > 8)
     options = tyro.cli(TrainingOptions, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
     resolved = resolve(options, vocabulary=50_257, world_size=gpus, accelerator=True)
-    room = Room(available=int(gpu_memory * GIB), total=int(gpu_memory * GIB), accelerator=True)
-    found = fit(resolved, options, room, None).plan
+    available = AvailableMemory(
+        device_bytes=int(gpu_memory * GIB), total_bytes=int(gpu_memory * GIB), accelerator=True
+    )
+    found = choose_layout(resolved, options, available, None).plan
     for name in ("zero_stage", "micro_batch", "recompute", "recompute_every", "accumulation_steps"):
         assert getattr(found, name) == best[name]
     assert predict(found.model, layout_of(found, accelerator=True)).total == best["peak_bytes"]
@@ -104,7 +106,7 @@ def test_what_fits_nowhere_says_so_and_what_would_make_it_fit(capsys):
         ({"gpu": "H1000"}, "unknown GPU 'H1000': choose one of V100 SXM"),
         ({"mfu": 1.5}, "--mfu is 1.5: it must be at most 1"),
         ({"gpu_hour_dollars": -1.0}, "--gpu-hour-dollars is -1.0"),
-        ({"global_batch_tokens": 1000}, "--global-batch-tokens 1,000 is no multiple of"),
+        ({"global_batch_tokens": 1000}, "--global-batch-tokens 1,000 is not a multiple of"),
         ({"tokens": 10}, "--tokens is 10"),
         ({"steps": 10, "tokens": 10**9}, "give only one of --steps and --tokens"),
     ],

@@ -18,7 +18,7 @@ from tokenizer.shards.folder import VocabularyReference
 from trainer.config.options import TrainingOptions
 from trainer.distributed.ranks import Ranks
 from trainer.pretrained.weights import open_weights
-from trainer.training.loop import _starting_model
+from trainer.training.loop import _initial_model
 from trainer.training.setup import Run, check_vocabulary, prepare
 
 ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1)
@@ -97,7 +97,7 @@ def test_a_vocabulary_of_other_shards_is_refused(shards, tmp_path):
     index = json.loads((shards / "shards.json").read_text())
     index["vocabulary"]["size"] = 600
     (shards / "shards.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match="is another vocabulary than that of the shards: 509 entries"):
+    with pytest.raises(ValueError, match="is not the vocabulary of the shards: 509 entries"):
         prepared(shards, tmp_path / "run")
 
 
@@ -112,7 +112,7 @@ def test_a_shard_that_is_cut_or_gone_is_named(shards, tmp_path, spoil):
 def begun(run: Run) -> None:
     """What the first rank puts down."""
     run.output.mkdir()
-    options = {"identity": run.identity, "plan": {}, "files": run.inputs.stamps}
+    options = {"identity": run.identity, "plan": {}, "files": run.inputs.file_stats}
     (run.output / "options.json").write_text(json.dumps(options))
 
 
@@ -150,7 +150,9 @@ def test_too_little_disk_for_the_checkpoints_is_said(inputs, tmp_path, monkeypat
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     prepared(inputs.shards, tmp_path / "run")
-    with pytest.raises(ValueError, match=r"too little disk for checkpoints: .* a checkpoint takes 0.01 GB"):
+    with pytest.raises(
+        ValueError, match=r"not enough disk space for checkpoints in .*: needs .* a checkpoint takes 0.01 GB"
+    ):
         prepared(inputs.shards, tmp_path / "run", size="nano", global_batch_tokens=None)
 
 
@@ -163,9 +165,9 @@ def test_many_epochs_are_warned_of(inputs, tmp_path):
 def test_what_the_machine_cannot_do_is_warned_of(inputs, tmp_path):
     run = prepared(inputs.shards, tmp_path / "run")
     uncompiled = dataclasses.replace(run, uncompiled="there is no C compiler")
-    assert uncompiled.warnings == ["nothing is compiled, which is slower: there is no C compiler"]
+    assert uncompiled.warnings == ["running without compilation, which is slower: there is no C compiler"]
     gpu = dataclasses.replace(run, device=torch.device("cuda", 0))
-    assert gpu.warnings == ["products are fp32, since this GPU has no bf16 (an A100 or newer has)"]
+    assert gpu.warnings == ["using fp32, since this GPU has no bf16 (an A100 or newer has)"]
 
 
 def test_to_compile_without_a_compiler_is_an_error_in_one_line(launcher, inputs, tmp_path):
@@ -173,7 +175,7 @@ def test_to_compile_without_a_compiler_is_an_error_in_one_line(launcher, inputs,
     code, printed = launcher.run("env", "CXX=no-g++", sys.executable, "launch/pretrain.py", *options)
     assert (code, printed) == (
         1,
-        "error: --compile on: there is no C++ compiler no-g++: mend it, or use --compile off\n",
+        "error: --compile on: there is no C++ compiler no-g++: fix this, or use --compile off\n",
     )
 
 
@@ -200,7 +202,7 @@ def test_fine_tuning_begins_with_the_weights_of_a_hugging_face_folder(model, inp
     )
     assert (run.plan.size, run.plan.model.context, run.plan.learning_rate) == ("nano", 100, 3e-5)
     expected = open_weights(model).padded()
-    found = _starting_model(run, None).state_dict()
+    found = _initial_model(run, None).state_dict()
     for name, tensor in expected.items():
         assert (found[name] == tensor[: len(found[name])]).all(), name
 
@@ -213,7 +215,10 @@ def test_a_run_begins_anew_or_goes_on_with_the_weights_of_a_checkpoint(stage_0, 
     run = prepared(
         inputs.shards, tmp_path / "run", size=None, init_from=str(stage_0.whole), global_batch_tokens=None
     )
-    for model in (_starting_model(run, None), _starting_model(dataclasses.replace(run, start=None), saved)):
+    for model in (
+        _initial_model(run, None),
+        _initial_model(dataclasses.replace(run, initial_weights=None), saved),
+    ):
         assert all(parameter.requires_grad for parameter in model.parameters())
         for name, tensor in read_weights(saved).items():
             assert (model.state_dict()[name] == tensor).all(), name
@@ -224,7 +229,7 @@ def test_weights_for_a_gpu_stay_mapped_to_their_files_and_a_cpus_are_its_own(sta
 
     run = prepared(inputs.shards, tmp_path / "run", size="nano", global_batch_tokens=None)
     for device, mapped in (("cpu", False), ("cuda", True)):
-        model = _starting_model(
+        model = _initial_model(
             dataclasses.replace(run, device=torch.device(device)), find_checkpoint(stage_0.whole)
         )
         addresses = [parameter.data_ptr() for parameter in model.parameters()]
@@ -246,10 +251,10 @@ def test_a_start_of_another_vocabulary_or_of_nothing_is_refused(stage_0, inputs,
     run = prepared(
         inputs.shards, tmp_path / "run", size=None, init_from=str(stage_0.whole), global_batch_tokens=None
     )
-    assert run.start is not None
-    with pytest.raises(ValueError, match="has a vocabulary of 509, and the shards have one of 600"):
-        check_vocabulary(run.start, VocabularyReference("f", 600, 599), "there")
-    with pytest.raises(ValueError, match="has another vocabulary than the shards"):
-        check_vocabulary(run.start, VocabularyReference("f", 509, 508), "there")
-    of_nobody = dataclasses.replace(run.start, state=None, folder=tmp_path)
+    assert run.initial_weights is not None
+    with pytest.raises(ValueError, match="has a vocabulary of 509, but the shards have one of 600"):
+        check_vocabulary(run.initial_weights, VocabularyReference("f", 600, 599), "there")
+    with pytest.raises(ValueError, match="has a different vocabulary from the shards"):
+        check_vocabulary(run.initial_weights, VocabularyReference("f", 509, 508), "there")
+    of_nobody = dataclasses.replace(run.initial_weights, state=None, folder=tmp_path)
     check_vocabulary(of_nobody, VocabularyReference("f", 509, 508), "there")

@@ -66,4 +66,4 @@ def test_a_single_rank_begins_again_and_where_nothing_is_smaller_that_is_the_err
 def test_a_rank_that_cannot_tell_the_others_says_what_to_do(launcher, inputs, tmp_path):
     codes, printed = train(launcher, inputs, tmp_path / "run", "--zero-stage", "2", short="1", patience_s=1)
     assert codes[1] == 1
-    assert printed.count("error: rank 1 has run out of memory where the others cannot be told") == 1
+    assert printed.count("error: rank 1 ran out of memory and cannot tell the others") == 1

@@ -53,7 +53,7 @@ def answers(address: str) -> bool:
     try:
         urllib.request.urlopen(address, timeout=5).close()
     except urllib.error.HTTPError:
-        return True  # it asks for the token
+        return True  # it requires the token
     except OSError:
         return False
     return True

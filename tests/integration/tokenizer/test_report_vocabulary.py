@@ -76,7 +76,7 @@ def test_the_page_has_a_column_for_each_vocabulary(report: Path, vocabulary_fold
     per_token = [f"{side['splits']['validation']['bytes_per_token']:.3f}" for side in said]
     row = next(line for line in page.splitlines() if line.startswith("| validation"))
     assert [cell.strip() for cell in row.strip("|").split("|")] == ["validation", *per_token]
-    assert "| entries                          |        1,000 |          357 |" in page
+    assert "| entries                         |        1,000 |          357 |" in page
 
 
 def test_a_second_run_measures_nothing_again_and_says_the_same(

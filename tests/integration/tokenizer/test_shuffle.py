@@ -19,12 +19,12 @@ from tokenizer.shards.shuffle import (
     INDEX_FILE,
     PIECES_FILE,
     SHARD_FILE,
-    GatherOptions,
+    CollectOptions,
     ScatterOptions,
     bucket_count,
     bucket_of,
+    collect_shard,
     encode_file,
-    gather_shard,
     shard_count,
     shard_range,
 )
@@ -47,14 +47,14 @@ def make(run_work: RunWork, vocabulary_folder: Path) -> Callable[..., list[Task]
         ]
         counts = np.sum([task.notes["bucket_tokens"] for task in encoded], axis=0).tolist()
         shards = shard_count(sum(counts), size) if size else 1
-        options = GatherOptions(
+        options = CollectOptions(
             **{"form": "llm.c", "kind": "uint16", **cut},
             shard_tokens=size or sum(counts),
             shards=shards,
             bucket_tokens=tuple(counts),
         )
         pieces = [task.folder / PIECES_FILE for task in encoded]
-        return [run_work(gather_shard, pieces, options, f"{number:06d}") for number in range(shards)]
+        return [run_work(collect_shard, pieces, options, f"{number:06d}") for number in range(shards)]
 
     return run
 
@@ -112,7 +112,7 @@ def test_every_shard_is_full_but_the_last(shuffled: Shuffle) -> None:
 @given(st.integers(0, 10**12), st.integers(1, 2**30))
 def test_shards_cover_the_stream_and_none_is_tiny(tokens: int, size: int) -> None:
     shards = shard_count(tokens, size)
-    options = GatherOptions(
+    options = CollectOptions(
         form="llm.c", kind="uint16", shard_tokens=size, shards=shards, bucket_tokens=(tokens,)
     )
     if tokens == 0:

@@ -7,7 +7,7 @@ import pytest
 import tiktoken
 from tokenizers import Tokenizer
 
-from tokenizer.bpe import forms
+from tokenizer.bpe import vocabulary_formats
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.pretokens import count_words
 from tokenizer.bpe.unicode_versions import DISPUTED, is_disputed
@@ -34,7 +34,9 @@ def vocabulary() -> Vocabulary:
 @pytest.mark.slow
 def test_every_character_has_the_ids_of_tokenizers_and_tiktoken(vocabulary: Vocabulary) -> None:
     ours = Encoder(vocabulary)
-    theirs = Tokenizer.from_str(json.dumps({**forms.tokenizer_of(vocabulary.merges), "added_tokens": []}))
+    theirs = Tokenizer.from_str(
+        json.dumps({**vocabulary_formats.tokenizer_of(vocabulary.merges), "added_tokens": []})
+    )
     ranks = {token: rank for rank, token in enumerate(vocabulary.tokens)}
     openais = tiktoken.Encoding("probe", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
     # Many to a text, which is quicker; but of disputed ones each alone, since they decide how a text is cut.

@@ -79,4 +79,4 @@ def test_between_micro_batches_nothing_is_asked_of_the_device(stage):
 
 
 def test_a_compiled_model_is_refused_where_stage_3_has_replaced_linear():
-    assert run(REPLACED).endswith("train it in a process of its own")
+    assert run(REPLACED).endswith("train it in its own process")

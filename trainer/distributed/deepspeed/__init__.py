@@ -1,1 +1,1 @@
-"""All that touches DeepSpeed, its private names included (pyproject.toml pins the minor version)."""
+"""Everything that touches DeepSpeed, including its private names (pyproject.toml pins the minor version)."""

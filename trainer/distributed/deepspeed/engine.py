@@ -16,7 +16,7 @@ from trainer.config.model_config import IGNORED
 from trainer.config.plan import TrainingPlan
 from trainer.data.loader import Batch
 from trainer.distributed.deepspeed.optimizer_state import MOMENTS, Partitions
-from trainer.distributed.deepspeed.update_gate import Gate
+from trainer.distributed.deepspeed.update_gate import UpdateGate
 from trainer.distributed.muon import MuonWithAdamW, matrix_names
 from trainer.distributed.out_of_memory import OutOfMemoryTogetherError
 from trainer.distributed.ranks import Ranks, fail_together, gather, import_deepspeed
@@ -30,12 +30,12 @@ Accept = Callable[[float, float], bool]  # of loss and gradient norm: whether th
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What came of one optimizer step: the same on every rank."""
+    """The result of one optimizer step: the same on every rank."""
 
     loss: float  # mean over the whole global batch, in nats
-    gradient_norm: float  # of the whole gradient, before clipping; infinite where it is no number
-    applied: bool  # whether weights and moments have changed
-    stop: bool  # some rank was asked to stop
+    gradient_norm: float  # of the whole gradient, before clipping; Inf if it was NaN or Inf
+    applied: bool  # whether the update was applied
+    stop: bool  # whether some rank was asked to stop
 
 
 class Engine:
@@ -47,8 +47,8 @@ class Engine:
         self._plan = plan
         if plan.compiled and torch.nn.functional.linear is not LINEAR:
             raise ValueError(
-                "an engine at ZeRO stage 3 has replaced torch.nn.functional.linear in this process, and a "
-                "compiled model would get gradients of zero: train it in a process of its own"
+                "an engine at ZeRO stage 3 has replaced torch.nn.functional.linear in this process, so a "
+                "compiled model would get gradients of zero: train it in its own process"
             )
         self._short = False  # whether this rank has run out of memory
         matrices = matrix_names(model) if plan.optimizer == "muon" else ()
@@ -58,7 +58,7 @@ class Engine:
         self._engine, self._optimizer, *_ = deepspeed.initialize(
             model=model, optimizer=optimizer, config=config
         )
-        if self.world_size == 1 and plan.zero_stage == 0:  # which would copy all gradients, for nobody
+        if self.world_size == 1 and plan.zero_stage == 0:  # a useless copy of all gradients
             self._engine.enable_backward_allreduce = False
         self._partitions = Partitions(
             self._engine, optimizer, zero_stage=plan.zero_stage, one_moment=matrices
@@ -66,7 +66,7 @@ class Engine:
         if isinstance(optimizer, MuonWithAdamW):
             rank = ranks.rank if plan.zero_stage else 0  # at stage 0 every rank has all matrices to itself
             optimizer.lay_out(self._partitions.matrices(), rank=rank, device=device)
-        self._gate = Gate(self._engine, zero_stage=plan.zero_stage, clip=plan.gradient_clip)
+        self._gate = UpdateGate(self._engine, zero_stage=plan.zero_stage, clip=plan.gradient_clip)
 
     def step(
         self,
@@ -85,12 +85,12 @@ class Engine:
                 they are shared out.
             stop: whether this rank was asked to stop; the result says whether any was.
             accept: decides from the loss and the gradient's norm whether the update is applied; if not,
-                weights and moments stay as they are, to the bit. Asked once on every rank with the same
-                numbers, and not at all where one of them is not finite: such an update is never applied.
+                weights and moments stay bitwise the same. Called once on every rank with the same numbers,
+                and not at all if one of them is NaN or Inf: such an update is always skipped.
 
         Raises:
-            OutOfMemoryTogetherError: some rank has too little memory for a micro-batch. None can go on.
-            torch.OutOfMemoryError: this rank has, and the others do not know.
+            OutOfMemoryTogetherError: some rank ran out of memory, and all ranks raise this.
+            torch.OutOfMemoryError: this rank did, and the others do not know.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
@@ -109,16 +109,18 @@ class Engine:
                 if short:
                     raise OutOfMemoryTogetherError
                 mean = loss_sum / (self.world_size * self._plan.accumulation_steps)
-                self._gate.close_unless(partial(_acceptable, accept, mean))
+                self._gate.apply_if(partial(_acceptable, accept, mean))
             self._engine.step()
-        return StepResult(loss=mean, gradient_norm=self._gate.norm, applied=self._gate.opened, stop=stops > 0)
+        return StepResult(
+            loss=mean, gradient_norm=self._gate.norm, applied=self._gate.applied, stop=stops > 0
+        )
 
     def _forward_and_back(self, batch: Batch, share: float) -> Tensor:
         """Add a micro-batch's gradient to the step's; return its part of the loss.
 
-        Where the memory does not do for it, this rank goes on with one row of each, so that all ranks come
-        to the step's end, and learn there that it counts for nothing. But only at stages 0 and 1, where no
-        rank waits for another before that.
+        If memory runs out, this rank continues with one row of each micro-batch, so that all ranks reach the
+        end of the step, where they learn that it is void. Only at stages 0 and 1, where no rank waits for
+        another before that.
         """
         if not self._short:
             try:
@@ -140,7 +142,7 @@ class Engine:
     def evaluate(self, batches: Iterable[Batch]) -> tuple[float, int]:
         """Return the sum of losses and the number of targets over all ranks' batches: inputs, targets [B, T].
 
-        Each rank must give as many batches: under ZeRO-3 a forward pass is a joint act.
+        Each rank must give as many batches: under ZeRO-3 a forward pass is collective.
         """
         self._engine.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # read once, at the end
@@ -155,7 +157,7 @@ class Engine:
 
     @property
     def updates(self) -> int:
-        """How many steps' updates have been applied."""
+        """The number of applied updates."""
         return self._partitions.updates
 
     def save(self, folder: Path) -> dict[str, FileRecord]:
@@ -175,7 +177,7 @@ class Engine:
                 writes = number % self.world_size == self.rank and not writer.error
                 tensors = {}
                 for name in file.parameters:
-                    tensor = self._partitions.read(file.kind, name)  # a joint act, also after an error
+                    tensor = self._partitions.read(file.kind, name)  # collective, also after an error
                     if writes:
                         tensors[name] = tensor.cpu()
                 if writes:
@@ -197,18 +199,18 @@ class Engine:
         return self._partitions.one_moment
 
     def replicated_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the weights of which every rank has a copy, to be the same to the bit."""
+        """Yield the weights that every rank has a copy of, which must be bitwise equal."""
         return self._partitions.replicated()
 
     def load_moments(self, folder: Path, *, updates: int) -> None:
-        """Go on with a checkpoint's moments; its weights the model was built with."""
+        """Load a checkpoint's moments; the model was built with its weights."""
         for kind in MOMENTS:
             for name, value in read_tensors(folder, kind).items():
                 self._partitions.write_moment(kind, name, value)
         self._partitions.updates = updates
 
     def discard(self) -> None:
-        """Undo what would keep DeepSpeed's engine alive, wherever a step has ended."""
+        """Drop the references that would keep DeepSpeed's engine alive."""
         self._engine.destroy()
         import_deepspeed().runtime.zero.parameter_offload.FWD_MODULE_STACK.clear()
 
@@ -254,7 +256,7 @@ def deepspeed_config(plan: TrainingPlan) -> dict[str, Any]:
     accumulated gradient is as exact as one big batch's, every stage computes the same numbers, and
     checkpoints look alike in both precisions.
 
-    Gradients are sent while the backward pass goes on at stage 3 only, as is DeepSpeed's default: at stages
+    Gradients are sent during the backward pass at stage 3 only, as is DeepSpeed's default: at stages
     1 and 2 that asks for a second bucket, and has raced with torch.compile's streams (DeepSpeed issue 8061).
     """
     return {

@@ -26,7 +26,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class Partitions:
     """The state of a DeepSpeed engine's model and optimizer, by parameter name and in whole shapes.
 
-    To read is a joint act at stages 1 to 3: every rank must ask for the same tensors in the same order.
+    Reading is collective at stages 1 to 3: every rank must read the same tensors in the same order.
 
     Args:
         one_moment: the parameters that are not AdamW's, and have no second moment.
@@ -88,7 +88,7 @@ class Partitions:
 
     @property
     def updates(self) -> int:
-        """How many updates AdamW has applied, which its bias correction goes by."""
+        """AdamW's step count, which its bias correction uses."""
         return int(self._steps[0])
 
     @updates.setter

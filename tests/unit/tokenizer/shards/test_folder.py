@@ -84,7 +84,7 @@ def test_the_shards_read_as_one_stream(lengths: list[int], start: int, count: in
 
 def test_a_shard_other_than_the_one_that_the_index_names_is_refused(tmp_path: Path) -> None:
     shutil.copy(write(tmp_path) / "train_000001.bin", tmp_path / "train_000000.bin")
-    with pytest.raises(ValueError, match=r"train_000000\.bin has 2 tokens, and shards\.json says 5"):
+    with pytest.raises(ValueError, match=r"train_000000\.bin has 2 tokens, but shards\.json says 5"):
         open_shards(str(tmp_path)).open("train")
 
 
@@ -105,13 +105,13 @@ def test_a_truncated_shard_is_named(tmp_path: Path, size: int) -> None:
 @pytest.mark.parametrize(
     ("form", "file", "place", "value", "message"),
     [
-        ("llm.c", "train_000000.bin", 1024, 1, "documents, and"),  # an end of text less
-        ("llm.c", "train_000000.bin", 1027, 4, "beyond its vocabulary"),
+        ("llm.c", "train_000000.bin", 1024, 1, "documents, but"),  # an end of text less
+        ("llm.c", "train_000000.bin", 1027, 4, "not in its vocabulary"),
         ("llm.c", "train_000000.bin", 1026, 7, "SHA-256"),
         ("llm.c", "train_000000.bin", 1000, 7, "SHA-256"),  # in the header's zeros
         ("megatron", "train.bin", 2, 7, "SHA-256"),
-        ("megatron", "train.idx", 34, 2, "follow"),
-        ("megatron", "train.idx", 46, 3, "says otherwise"),  # the last document's length
+        ("megatron", "train.idx", 34, 2, "are not consecutive"),
+        ("megatron", "train.idx", 46, 3, "does not match"),  # the last document's length
         ("megatron", "train.idx", -1, 7, "SHA-256"),
     ],
 )

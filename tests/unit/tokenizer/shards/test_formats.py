@@ -124,11 +124,11 @@ HEADER = np.array([20240520, 1, 5] + [0] * 253, "<i4").tobytes()
     [
         (b"", r"a\.bin is not a shard"),
         (bytes(1024), r"a\.bin is not a shard"),
-        (np.array([20240801, 7, 0] + [0] * 253, "<i4").tobytes(), "not a shard of .* with uint16 ids"),
+        (np.array([20240801, 7, 0] + [0] * 253, "<i4").tobytes(), "not a shard in .* with uint16 ids"),
         (np.array([20240520, 2, 0] + [0] * 253, "<i4").tobytes(), "version 2"),
         (HEADER[:1023], "not a shard"),
-        (HEADER + bytes(8), "counts 5 tokens"),
-        (HEADER + bytes(12), "counts 5 tokens"),
+        (HEADER + bytes(8), "header says 5 tokens"),
+        (HEADER + bytes(12), "header says 5 tokens"),
     ],
 )
 def test_what_is_no_whole_shard_is_refused(tmp_path: Path, raw: bytes, message: str) -> None:
@@ -139,7 +139,7 @@ def test_what_is_no_whole_shard_is_refused(tmp_path: Path, raw: bytes, message: 
 
 def test_half_an_id_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(bytes(7))
-    with pytest.raises(ValueError, match="no whole number of uint16 ids"):
+    with pytest.raises(ValueError, match="not a whole number of uint16 ids"):
         open_tokens(tmp_path / "a.bin", "nanogpt", "uint16")
 
 

@@ -15,7 +15,7 @@ def plan(
     world_size: int = 2,
     accelerator: bool = False,
     bf16: bool = True,
-    start: ModelConfig | None = None,
+    initial_model: ModelConfig | None = None,
     epoch_tokens: int | None = None,
     **options,
 ) -> TrainingPlan:
@@ -26,7 +26,7 @@ def plan(
         world_size=world_size,
         accelerator=accelerator,
         bf16=bf16,
-        start=start,
+        initial_model=initial_model,
         epoch_tokens=epoch_tokens,
     )
 
@@ -117,17 +117,17 @@ GPT2_LIKE = ModelConfig(layers=3, heads=2, width=32, context=64, vocabulary=50_2
 
 
 def test_fine_tuning_takes_the_models_shape_and_gentler_defaults():
-    resolved = plan(init_from="gpt2", start=GPT2_LIKE, epoch_tokens=100_000, world_size=1)
+    resolved = plan(init_from="gpt2", initial_model=GPT2_LIKE, epoch_tokens=100_000, world_size=1)
     assert resolved.model == GPT2_LIKE
     assert (resolved.learning_rate, resolved.sequences_per_step) == (3e-5, 32)
     assert resolved.steps == 100_000 // (32 * 64)
-    assert plan(init_from="gpt2", start=GPT2_LIKE, context=16, world_size=1).model.context == 16
+    assert plan(init_from="gpt2", initial_model=GPT2_LIKE, context=16, world_size=1).model.context == 16
     small = dataclasses.replace(GPT2_LIKE, layers=12, heads=12, width=768, context=1024)
-    assert plan(init_from="gpt2", start=small).size == "small"
-    with pytest.raises(ValueError, match="--context is 65, but --init-from gpt2 knows 64 positions"):
-        plan(init_from="gpt2", start=GPT2_LIKE, context=65)
-    with pytest.raises(ValueError, match="--size small is not that of --init-from gpt2: 3 layers"):
-        plan(init_from="gpt2", start=GPT2_LIKE, size="small")
+    assert plan(init_from="gpt2", initial_model=small).size == "small"
+    with pytest.raises(ValueError, match="--context is 65, but --init-from gpt2 has 64 positions"):
+        plan(init_from="gpt2", initial_model=GPT2_LIKE, context=65)
+    with pytest.raises(ValueError, match="--size small is not the size of --init-from gpt2: 3 layers"):
+        plan(init_from="gpt2", initial_model=GPT2_LIKE, size="small")
 
 
 def test_precision_is_bf16_only_where_there_is_a_gpu_unless_told():
@@ -159,7 +159,7 @@ def test_a_gpu_without_bf16_computes_in_fp32_and_refuses_to_emulate_it():
         ({"learning_rate": -1.0}, "--learning-rate is -1.0"),
         ({"learning_rate": float("nan")}, "--learning-rate is nan"),
         ({"dropout": 1.0}, "--dropout is 1.0: it must be less than 1"),
-        ({"global_batch_tokens": 5000}, "no multiple of 256 tokens: the nearest that fits is 5120"),
+        ({"global_batch_tokens": 5000}, "not a multiple of 256 tokens: the nearest that fits is 5120"),
         ({"global_batch_tokens": 1}, "the nearest that fits is 512"),
         (
             {"global_batch_tokens": 256},
@@ -169,8 +169,11 @@ def test_a_gpu_without_bf16_computes_in_fp32_and_refuses_to_emulate_it():
         ({"tokens": 0}, "--tokens is 0"),
         ({"epochs": 0.0}, "--epochs is 0.0: it must be above 0"),
         ({"epochs": 1.0}, "--epochs needs the data"),
-        ({"decay_steps": 3}, "--decay-steps belongs to --schedule wsd"),
-        ({"schedule": "wsd", "steps": 10, "warmup_steps": 5, "decay_steps": 6}, "are more than the 10 steps"),
+        ({"decay_steps": 3}, "--decay-steps needs --schedule wsd"),
+        (
+            {"schedule": "wsd", "steps": 10, "warmup_steps": 5, "decay_steps": 6},
+            "add up to more than the 10 steps",
+        ),
         ({"beta2": 1.0}, "--beta2 is 1.0: it must be less than 1"),
         ({"epsilon": 0.0}, "--epsilon is 0.0: it must be above 0"),
         ({"learning_rate": float("inf")}, "--learning-rate is inf: it must be a finite number"),
@@ -216,7 +219,7 @@ def test_only_a_gpu_is_compiled_for_unless_told_and_no_sharded_weights():
     assert not plan(accelerator=True, compile="off").compiled
     assert not plan(accelerator=False).compiled
     assert plan(accelerator=False, compile="on").compiled
-    with pytest.raises(ValueError, match="--compile on does not go with --zero-stage 3"):
+    with pytest.raises(ValueError, match="--compile on does not work with --zero-stage 3"):
         plan(compile="on", zero_stage=3)
 
 

@@ -103,5 +103,7 @@ def test_the_bytes_of_the_validation_tokens_are_those_of_its_targets():
 
 def test_a_token_outside_the_vocabulary_is_an_error():
     data = TrainingData(stream(101), context=10, vocabulary=100, seed=0)
-    with pytest.raises(ValueError, match="the shards hold token 100, but their vocabulary has 100 entries"):
+    with pytest.raises(
+        ValueError, match="the shards contain token 100, but their vocabulary has 100 entries"
+    ):
         data.sequences(0, 10)

@@ -22,16 +22,18 @@ def plan(*, ranks: int, sequences: int = 12, micro_batch: int | None = None, ste
     options = TrainingOptions(
         data="", init_from="x", steps=steps, global_batch_tokens=sequences * CONTEXT, micro_batch=micro_batch
     )
-    return resolve(options, vocabulary=5000, world_size=ranks, accelerator=False, start=MODEL)
+    return resolve(options, vocabulary=5000, world_size=ranks, accelerator=False, initial_model=MODEL)
 
 
 def data(tokens: int = 500) -> TrainingData:
     return TrainingData(TokenStream([np.arange(tokens)]), context=CONTEXT, vocabulary=5000, seed=3)
 
 
-def load(plan: TrainingPlan, *, rank: int = 0, first_step: int = 0, watch=lambda: None) -> list[StepBatches]:
+def load(
+    plan: TrainingPlan, *, rank: int = 0, first_step: int = 0, check_data=lambda: None
+) -> list[StepBatches]:
     """All steps' batches of a rank."""
-    loader = Loader(data(), plan, rank=rank, first_step=first_step, device=CPU, watch=watch)
+    loader = Loader(data(), plan, rank=rank, first_step=first_step, device=CPU, check_data=check_data)
     with loader:
         steps = [loader.step() for _ in range(first_step, plan.steps)]
     assert loader.error is None
@@ -74,7 +76,7 @@ def test_a_loader_goes_on_from_any_step():
 def test_the_thread_ends_with_the_loader_however_little_was_taken():
     for taken in (0, 1, 3):
         with Loader(
-            data(), plan(ranks=1, steps=10**6), rank=0, first_step=0, device=CPU, watch=lambda: None
+            data(), plan(ranks=1, steps=10**6), rank=0, first_step=0, device=CPU, check_data=lambda: None
         ) as loader:
             for _ in range(taken):
                 loader.step()
@@ -85,12 +87,12 @@ def test_an_error_in_reading_comes_out_in_its_step_with_empty_batches():
     """Since the other ranks wait for this one in the middle of the step."""
     seen: list[None] = []
 
-    def watch() -> None:
+    def check_data() -> None:
         seen.append(None)
         if len(seen) == 3:
             raise ValueError("train.bin has been removed")
 
-    loader = Loader(data(), plan(ranks=1), rank=0, first_step=0, device=CPU, watch=watch)
+    loader = Loader(data(), plan(ranks=1), rank=0, first_step=0, device=CPU, check_data=check_data)
     with loader:
         whole = [loader.step(), loader.step()]
         assert loader.error is None
@@ -105,7 +107,7 @@ def test_an_error_in_reading_comes_out_in_its_step_with_empty_batches():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="wants a GPU")
 def test_batches_for_a_gpu_are_pinned():
     loader = Loader(
-        data(), plan(ranks=1), rank=0, first_step=0, device=torch.device("cuda", 0), watch=lambda: None
+        data(), plan(ranks=1), rank=0, first_step=0, device=torch.device("cuda", 0), check_data=lambda: None
     )
     with loader:
         assert all(tensor.is_pinned() for batch in loader.step().batches for tensor in batch)

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tokenizer.bpe.merges import from_printable
 from tokenizer.bpe.vocabulary import Vocabulary
-from trainer.pretrained.loading import LoadedModel, ModelOptions, load_model
+from trainer.pretrained.loaded_model import LoadedModel, ModelOptions, load_model
 
 TEXT = """ = The Ferry = 
 

@@ -47,7 +47,7 @@ def test_the_original_lambada_is_joined_before_its_last_word(tmp_path):
 
 def test_preprocessing_of_running_text_is_refused_for_tokenized_text(tmp_path):
     (tmp_path / "lambada_test_plain_text.txt").write_text("he did n't speak\n")
-    with pytest.raises(ValueError, match=r"is tokenized, and OpenAI's preprocessing is of running text"):
+    with pytest.raises(ValueError, match=r"is tokenized, but OpenAI's preprocessing is for running text"):
         open_lambada(str(tmp_path), preprocessing="openai")
 
 
@@ -121,20 +121,20 @@ def test_llm_c_evaluation_file_is_read(tmp_path):
 @pytest.mark.parametrize("length", [1000, 1030, 1040, len(evaluation_file(EXAMPLES)) - 2])
 def test_a_cut_evaluation_file_is_told(tmp_path, length):
     (tmp_path / "hellaswag_val.bin").write_bytes(evaluation_file(EXAMPLES)[:length])
-    with pytest.raises(ValueError, match=r"cut off or damaged|no evaluation file"):
+    with pytest.raises(ValueError, match=r"truncated or damaged|not an llm.c evaluation file"):
         open_hellaswag(str(tmp_path))
 
 
 BAD_LINES = [
-    (open_lambada, '{"text": "alone"}', "example 1: a passage of fewer than two words; expected LAMBADA"),
-    (open_lambada, "alone", "example 1: a passage of fewer than two words"),
+    (open_lambada, '{"text": "alone"}', "example 1: the passage has fewer than two words; expected LAMBADA"),
+    (open_lambada, "alone", "example 1: the passage has fewer than two words"),
     (open_lambada, '{"passage": "a b"}', "line 1, has no 'text'"),
     (
         open_hellaswag,
         '{"ctx": "a", "endings": ["b", "c"], "label": ""}',
         "example 1: .*expected HellaSwag",
     ),
-    (open_hellaswag, '{"ctx": "a", "endings": ["b", "c"], "label": 2}', "a label that names none"),
+    (open_hellaswag, '{"ctx": "a", "endings": ["b", "c"], "label": 2}', "an invalid label"),
     (open_hellaswag, '{"ctx": "a", "endings": ["b", "c"]}', "line 1, has no 'label'"),
 ]
 

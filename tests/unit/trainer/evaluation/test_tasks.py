@@ -10,7 +10,7 @@ from trainer.config.model_config import ModelConfig
 from trainer.distributed.ranks import Ranks
 from trainer.evaluation.questions import Choice, Choices, Passage, Passages
 from trainer.evaluation.scoring import Scorer, windows
-from trainer.evaluation.suite import SetOptions, Task, open_tasks
+from trainer.evaluation.suite import EvaluationTask, SetOptions, open_tasks
 from trainer.evaluation.tasks import Reader, evaluate
 from trainer.evaluation.texts import open_text
 
@@ -50,7 +50,7 @@ def letters() -> Vocabulary:
 
 def ask(letters, after, content, units=()):
     model = Bigrams(letters, after)
-    task = Task(name="made", title="Made", content=content, units=units)
+    task = EvaluationTask(name="made", title="Made", content=content, units=units)
     seen = []
     result = evaluate(
         task, Scorer(model, ALONE, context=16, stride=16, batch=2), Reader(letters), seen.append
@@ -129,7 +129,7 @@ def test_of_equal_endings_the_first_is_chosen(letters):
 def test_token_ids_beyond_the_vocabulary_are_told(letters):
     made = [Choice(text=[1], endings=([2], [50_000]), answer=1)]
     content = Choices(address="", examples=made, split="", detokenizer="")
-    with pytest.raises(ValueError, match=r"token id 50000, but the vocabulary 263 entries"):
+    with pytest.raises(ValueError, match=r"token id 50000, but the vocabulary has 263 entries"):
         ask(letters, AFTER, content, units=("accuracy",))
 
 
@@ -170,7 +170,7 @@ def test_stop_words_are_the_tokens_of_a_space_and_a_word(letters):
 
 
 def test_nothing_to_evaluate_is_a_mistake():
-    with pytest.raises(ValueError, match="nothing to evaluate: name a set"):
+    with pytest.raises(ValueError, match="nothing to evaluate: give a set"):
         open_tasks(SetOptions())
 
 

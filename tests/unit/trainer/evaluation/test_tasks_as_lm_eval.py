@@ -8,7 +8,7 @@ import torch
 from trainer.distributed.ranks import Ranks
 from trainer.evaluation.questions import open_lambada
 from trainer.evaluation.scoring import Scorer
-from trainer.evaluation.suite import Task
+from trainer.evaluation.suite import EvaluationTask
 from trainer.evaluation.tasks import Reader, evaluate
 from trainer.evaluation.texts import open_text
 
@@ -112,7 +112,7 @@ def theirs(model_folder, tmp_path_factory):
 def ours(loaded, content, units=()):
     alone = Ranks(rank=0, size=1, local_rank=0, local_size=1)
     scorer = Scorer(loaded.model, alone, context=32, stride=32, batch=4)
-    task = Task(name="made", title="Made", content=content, units=units)
+    task = EvaluationTask(name="made", title="Made", content=content, units=units)
     return evaluate(task, scorer, Reader(loaded.vocabulary), lambda count: None).figures
 
 

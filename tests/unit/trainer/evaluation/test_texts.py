@@ -117,13 +117,13 @@ BAD = [
     (open_wikitext, b"", "is empty: expected WikiText's test split"),
     (open_wikitext, b"No heading here .\n", "has no heading such as"),
     (open_wikitext, b" = A = \n caf\xe9 \n", "line 2, is not UTF-8"),
-    (open_wikitext, gzip.compress(b" = A = \n", mtime=0), r"is packed \(gzip\): unpack it first"),
+    (open_wikitext, gzip.compress(b" = A = \n", mtime=0), r"is compressed \(gzip\): decompress it first"),
     (open_wikitext, b"PAR1 and no more", "is damaged"),
     (open_penn_treebank, WIKITEXT.encode(), "line 2, has the capitals of 'The': expected PTB's"),
     (open_one_billion_words, b"not tokenized.\n", "expected a held-out part of the One Billion"),
     (open_enwik8, b"x" * 5_000_001, "has 5,000,001 bytes: expected enwik8"),
     (open_text8, b"Capitals", "holds the byte b'C': expected text8"),
-    (open_text8, b"PK\x03\x04...", "unpack it first"),
+    (open_text8, b"PK\x03\x04...", "decompress it first"),
     (open_text, b"", "is empty"),
     (open_text, b"caf\xe9 noir", "is not UTF-8"),
 ]
@@ -139,10 +139,10 @@ def test_another_layout_is_told_with_what_was_expected(tmp_path, opener, content
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("not json", "line 1, is no JSON"),
+        ("not json", "line 1, is not JSON"),
         ('["text"]', "line 1, has no 'text'"),
         ('{"txt": "a"}', "line 1, has no 'text'"),
-        ('{"text": 5}', "'text' is no text"),
+        ('{"text": 5}', "'text' is not text"),
         ('{"text": ""}', "has no text"),
     ],
 )
@@ -153,7 +153,7 @@ def test_bad_json_lines_are_told_by_their_number(tmp_path, line, message):
 
 
 def test_a_missing_file_and_a_folder_without_the_set_are_mistakes(tmp_path):
-    with pytest.raises(ValueError, match="is not there: expected WikiText"):
+    with pytest.raises(ValueError, match="does not exist: expected WikiText"):
         open_wikitext(str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"has none of ptb\.test\.txt"):
         open_penn_treebank(str(tmp_path))

@@ -48,9 +48,9 @@ def test_the_card_has_the_figures_and_options_of_the_run(source, state):
         "| Trained on | 480 tokens in 5 of 10 steps |",
         "| Data | token shards `0123456789abcdef` |",
         "| Ranks | 2 |",
-        "| First validation loss | 5.5000 nats a token |",
-        "| Last validation loss | 4.2500 nats a token |",
-        "| Last validation loss, whatever the vocabulary | 1.3750 bits a byte |",
+        "| First validation loss | 5.5000 nats per token |",
+        "| Last validation loss | 4.2500 nats per token |",
+        "| Last validation loss, independent of the vocabulary | 1.3750 bits per byte |",
         "| Training time | 1,234 s |",
         "| `learning_rate` | 0.004 |",
         "| `skip_spikes` | True |",
@@ -65,7 +65,7 @@ def test_the_card_names_the_model_that_a_run_began_with_but_not_where_it_lies(so
     plan = {**state.plan, "init_from": "/home/somebody/gpt2-medium"}
     began = dataclasses.replace(source, state=dataclasses.replace(state, plan=plan))
     card = model_card(began, "float32")
-    assert "| Began with | the weights of `gpt2-medium` |" in card
+    assert "| Initialized from | the weights of `gpt2-medium` |" in card
     assert "From scratch" not in card
     assert "somebody" not in card
 

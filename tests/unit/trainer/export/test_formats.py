@@ -61,7 +61,7 @@ def logits(model, tokens: Sequence[int]) -> Array:
 @pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name in DTYPES for dtype in DTYPES[name]])
 def test_an_export_says_how_near_it_is(source, expected, tmp_path, name, dtype):
     told = export(name, tmp_path, source, dtype=dtype, expected=expected)
-    assert told.startswith(f"{dtype}; read back, every weight agrees; logits by ")
+    assert told.startswith(f"{dtype}; all weights read back equal; logits by ")
 
 
 def test_the_same_model_gives_the_same_bytes(source, expected, tmp_path):
@@ -369,5 +369,7 @@ def test_a_token_that_llm_c_has_no_place_for_is_refused(source, expected, tmp_pa
     config = dataclasses.replace(source.config, vocabulary=vocabulary.size)
     longer = {**source.tensors, "wte.weight": torch.zeros(config.padded_vocabulary, 64)}
     long = dataclasses.replace(source, vocabulary=vocabulary, config=config, tensors=longer)
-    with pytest.raises(ValueError, match="no tokens of more than 255 bytes, and the longest here has 256"):
+    with pytest.raises(
+        ValueError, match="cannot hold tokens of more than 255 bytes; the longest here has 256"
+    ):
         export("llm.c", tmp_path, long, dtype="float32", expected=expected)

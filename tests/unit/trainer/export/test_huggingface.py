@@ -199,24 +199,24 @@ def test_rows_that_no_token_names_are_cut_off(source, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model_type": "llama"}, "model_type 'llama', and this GPT-2 has 'gpt2'"),
+        ({"model_type": "llama"}, "model_type 'llama', but this GPT-2 has 'gpt2'"),
         ({"model_type": "absent"}, "model_type None"),
-        ({"activation_function": "gelu"}, "activation_function 'gelu', and this GPT-2 has 'gelu_new'"),
-        ({"n_inner": 100}, "n_inner 100, and this GPT-2 has 4 × 48"),
-        ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon 1e-06, and this GPT-2 has 1e-05"),
+        ({"activation_function": "gelu"}, "activation_function 'gelu', but this GPT-2 has 'gelu_new'"),
+        ({"n_inner": 100}, "n_inner 100, but this GPT-2 has 4 × 48"),
+        ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon 1e-06, but this GPT-2 has 1e-05"),
         ({"scale_attn_weights": False}, "scale_attn_weights False"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx True"),
         ({"add_cross_attention": True}, "add_cross_attention True"),
-        ({"n_layer": "absent"}, "n_layer None, where a whole number is expected"),
-        ({"n_embd": "48"}, "n_embd '48', where a whole number is expected"),
-        ({"n_embd": [48]}, r"n_embd \[48\], where a whole number is expected"),
+        ({"n_layer": "absent"}, "n_layer None, which should be a positive integer"),
+        ({"n_embd": "48"}, "n_embd '48', which should be a positive integer"),
+        ({"n_embd": [48]}, r"n_embd \[48\], which should be a positive integer"),
         ({"activation_function": ["gelu_new"]}, r"activation_function \['gelu_new'\]"),
-        ({"n_head": 5}, "48 channels do not divide among 5 heads"),
+        ({"n_head": 5}, "a width of 48 does not divide into 5 heads"),
         ({"n_layer": 3}, "lack h.2."),
         ({"n_layer": 10**12}, "a model of 1,000,000,000,000 layers: from 1 to 1,000 make sense"),
-        ({"n_layer": 1}, "hold h.1.*which GPT-2 has not"),
-        ({"vocab_size": 301}, r"wte.weight in .* is \[300, 48\] .* asks for \[301, 48\]"),
-        ({"n_positions": 16}, r"wpe.weight in .* is \[32, 48\] .* asks for \[16, 48\]"),
+        ({"n_layer": 1}, "have h.1.*which GPT-2 does not have"),
+        ({"vocab_size": 301}, r"wte.weight in .* is \[300, 48\] .* requires \[301, 48\]"),
+        ({"n_positions": 16}, r"wpe.weight in .* is \[32, 48\] .* requires \[16, 48\]"),
     ],
 )
 def test_a_model_of_another_kind_is_refused_by_the_setting(folder, settings, message):
@@ -228,7 +228,7 @@ def test_a_model_of_another_kind_is_refused_by_the_setting(folder, settings, mes
 @pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "\x00"])
 def test_a_broken_config_is_refused(folder, content):
     (folder / "config.json").write_text(content)
-    with pytest.raises(ValueError, match=r"config.json is cut or broken"):
+    with pytest.raises(ValueError, match=r"config.json is (damaged|not a JSON object)"):
         open_weights(folder).model()
 
 
@@ -238,7 +238,7 @@ def test_cut_weights_are_refused(folder, kept):
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content[:kept])
-    with pytest.raises(ValueError, match=r"model.safetensors is cut or broken"):
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged"):
         open_weights(folder).model()
 
 
@@ -247,14 +247,14 @@ def test_cut_weights_are_refused(folder, kept):
     [
         ("transformer.h.0.ln_1.bias", None, "lack h.0.ln_1.bias"),
         ("transformer.wte.weight", None, "lack wte.weight"),
-        ("score.weight", torch.ones(2, 48), "hold score.weight, which GPT-2 has not"),
+        ("score.weight", torch.ones(2, 48), "have score.weight, which GPT-2 does not have"),
         ("lm_head.weight", torch.ones(300, 48), "output layer .* is not the token embedding"),
         ("transformer.ln_f.bias", torch.ones(48, 1), r"ln_f.bias in .* is \[48, 1\]"),
         ("transformer.ln_f.bias", torch.ones(48, dtype=torch.int8), "ln_f.bias in .* of torch.int8"),
         (
             "transformer.h.0.attn.c_attn.weight",
             torch.ones(144, 48),
-            r"is \[144, 48\] .* asks for \[48, 144\]",
+            r"is \[144, 48\] .* requires \[48, 144\]",
         ),
     ],
 )
@@ -279,7 +279,7 @@ def test_an_index_that_leads_astray_is_refused(folder, theirs):
         path.write_text(json.dumps({**index, "weight_map": places}))
 
     with_places({**index["weight_map"], "transformer.wte.weight": "../other.safetensors"})
-    with pytest.raises(ValueError, match=r"names '../other.safetensors', which is no file beside it"):
+    with pytest.raises(ValueError, match=r"names '../other.safetensors', which is not a file name"):
         open_weights(folder).model()
     with_places({**index["weight_map"], "transformer.more": first})
     with pytest.raises(ValueError, match=r"names transformer.more, which is not in"):
@@ -289,7 +289,7 @@ def test_an_index_that_leads_astray_is_refused(folder, theirs):
         open_weights(folder).model()
     with_places(index["weight_map"])
     (folder / first).unlink()
-    with pytest.raises(ValueError, match=f"has no {first}, which model.safetensors.index.json names"):
+    with pytest.raises(ValueError, match=f"index.json names {first}, which does not exist"):
         open_weights(folder).model()
 
 
@@ -306,7 +306,9 @@ class Trap:
 def test_a_pickle_that_would_run_code_is_refused_unopened(folder, tmp_path):
     (folder / "model.safetensors").unlink()
     torch.save({"transformer.wte.weight": Trap(tmp_path / "sprung")}, folder / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"pytorch_model.bin cannot be read safely: load it in transformers"):
+    with pytest.raises(
+        ValueError, match=r"pytorch_model.bin cannot be read safely: .* load it in transformers"
+    ):
         open_weights(folder).model()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     with pytest.raises(ValueError, match="cannot be read safely"):
@@ -316,25 +318,25 @@ def test_a_pickle_that_would_run_code_is_refused_unopened(folder, tmp_path):
 
 def test_a_folder_without_weights_or_config_is_refused(folder):
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"holds no model.safetensors, nor a model.safetensors.index.json"):
+    with pytest.raises(ValueError, match=r"has neither model.safetensors nor model.safetensors.index.json"):
         open_weights(folder).model()
     (folder / "config.json").unlink()
-    with pytest.raises(ValueError, match=r"nor a Hugging Face model's config.json"):
+    with pytest.raises(ValueError, match=r"nor does it have a Hugging Face model's config.json"):
         open_weights(folder).model()
 
 
 @pytest.mark.parametrize(
     ("tokenizer", "message"),
     [
-        ({"model": {"vocab": {"a": 0, "b": 300}}}, "has ids up to 300, but the model only 300 entries"),
+        ({"model": {"vocab": {"a": 0, "b": 300}}}, "has ids up to 300, but the model has only 300 entries"),
         (
             {"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 305, "content": "<pad>"}]},
-            "has ids up to 305, but the model only 300 entries",
+            "has ids up to 305, but the model has only 300 entries",
         ),
         ({"model": {"vocab": {"a": 300}}}, "has ids up to 300"),
-        ({"model": {}}, "no tokenizer of GPT-2's kind"),
-        ({"model": {"vocab": {}}}, "no tokenizer of GPT-2's kind"),
-        ([], "cut or broken"),
+        ({"model": {}}, "not a GPT-2 tokenizer"),
+        ({"model": {"vocab": {}}}, "not a GPT-2 tokenizer"),
+        ([], "is not a JSON object"),
     ],
 )
 def test_the_vocabulary_of_another_model_is_refused(folder, tokenizer, message):

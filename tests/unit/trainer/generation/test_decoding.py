@@ -7,7 +7,7 @@ import torch
 
 from trainer.config.model_config import ModelConfig
 from trainer.config.sampling import Sampling
-from trainer.generation.decoding import Batch, Row
+from trainer.generation.decoding import DecodingBatch, TokenSequence
 from trainer.model.gpt2 import GPT2, build
 
 CONFIG = ModelConfig(layers=2, heads=2, width=32, context=16, vocabulary=50)
@@ -50,8 +50,10 @@ def written(
     model: GPT2, prompts: list[list[int]], count: int, sampling: Sampling = GREEDY
 ) -> list[list[int]]:
     """Return what a batch adds to prompts, which draw by their numbers."""
-    rows = [Row(tokens=list(prompt), random=Random(number)) for number, prompt in enumerate(prompts)]
-    batch = Batch(model, rows, sampling, most_tokens=max(map(len, prompts)) + count)
+    rows = [
+        TokenSequence(tokens=list(prompt), random=Random(number)) for number, prompt in enumerate(prompts)
+    ]
+    batch = DecodingBatch(model, rows, sampling, most_tokens=max(map(len, prompts)) + count)
     return [list(row) for row in zip(*(batch.step()[0] for _ in range(count)), strict=True)]
 
 
@@ -98,20 +100,24 @@ def test_greedy_equals_transformers_token_for_token(theirs, penalty):
 
 def test_what_is_drawn_does_not_depend_on_the_rest_of_the_batch(model):
     sampling = Sampling(temperature=1.0, top_p=0.9)
-    rows = [Row(tokens=list(prompt), random=Random(number)) for number, prompt in enumerate(PROMPTS)]
+    rows = [
+        TokenSequence(tokens=list(prompt), random=Random(number)) for number, prompt in enumerate(PROMPTS)
+    ]
     together = written(model, PROMPTS, 30, sampling)
     for number, row in enumerate(rows):
-        batch = Batch(model, [row], sampling, most_tokens=64)
+        batch = DecodingBatch(model, [row], sampling, most_tokens=64)
         assert [batch.step()[0][0] for _ in range(30)] == together[number]
     assert written(model, [[7]] * 3, 30, sampling)[0] != written(model, [[7]] * 3, 30, sampling)[1]
 
 
 def test_a_sequence_in_the_place_of_another_goes_on_as_alone(model):
-    batch = Batch(model, [Row(tokens=list(prompt)) for prompt in PROMPTS], GREEDY, most_tokens=64)
+    batch = DecodingBatch(
+        model, [TokenSequence(tokens=list(prompt)) for prompt in PROMPTS], GREEDY, most_tokens=64
+    )
     expected = [plainly(model, prompt, 30) for prompt in PROMPTS]
     for _ in range(5):
         batch.step()
-    batch.replace(1, Row(tokens=list(PROMPTS[2])))
+    batch.replace(1, TokenSequence(tokens=list(PROMPTS[2])))
     assert [batch.step()[0][1] for _ in range(10)] == expected[2][:10]
     batch.keep([3, 1])
     steps = [batch.step()[0] for _ in range(15)]
@@ -119,7 +125,9 @@ def test_a_sequence_in_the_place_of_another_goes_on_as_alone(model):
 
 
 def test_log_probabilities_are_the_models_own(model):
-    batch = Batch(model, [Row(tokens=[1, 2, 3])], Sampling(top_k=5, repetition_penalty=2.0), most_tokens=8)
+    batch = DecodingBatch(
+        model, [TokenSequence(tokens=[1, 2, 3])], Sampling(top_k=5, repetition_penalty=2.0), most_tokens=8
+    )
     (token,), (told,) = batch.step()
     with torch.inference_mode():
         expected = torch.log_softmax(model(torch.tensor([[1, 2, 3]]))[0, -1], -1)[token]
@@ -129,8 +137,8 @@ def test_log_probabilities_are_the_models_own(model):
 def test_a_token_forgotten_with_its_half_of_the_context_is_penalised_no_more(model):
     """After the context has rolled on, the batch equals a new one that begins with what was kept."""
     sampling = Sampling(greedy=True, repetition_penalty=1.5)
-    row = Row(tokens=list(range(20, 36)))
-    batch = Batch(model, [row], sampling, most_tokens=99)
+    row = TokenSequence(tokens=list(range(20, 36)))
+    batch = DecodingBatch(model, [row], sampling, most_tokens=99)
     batch.step()
     kept = row.tokens[-8:]
     assert [batch.step()[0] for _ in range(6)] == [

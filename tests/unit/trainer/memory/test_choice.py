@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from trainer.config.options import TrainingOptions
 from trainer.config.plan import TrainingPlan, resolve
-from trainer.memory.choice import Fitted, Room, fit, layout_of
+from trainer.memory.choice import AvailableMemory, ChosenLayout, choose_layout, layout_of
 from trainer.memory.estimate import GIB, predict
 
 
@@ -24,11 +24,13 @@ def fitted(
     earlier: dict[str, object] | None = None,
     host_gib: float | None = None,
     **options: object,
-) -> Fitted:
+) -> ChosenLayout:
     plan, given_options = resolved(ranks=ranks, gpu=gpu, **options)
     host = None if host_gib is None else int(host_gib * GIB)
-    room = Room(available=int(gib * GIB), total=int(gib * GIB), accelerator=gpu, host=host)
-    return fit(plan, given_options, room, earlier)
+    available = AvailableMemory(
+        device_bytes=int(gib * GIB), total_bytes=int(gib * GIB), accelerator=gpu, host_bytes=host
+    )
+    return choose_layout(plan, given_options, available, earlier)
 
 
 @given(
@@ -44,7 +46,7 @@ def test_what_is_chosen_fits_and_makes_up_the_batch(size, ranks, stage, gib):
     try:
         found = fitted(gib, size=size, ranks=ranks, zero_stage=stage)
     except ValueError as error:
-        assert "too little memory" in str(error)
+        assert "not enough memory" in str(error)
         return
     layout = layout_of(found.plan, accelerator=True)
     assert predict(found.plan.model, layout) == found.memory
@@ -70,8 +72,8 @@ def test_more_memory_never_makes_a_slower_choice():
 def test_the_reason_names_the_choice_what_it_takes_and_what_more_would():
     found = fitted(24, size="small")
     assert f"micro-batch {found.plan.micro_batch}, " in found.reason
-    assert "chosen, since " in found.reason
-    assert f"{found.memory.total / GIB:.1f} of 24.0 GiB a GPU" in found.reason
+    assert "chosen because " in found.reason
+    assert f"{found.memory.total / GIB:.1f} of 24.0 GiB per GPU" in found.reason
 
 
 def test_what_the_user_gave_is_honoured():
@@ -106,12 +108,12 @@ def test_a_run_goes_on_with_the_micro_batch_of_its_checkpoint_on_as_many_ranks()
     ("gib", "options", "advice"),
     [
         (20, {"size": "small", "micro_batch": 64, "activation_checkpointing": "none"}, "--micro-batch 1"),
-        (24, {"size": "xl", "zero_stage": 0}, "--zero-stage 1 --offload-optimizer would do"),
-        (2, {"size": "xl"}, "no ZeRO stage, recomputation or offload would do"),
+        (24, {"size": "xl", "zero_stage": 0}, "--zero-stage 1 --offload-optimizer would fit"),
+        (2, {"size": "xl"}, "no ZeRO stage, recomputation or offload would fit"),
     ],
 )
 def test_too_little_memory_is_an_error_that_names_what_would_do(gib, options, advice):
-    with pytest.raises(ValueError, match="too little memory") as error:
+    with pytest.raises(ValueError, match="not enough memory") as error:
         fitted(gib, **options)
     assert advice in str(error.value)
     assert "--skip-memory-check" in str(error.value)
@@ -125,7 +127,7 @@ def test_what_is_offloaded_must_fit_the_machine():
     offload = {"size": "xl", "zero_stage": 2, "offload_optimizer": True}
     states = 5 * 4 * 1_557_686_400 / GIB  # weights, moments, gradients and their sum
     assert fitted(60, host_gib=states + 1, **offload).plan.offload_optimizer
-    with pytest.raises(ValueError, match=r"too little memory in the machine .* keeps 29\.0 GiB a rank there"):
+    with pytest.raises(ValueError, match=r"not enough CPU memory for offloading.* needs 29\.0 GiB per rank"):
         fitted(60, host_gib=states - 1, **offload)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainer.memory import container
-from trainer.memory.available import find_room
+from trainer.memory.available import find_available_memory
 from trainer.memory.container import memory_left, processors
 from trainer.memory.estimate import CUDA_CONTEXT, GIB
 
@@ -66,10 +66,10 @@ def test_a_container_of_version_1_is_limited_as_well(groups):
 def test_a_rank_has_what_others_leave_of_its_gpu_and_its_share_of_the_machine_beside(groups, monkeypatch):
     write(groups, memory__max=f"{10 * GIB}\n", memory__current=f"{2 * GIB}\n", memory__stat="inactive_file 0")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=64 * GIB, total=64 * GIB))
-    assert find_room(torch.device("cpu"), local_ranks=2).available == int(0.9 * 8 * GIB) // 2
+    assert find_available_memory(torch.device("cpu"), local_ranks=2).device_bytes == int(0.9 * 8 * GIB) // 2
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (50 * GIB, 80 * GIB))
-    room = find_room(torch.device("cuda", 0), local_ranks=2)
-    assert (room.available, room.total, room.host) == (
+    available = find_available_memory(torch.device("cuda", 0), local_ranks=2)
+    assert (available.device_bytes, available.total_bytes, available.host_bytes) == (
         50 * GIB + CUDA_CONTEXT,
         80 * GIB,
         int(0.9 * 8 * GIB) // 2,

@@ -10,7 +10,7 @@ from trainer.model.activation_offload import Offload
 
 
 class Streams:
-    """The order of work on a GPU, as `Offload` asks for it."""
+    """The order of work on a GPU, as `Offload` requires it."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, int]] = []

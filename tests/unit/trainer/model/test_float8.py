@@ -47,14 +47,14 @@ def test_what_float8_does_not_go_with_is_refused():
     ):
         with pytest.raises(ValueError, match=word):
             plan_of(**changes)
-    with pytest.raises(ValueError, match="multiples of 16"):
+    with pytest.raises(ValueError, match="multiple of 16"):
         start = ModelConfig(layers=2, heads=2, width=40, context=64, vocabulary=300)
         options = TrainingOptions(data="", output="", init_from="x", float8=True)
-        resolve(options, vocabulary=300, world_size=1, accelerator=True, start=start)
+        resolve(options, vocabulary=300, world_size=1, accelerator=True, initial_model=start)
 
 
 def test_it_says_what_is_missing(monkeypatch):
-    assert missing_for_float8(torch.device("cpu")) == "a CPU has none"
+    assert missing_for_float8(torch.device("cpu")) == "it needs a GPU"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
     assert missing_for_float8(GPU).endswith("this GPU has 8.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))

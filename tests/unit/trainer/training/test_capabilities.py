@@ -57,7 +57,7 @@ def test_an_old_gpu_a_missing_triton_and_a_missing_compiler_are_named(gpu):
     gpu.setenv("CXX", "/opt/g++")
     assert missing_for_kernels(CPU) == "there is no C++ compiler /opt/g++"
     gpu.setattr(torch.cuda, "get_device_capability", lambda _: (6, 1))
-    assert missing_for_kernels(GPU) == "Triton wants compute capability 7.0, and this GPU has 6.1"
+    assert missing_for_kernels(GPU) == "Triton needs compute capability 7.0, and this GPU has 6.1"
     gpu.setattr(capabilities, "find_spec", lambda _: None)
     assert missing_for_kernels(GPU) == "the package triton is not installed"
 
@@ -85,5 +85,5 @@ def test_one_rank_that_misses_something_lets_all_go_without_compilation():
     assert plan().compiled
     assert settled_compilation(plan(), ["", ""], wanted=False) == plan()
     assert not settled_compilation(plan(), ["", "no gcc"], wanted=False).compiled
-    with pytest.raises(ValueError, match="--compile on: no gcc; no triton: mend it, or use --compile off"):
+    with pytest.raises(ValueError, match="--compile on: no gcc; no triton: fix this, or use --compile off"):
         settled_compilation(plan(), ["no gcc", "no triton", "no gcc"], wanted=True)

@@ -1,12 +1,12 @@
-"""The merges of a vocabulary in the forms that others read, each written and read back.
+"""The file formats of a vocabulary, each written and read back.
 
-| form | for |
+| format | for |
 |---|---|
 | `tokenizer.json` | `tokenizers`, and `transformers` with `tokenizer_config.json` |
 | `vocab.json`, `merges.txt` | `transformers`; OpenAI and picoGPT call them `encoder.json` and `vocab.bpe` |
-| `vocabulary.tiktoken` | tiktoken: a line for each token, its bytes in base64 and its rank |
+| `vocabulary.tiktoken` | tiktoken: one token per line, its bytes in base64 and its rank |
 
-Whatever a form can say that would make another library encode otherwise than GPT-2 does is refused.
+A setting that would make another library encode differently from GPT-2 is refused.
 """
 
 import base64
@@ -29,7 +29,7 @@ _BYTE_LEVEL: Final = {
     "trim_offsets": True,
     "use_regex": True,
 }
-# What of a BPE model in `tokenizers` changes the ids of some text, and what it must be.
+# The settings of a BPE model in `tokenizers` that change ids, and the values that they must have.
 _MODEL: Final = {
     "dropout": (None, 0, 0.0),
     "continuing_subword_prefix": (None, ""),
@@ -37,7 +37,7 @@ _MODEL: Final = {
     "byte_fallback": (None, False),
     "ignore_merges": (None, False),
 }
-# `transformers` knows <|endoftext|> by name, but takes it for text where a text says so.
+# `transformers` knows <|endoftext|> by name, but treats it in a text as ordinary text.
 _CONFIG: Final = {
     "tokenizer_class": "GPT2Tokenizer",
     "add_prefix_space": False,
@@ -50,7 +50,7 @@ _CONFIG: Final = {
 
 
 def tokens_of(merges: Sequence[Merge]) -> list[bytes]:
-    """Return the bytes of every id but the last, which is that of `<|endoftext|>`."""
+    """Return the bytes of every id except the last, which is `<|endoftext|>`."""
     return [bytes([byte]) for byte in BYTE_ORDER] + [left + right for left, right in merges]
 
 
@@ -61,24 +61,24 @@ def ids_of(merges: Sequence[Merge]) -> dict[str, int]:
 
 
 def check_merges(merges: Sequence[Merge]) -> None:
-    """Refuse merges that no trainer of byte-level BPE learns.
+    """Reject merges that no byte-level BPE trainer would learn.
 
     Raises:
-        ValueError: a part is no earlier entry, or two merges make the same token.
+        ValueError: a part is not an earlier entry, or two merges make the same token.
     """
     known = set(tokens_of([]))
     for rank, (left, right) in enumerate(merges):
         for part in (left, right):
             if part not in known:
-                raise ValueError(f"merge {rank} joins {printable(part)!r}, which is no entry before it")
+                raise ValueError(f"merge {rank} joins {printable(part)!r}, which is not an earlier entry")
         if len(left + right) > MOST_TOKEN_BYTES:
             raise ValueError(f"merge {rank} makes a token of {len(left + right):,} bytes")
         if left + right in known:
-            raise ValueError(f"merge {rank} makes {printable(left + right)!r}, which is an entry already")
+            raise ValueError(f"merge {rank} makes {printable(left + right)!r}, which is already an entry")
         known.add(left + right)
 
 
-def write_forms(merges: Sequence[Merge]) -> dict[str, str]:
+def write_formats(merges: Sequence[Merge]) -> dict[str, str]:
     """Return the text of every file of a vocabulary, by name."""
     vocab_json = json.dumps(ids_of(merges), ensure_ascii=False) + "\n"
     merges_txt = "\n".join([MERGES_HEADER, *_written(merges)]) + "\n"
@@ -99,7 +99,7 @@ def write_tokenizer_json(merges: Sequence[Merge]) -> str:
 
 
 def tokenizer_of(merges: Sequence[Merge]) -> dict[str, Any]:
-    """Return what a `tokenizer.json` holds, in the order in which `tokenizers` would save it."""
+    """Return the content of `tokenizer.json`, in the order in which `tokenizers` would save it."""
     end_of_text = {
         "id": 256 + len(merges),
         "content": END_OF_TEXT,
@@ -135,22 +135,22 @@ def tokenizer_of(merges: Sequence[Merge]) -> dict[str, Any]:
 
 
 def read_tokenizer_json(text: str) -> list[Merge]:
-    """Take the merges from a `tokenizer.json`.
+    """Return the merges in a `tokenizer.json`.
 
     Raises:
-        ValueError: it is cut or damaged, or something in it asks for another encoding than GPT-2's.
+        ValueError: it is truncated or damaged, or a setting makes it encode differently from GPT-2.
     """
     whole = _json_object(text)
     model = whole.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
-        raise ValueError("no tokenizer of the `tokenizers` library: it has no model with a vocabulary")
+        raise ValueError("not a file of the `tokenizers` library: it has no model with a vocabulary")
     kind = model.get("type", "BPE")
     if kind != "BPE" or not isinstance(model["vocab"], dict) or "merges" not in model:
         raise ValueError(f"its model is {kind}, not BPE" if kind != "BPE" else "its model has no merges")
     for name, right in _MODEL.items():
         if model.get(name) not in right:
             raise ValueError(f"its model has {name} {model[name]!r}")
-    _check_text_is_taken_as_it_is(whole)
+    _check_text_handling(whole)
     try:
         merges = [_merge(merge) for merge in model["merges"]]
     except (TypeError, AttributeError) as error:
@@ -158,16 +158,16 @@ def read_tokenizer_json(text: str) -> list[Merge]:
     _check_numbering(model["vocab"], merges)
     special = [(token.get("content"), token.get("id")) for token in whole.get("added_tokens") or []]
     if special != [(END_OF_TEXT, 256 + len(merges))]:
-        told = ", ".join(f"{name} {number}" for name, number in special) or "none"
-        raise ValueError(f"its special tokens are not {END_OF_TEXT} alone, at the end, but {told}")
+        found = ", ".join(f"{name} {number}" for name, number in special) or "none"
+        raise ValueError(f"its only special token should be {END_OF_TEXT}, the last id; it has {found}")
     return merges
 
 
 def read_vocab_and_merges(vocab_json: str, merges_txt: str) -> list[Merge]:
-    """Take the merges from OpenAI's two files, whatever they are called.
+    """Return the merges in OpenAI's two files, whatever they are called.
 
     Raises:
-        ValueError: one is cut or damaged, or the entries are numbered otherwise than GPT-2's.
+        ValueError: one is truncated or damaged, or the entries are not numbered as in GPT-2.
     """
     lines = merges_txt.splitlines()
     written = lines[1:] if lines and lines[0].startswith("#version") else lines
@@ -183,10 +183,10 @@ def write_tiktoken(merges: Sequence[Merge]) -> str:
 
 
 def read_tiktoken(text: str) -> list[Merge]:
-    """Find the merges that tiktoken's ranks came from.
+    """Return the merges that tiktoken's ranks came from.
 
     Raises:
-        ValueError: it is cut or damaged, or the tokens are not numbered as GPT-2's, bytes first.
+        ValueError: it is truncated or damaged, or the tokens are not numbered as in GPT-2, bytes first.
     """
     tokens = [_ranked(line, rank) for rank, line in enumerate(text.splitlines())]
     if tokens[:256] != tokens_of([]):
@@ -196,28 +196,28 @@ def read_tiktoken(text: str) -> list[Merge]:
     return merges
 
 
-def _check_text_is_taken_as_it_is(whole: Mapping[str, Any]) -> None:
-    """Refuse a tokenizer that changes text before the merges, splits it otherwise, or adds to its ids."""
+def _check_text_handling(whole: Mapping[str, Any]) -> None:
+    """Reject a tokenizer that changes text before the merges, splits it differently, or adds tokens."""
     if whole.get("normalizer") is not None:
         raise ValueError(f"it normalises text ({_kind(whole['normalizer'])})")
     split = whole.get("pre_tokenizer") or {}
     if _kind(split) != "ByteLevel" or split.get("use_regex", True) is not True:
-        raise ValueError(f"it splits text otherwise than by GPT-2's expression ({_kind(split)})")
+        raise ValueError(f"it does not split text by GPT-2's regular expression ({_kind(split)})")
     if split.get("add_prefix_space", True):
-        raise ValueError("it puts a blank before each text (add_prefix_space)")
+        raise ValueError("it puts a space before each text (add_prefix_space)")
     if _kind(whole.get("post_processor")) not in {"none", "ByteLevel"}:
         raise ValueError(f"it adds tokens to each text ({_kind(whole['post_processor'])})")
 
 
 def _check_numbering(vocab: Mapping[str, Any], merges: Sequence[Merge]) -> None:
-    """Refuse entries that are not numbered as GPT-2's, and say what is the matter with them."""
+    """Reject entries that are not numbered as in GPT-2, and say why."""
     check_merges(merges)
     expected = ids_of(merges)
     if vocab == expected:
         return
     for byte, character in enumerate(BYTE_TO_CHARACTER):
         if character not in vocab:
-            raise ValueError(f"byte 0x{byte:02X} ({character!r}) has no entry: it is not byte-level")
+            raise ValueError(f"byte 0x{byte:02X} ({character!r}) has no entry: it is not a byte-level BPE")
     if len(vocab) != len(expected):
         raise ValueError(f"{len(vocab):,} entries, but 256 bytes, {len(merges):,} merges and {END_OF_TEXT}")
     seen = dict[Any, str]()
@@ -227,7 +227,7 @@ def _check_numbering(vocab: Mapping[str, Any], merges: Sequence[Merge]) -> None:
         seen[number] = entry
     entry = next(entry for entry in vocab if vocab[entry] != expected.get(entry))
     raise ValueError(
-        f"{entry!r} has id {vocab[entry]}, not {expected.get(entry)}: entries are not numbered as GPT-2's, "
+        f"{entry!r} has id {vocab[entry]}, not {expected.get(entry)}: entries are not numbered as in GPT-2: "
         f"bytes, then merges by rank, then {END_OF_TEXT}"
     )
 
@@ -241,9 +241,9 @@ def _json_object(text: str) -> dict[str, Any]:
     try:
         whole = parse_json(text)
     except ValueError as error:
-        raise ValueError(f"no JSON, or cut: {error}") from error
+        raise ValueError(f"not JSON, or truncated: {error}") from error
     if not isinstance(whole, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     return whole
 
 
@@ -251,7 +251,7 @@ def _merge(written: str | list[str]) -> Merge:
     """Read a merge in either of the two ways that `tokenizers` has written it."""
     parts = written.split(" ") if isinstance(written, str) else written
     if len(parts) != 2:
-        raise ValueError(f"{written!r} is no merge of two entries")
+        raise ValueError(f"{written!r} is not a merge of two entries")
     return from_printable(parts[0]), from_printable(parts[1])
 
 
@@ -260,12 +260,12 @@ def _written(merges: Sequence[Merge]) -> list[str]:
 
 
 def _ranked(line: str, rank: int) -> bytes:
-    """Read a line of tiktoken's file, which must be that of this rank."""
+    """Read one line of tiktoken's file, which must have this rank."""
     coded, _, number = line.partition(" ")
     try:
         token = base64.b64decode(coded, validate=True)
     except binascii.Error as error:
-        raise ValueError(f"line {rank + 1} holds no base64: {error}") from error
+        raise ValueError(f"line {rank + 1} is not base64: {error}") from error
     if number != str(rank) or not token:
-        raise ValueError(f"line {rank + 1} holds {line!r}, not a token with rank {rank}")
+        raise ValueError(f"line {rank + 1} is {line!r}, not a token with rank {rank}")
     return token

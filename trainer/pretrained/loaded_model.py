@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tokenizer.bpe.forms import END_OF_TEXT
 from tokenizer.bpe.vocabulary import Vocabulary
+from tokenizer.bpe.vocabulary_formats import END_OF_TEXT
 
 if TYPE_CHECKING:  # options are here too, and they must not wait for torch
     import torch
@@ -17,32 +17,32 @@ if TYPE_CHECKING:  # options are here too, and they must not wait for torch
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """Which model, and what it computes on."""
+    """The model, and the device and type that it computes in."""
 
     model: Path
-    """Folder of a training run (its newest finished checkpoint counts), one checkpoint of it, or a GPT-2 in
-    Hugging Face's format, such as launch/export.py writes."""
+    """Folder of a training run (its newest finished checkpoint is used), one of its checkpoints, or a GPT-2
+    in Hugging Face format, such as launch/export.py writes."""
     vocabulary: str | None = None
-    """The vocabulary's folder, or a tokenizer.json, where the model's folder has none."""
+    """Folder of the vocabulary, or a tokenizer.json, if the model's folder has none."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What computes; auto is the GPU if there is one."""
+    """Device; auto: the GPU if there is one."""
     dtype: Literal["fp32", "bf16"] = "fp32"
-    """How weights are held and products computed: bf16 takes half the memory, and is less exact."""
+    """Type of weights and matrix products: bf16 takes half the memory and is less exact."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model ready to be asked, and the vocabulary that it speaks in."""
+    """A loaded model and its vocabulary."""
 
     model: "GPT2"  # in evaluation mode, on its device
     vocabulary: Vocabulary
-    description: str  # one line for people: size, steps, where from
+    description: str  # one line: size, steps, folder
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """Return the ids of a text.
 
         Args:
-            allow_special: take `<|endoftext|>` in it for the token, not for the text.
+            allow_special: read `<|endoftext|>` as the token, not as ordinary text.
         """
         self._tokenizer.encode_special_tokens = not allow_special
         ids: list[int] = self._tokenizer.encode(text).ids
@@ -50,7 +50,7 @@ class LoadedModel:
 
     @cached_property
     def token_bytes(self) -> list[bytes]:
-        """The bytes of every id; one may be a part of a character."""
+        """The bytes of every id, which may be part of a character."""
         return [*self.vocabulary.tokens, END_OF_TEXT.encode()]
 
     @cached_property
@@ -61,13 +61,13 @@ class LoadedModel:
 
 
 def load_model(options: ModelOptions) -> LoadedModel:
-    """Read a model and its vocabulary, and check that they are whole and belong together.
+    """Read a model and its vocabulary, and check that they are complete and match.
 
     Raises:
-        ValueError: there is none, or not a whole one, or the vocabulary is another model's.
+        ValueError: there is no model, it is damaged, or the vocabulary is another model's.
     """
     if not options.model.is_dir():
-        raise ValueError(f"--model {options.model} is no folder: give that of a training run or of a model")
+        raise ValueError(f"--model {options.model} is not a folder: give a training run or a model")
     device = _find_device(options.device)
     import torch
 
@@ -78,7 +78,7 @@ def load_model(options: ModelOptions) -> LoadedModel:
     model.to(device=device, dtype={"fp32": torch.float32, "bf16": torch.bfloat16}[options.dtype])
     for name, parameter in model.named_parameters():
         if not bool(parameter.sum().isfinite()):
-            raise ValueError(f"{source.folder} is damaged: {name} holds what is no number")
+            raise ValueError(f"{source.folder} is damaged: {name} contains NaN or Inf")
         if device.type == "cpu" and parameter.ndim == 2:
             # Each matrix stays [out, in], but lies in memory as [in, out]: products with a few rows, which
             # generation consists of, then read it at up to twice the speed.
@@ -92,5 +92,5 @@ def _find_device(name: Literal["auto", "cpu", "cuda"]) -> "torch.device":
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: there is no GPU here, or this PyTorch has no CUDA")
+        raise ValueError("--device cuda: there is no GPU, or this PyTorch has no CUDA")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -12,12 +12,17 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from tokenizer import write_shards
 from tokenizer.bpe.encoder import Encoder
-from tokenizer.bpe.forms import END_OF_TEXT, read_tiktoken, read_tokenizer_json, read_vocab_and_merges
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.vocabulary_formats import (
+    END_OF_TEXT,
+    read_tiktoken,
+    read_tokenizer_json,
+    read_vocab_and_merges,
+)
 from tokenizer.write_shards import ShardOptions
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
-FORMS = [
+FORMATS = [
     ["tokenizer.json"],
     ["vocab.json", "merges.txt"],
     ["encoder.json", "vocab.bpe"],
@@ -35,7 +40,7 @@ def tokenizer_json(**changes: Any) -> str:
     return json.dumps(whole)
 
 
-@pytest.mark.parametrize("names", FORMS, ids=lambda names: names[0])
+@pytest.mark.parametrize("names", FORMATS, ids=lambda names: names[0])
 def test_each_form_alone_gives_the_same_vocabulary(
     vocabulary_folder: Path, vocabulary: Vocabulary, tmp_path: Path, names: list[str]
 ) -> None:
@@ -94,7 +99,7 @@ def test_merges_in_either_of_the_two_ways_that_tokenizers_writes_them_are_read()
 def test_a_damaged_file_is_named_though_the_others_are_whole(
     vocabulary_folder: Path, tmp_path: Path, name: str, damage: str
 ) -> None:
-    for path in (vocabulary_folder / file for form in FORMS for file in form):
+    for path in (vocabulary_folder / file for form in FORMATS for file in form):
         shutil.copy(path, tmp_path)
     raw = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(raw[: len(raw) // 2] if damage == "cut" else b"\xff" + raw)
@@ -102,17 +107,17 @@ def test_a_damaged_file_is_named_though_the_others_are_whole(
         load_vocabulary(str(tmp_path))
 
 
-def test_half_a_form_is_refused_and_the_other_half_named(vocabulary_folder: Path, tmp_path: Path) -> None:
+def test_half_a_format_is_refused_and_the_other_half_named(vocabulary_folder: Path, tmp_path: Path) -> None:
     shutil.copy(vocabulary_folder / "vocab.json", tmp_path)
-    with pytest.raises(ValueError, match=r"has no merges\.txt"):
+    with pytest.raises(ValueError, match=r"lacks merges\.txt"):
         load_vocabulary(str(tmp_path))
 
 
-def test_forms_that_say_different_things_are_refused(tmp_path: Path) -> None:
-    for vocabulary, names in [(SMALL, FORMS[0]), (Vocabulary(SMALL.merges[:2]), FORMS[1])]:
+def test_formats_that_disagree_are_refused(tmp_path: Path) -> None:
+    for vocabulary, names in [(SMALL, FORMATS[0]), (Vocabulary(SMALL.merges[:2]), FORMATS[1])]:
         for name in names:
             (tmp_path / name).write_text(vocabulary.files()[name])
-    with pytest.raises(ValueError, match=r"vocab\.json says otherwise than tokenizer\.json"):
+    with pytest.raises(ValueError, match=r"vocab\.json differs from tokenizer\.json"):
         load_vocabulary(str(tmp_path))
 
 
@@ -120,7 +125,7 @@ def test_no_vocabulary_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no vocabulary at .*nowhere: learn one"):
         load_vocabulary(str(tmp_path / "nowhere"))
     with pytest.raises(
-        ValueError, match=r"no vocabulary in .*it has none of tokenizer\.json, vocab\.json with"
+        ValueError, match=r"no vocabulary in .*it has none of: tokenizer\.json, vocab\.json with"
     ):
         load_vocabulary(str(tmp_path))
 
@@ -136,18 +141,21 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": Tr
 VOCAB = json.loads(SMALL.files()["vocab.json"])
 SPECIAL = json.loads(SMALL.tokenizer_json)["added_tokens"][0]
 REFUSED: dict[str, tuple[str, str]] = {
-    "cut": (SMALL.tokenizer_json[:500], "no JSON, or cut"),
-    "a list": ("[1]", "no JSON object"),
-    "something else": ('{"version": "1.0"}', "no tokenizer of the `tokenizers` library"),
+    "cut": (SMALL.tokenizer_json[:500], "not JSON, or truncated"),
+    "a list": ("[1]", "not a JSON object"),
+    "something else": ('{"version": "1.0"}', "not a file of the `tokenizers` library"),
     "WordPiece": (tokenizer_json(model__type="WordPiece"), "its model is WordPiece, not BPE"),
     "Unigram": (json.dumps({"model": {"type": "Unigram", "vocab": [["a", 0.5]]}}), "its model is Unigram"),
     "no merges": (json.dumps({"model": {"vocab": VOCAB}}), "its model has no merges"),
-    "Llama 3": (tokenizer_json(pre_tokenizer=LLAMA_3), r"splits text otherwise .*\(Sequence\)"),
-    "no splitting": (tokenizer_json(pre_tokenizer=None), r"splits text otherwise .*\(none\)"),
-    "bytes only": (tokenizer_json(pre_tokenizer={**BYTE_LEVEL, "use_regex": False}), "splits text otherwise"),
-    "a blank before": (
+    "Llama 3": (tokenizer_json(pre_tokenizer=LLAMA_3), r"does not split text by GPT-2's .*\(Sequence\)"),
+    "no splitting": (tokenizer_json(pre_tokenizer=None), r"does not split text by GPT-2's .*\(none\)"),
+    "bytes only": (
+        tokenizer_json(pre_tokenizer={**BYTE_LEVEL, "use_regex": False}),
+        "does not split text by",
+    ),
+    "a space before": (
         tokenizer_json(pre_tokenizer={**BYTE_LEVEL, "add_prefix_space": True}),
-        "puts a blank",
+        "puts a space",
     ),
     "normalised": (tokenizer_json(normalizer={"type": "NFC"}), r"normalises text \(NFC\)"),
     "tokens around": (
@@ -160,7 +168,7 @@ REFUSED: dict[str, tuple[str, str]] = {
         tokenizer_json(added_tokens=[SPECIAL, {**SPECIAL, "content": "<pad>", "id": 260}]),
         "<pad> 260",
     ),
-    "no special": (tokenizer_json(added_tokens=[]), "special tokens are not .* but none"),
+    "no special": (tokenizer_json(added_tokens=[]), "special token should be .* it has none"),
     "a byte missing": (
         tokenizer_json(model__vocab={entry: number for entry, number in VOCAB.items() if entry != "Ā"}),
         r"byte 0x00 \('Ā'\) has no entry",
@@ -179,14 +187,17 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "merges out of order": (
         tokenizer_json(model__merges=["ab ab", "a b", "Ġ c"]),
-        "merge 0 joins 'ab', which is no",
+        "merge 0 joins 'ab', which is not",
     ),
     "a merge twice": (
         tokenizer_json(model__merges=["a b", "ab ab", "a b"]),
-        "merge 2 makes 'ab', which is an entry",
+        "merge 2 makes 'ab', which is already an entry",
     ),
-    "three in a merge": (tokenizer_json(model__merges=["a b c"]), "'a b c' is no merge of two"),
-    "no byte-level merge": (tokenizer_json(model__merges=["a 你"]), "character that stands for no byte"),
+    "three in a merge": (tokenizer_json(model__merges=["a b c"]), "'a b c' is not a merge of two"),
+    "no byte-level merge": (
+        tokenizer_json(model__merges=["a 你"]),
+        "character that does not stand for a byte",
+    ),
     "numbers for merges": (tokenizer_json(model__merges=[1]), "merges cannot be read"),
 }
 
@@ -199,15 +210,15 @@ def test_a_tokenizer_json_that_is_damaged_or_encodes_otherwise_is_refused_in_one
     (tmp_path / "tokenizer.json").write_text(text)
     with pytest.raises(ValueError, match=why) as failure:
         load_vocabulary(str(tmp_path))
-    assert f"{tmp_path}/tokenizer.json is no vocabulary like GPT-2's" in str(failure.value)
+    assert f"{tmp_path}/tokenizer.json is not a GPT-2 vocabulary" in str(failure.value)
     assert "\n" not in str(failure.value)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("IQ== 0", "IQ== 1", "line 1 holds"),
-        ("IQ== 0", "I?== 0", "line 1 holds no base64"),
+        ("IQ== 0", "IQ== 1", "line 1 is"),
+        ("IQ== 0", "I?== 0", "line 1 is not base64"),
         ("IQ== 0\nIg== 1", "Ig== 0\nIQ== 1", "first 256 tokens are not the bytes in GPT-2's order"),
         ("YWI= 256\nYWJhYg== 257", "YWJhYg== 256\nYWI= 257", "'abab' is not two earlier tokens joined"),
         ("IGM= 258", "YWI= 258", "'ab' is not two earlier tokens joined"),
@@ -251,7 +262,7 @@ def test_gpt2s_own_vocabulary_gives_openais_ids(gpt2: Vocabulary, text: str, ids
 
 
 @needs_gpt2
-def test_gpt2s_own_vocabulary_is_the_same_from_every_form(gpt2: Vocabulary, tmp_path: Path) -> None:
+def test_gpt2s_own_vocabulary_is_the_same_from_every_format(gpt2: Vocabulary, tmp_path: Path) -> None:
     assert (gpt2.size, gpt2.end_of_text) == (50257, 50256)
     files = gpt2.files()
     assert read_tiktoken(files["vocabulary.tiktoken"]) == gpt2.merges
