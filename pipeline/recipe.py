@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.archives.stages import index_archive, links_of_archives, match_pages
+from pipeline.archives.stages import index_archive, links_of_archives, match_pages, redirects_file
+from pipeline.archives.ways import MatchOptions
 from pipeline.corpus.funnel import Step
 from pipeline.corpus.split import CorpusOptions, validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
 from pipeline.crawl.crawl_options import CrawlOptions
-from pipeline.crawl.stages import FetchOptions, crawl_links, moved_file, scatter_by_domain
+from pipeline.crawl.stages import FetchOptions, crawl_links, scatter_by_domain
 from pipeline.decontaminate.overlap import OverlapLimits, find_sets, names_of
 from pipeline.decontaminate.plain_texts import TextOptions
 from pipeline.decontaminate.stages import (
@@ -41,7 +42,7 @@ from pipeline.links.candidates import LinkOptions, LinkRules
 from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, scatter_submissions
 from pipeline.links.submissions import find_dumps
 from pipeline.runner import storage
-from pipeline.runner.buckets import CutOptions, bucket_file
+from pipeline.runner.buckets import CutOptions, bucket_file, moved_file
 from pipeline.runner.executor import run_stage
 from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Work, by_name
 
@@ -122,15 +123,7 @@ class Recipe:
             self.tell(links, "links")
         if options.only == "links":
             return
-        if index is not None:
-            matching = _joined(_files(links, "links.parquet"), _gathered([index], options.partitions))
-            pages = self.run("pages", match_pages, matching)
-            self.tell(pages, "pages")
-            fetched = _joined(_files(links, "links.parquet"), _files(pages, "fetches.parquet"))
-            places = [Source.place(address) for address in self.archives]
-            fetched = {name: [*sources, *places] for name, sources in fetched.items()}
-        else:
-            fetched = self.crawl(links, cut)
+        fetched = self.crawl(links, cut) if index is None else self.match(links, index)
         if options.only == "corpus":
             self.refine(fetched, sought)
 
@@ -161,21 +154,57 @@ class Recipe:
         # The largest domain takes longest, so it begins first.
         waiting = dict(sorted(waiting.items(), key=lambda piece: -largest[f"{piece[0]}.parquet"]))
         fetch = FetchOptions(crawl=options.crawl, links=options.links, partitions=options.partitions)
+        # A crawl waits more than it works: several share a core.
+        return self.in_rounds(crawl_links, waiting, fetch, left=links.counts.kept, cpus=0.25)
+
+    def match(self, links: StageOutput, index: StageOutput) -> Inputs:
+        """Find each link's page in the archives; then of those redirected to other partitions; and so on."""
+        options = self.options
+        matching = MatchOptions(
+            links=options.links,
+            allow_networks=options.crawl.allow_networks,
+            max_redirects=options.crawl.max_redirects,
+            partitions=options.partitions,
+        )
+        pages, redirects = (
+            _gathered([index], options.partitions, name) for name in (bucket_file, redirects_file)
+        )
+        known = _joined(pages, redirects)
+        waiting = _files(links, "links.parquet")
+        fetched = self.in_rounds(match_pages, waiting, matching, left=links.counts.kept, known=known)
+        rounds: dict[str, list[Source]] = {part: [] for part in waiting}  # of one partition together
+        for name, sources in fetched.items():
+            rounds[name.rpartition("-")[0]] += sources
+        places = [Source.place(address) for address in self.archives]
+        return {part: [*sources, *places] for part, sources in rounds.items()}
+
+    def in_rounds(
+        self,
+        work: Work,
+        waiting: Inputs,
+        options: object,
+        *,
+        left: int,
+        known: Inputs | None = None,
+        cpus: float = 1,
+    ) -> Inputs:
+        """Run a stage over what waits, then over what it hands on to other partitions, until that is nothing.
+
+        Each round also reads what is `known` to its partition. Together they are the funnel's step "pages".
+        """
         rounds: list[StageOutput] = []
-        left = links.counts.kept
         fetched: dict[str, Sequence[Source]] = {}
         while waiting or not rounds:
             name = f"pages_{len(rounds) + 1}" if rounds else "pages"
-            # A crawl waits more than it works: several share a core.
-            pages = self.run(name, crawl_links, waiting, fetch, cpus=0.25, expected=left)
+            inputs = _joined(waiting, known) if known else waiting
+            pages = self.run(name, work, inputs, options, cpus=cpus, expected=left)
             rounds.append(pages)
             left -= pages.counts.read
             found = _files(pages, "links.parquet", "fetches.parquet")
             fetched |= {f"{part}-{len(rounds)}": files for part, files in found.items()}
-            moved = _gathered([pages], options.partitions, moved_file)
+            moved = _gathered([pages], self.options.partitions, moved_file)
             waiting = {part: sources for part, sources in moved.items() if sources}
-        counts = Counts.total(pages.counts for pages in rounds)
-        self.funnel.append(Step("pages", "pages", counts))
+        self.funnel.append(Step("pages", "pages", Counts.total(pages.counts for pages in rounds)))
         return fetched
 
     def refine(self, fetched: Inputs, sought: Sequence[Source]) -> None:
@@ -306,4 +335,4 @@ def _joined(left: Inputs, right: Inputs) -> Inputs:
 
 
 def _is_archive(name: str) -> bool:
-    return name.endswith((".warc", ".warc.gz", ".warc.zst"))
+    return name.endswith((".warc", ".warc.gz", ".warc.zst", ".arc", ".arc.gz"))

@@ -1,4 +1,5 @@
 """From links to pages of archives that are there already, in place of a crawl.
 
-`stages.py` is all there is: what reads a WARC file is in `web/`, which the crawl shares.
+`ways.py` follows a link to its page through redirects, `stages.py` is the shell. What reads a WARC file is in
+`web/`, which the crawl shares.
 """

@@ -2,58 +2,98 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.archives.ways import INDEX, REDIRECTS, MatchOptions, Ways, latest_pages
 from pipeline.links.stages import DAMAGE
-from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of
+from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of, moved_file
 from pipeline.runner.names import file_name, without_digest
-from pipeline.runner.records import DROPS, FETCHES, LINKS, UTC_SECONDS, Drop
+from pipeline.runner.records import DROPS, FETCHES, LINKS, ROUTED, Drop
 from pipeline.runner.stages import Counts, Task, edition
-from pipeline.runner.tables import Sieve, TableWriter, read_rows, read_tables
-from pipeline.web.urls import parse, registrable_domain
-from pipeline.web.warc import PageRecord, scan_pages
+from pipeline.runner.tables import Sieve, TableWriter, read_rows
+from pipeline.web.urls import parse, printable, registrable_domain
+from pipeline.web.warc import OtherRecord, PageRecord, Redirect, scan_archive
 
-INDEX = pa.schema(
-    [
-        ("key", pa.string()),  # canonical address without its scheme
-        ("url", pa.string()),  # canonical
-        ("domain", pa.string()),
-        ("archive", pa.string()),  # its name, as `named` gives it
-        ("offset", pa.int64()),
-        ("date", UTC_SECONDS),
-    ]
-)
+DAMAGE_TOLD = 20  # lines of a file's damage; the rest is counted
+
+
+def redirects_file(bucket: int) -> str:
+    """The file of an archive's redirects that one gathering partition needs."""
+    return f"redirects-{bucket_file(bucket)}"
 
 
 @edition(2, "ada-url", "publicsuffixlist")
 def index_archive(task: Task) -> Counts:
-    """Name the pages of one WARC file, cut into buckets by address. Input: a WARC file."""
+    """Name the pages and redirects of one archive, cut into buckets by address. Input: an archive.
+
+    Nothing vanishes: every record is a page, a redirect, a drop with a reason, or of a type that holds no
+    answer; `notes["records"]` has the numbers.
+    """
     options: CutOptions = task.options
     (archive,) = task.inputs
-    read, dropped = 0, Counter[str]()
+    records, dropped, damage = Counter[str](), Counter[str](), 0
     with contextlib.ExitStack() as stack:
         drops = stack.enter_context(TableWriter(task.folder / "drops.parquet", DROPS))
-        buckets: dict[int, TableWriter] = {}
-        for found in scan_pages(archive, file_name(archive)):
-            task.progress(1)
+        buckets: dict[str, TableWriter] = {}
+
+        def put(name: str, schema: pa.Schema, row: Mapping[str, Any]) -> None:
+            if name not in buckets:
+                buckets[name] = stack.enter_context(TableWriter(task.folder / name, schema))
+            buckets[name].write(row)
+
+        for seen, found in enumerate(scan_archive(archive, file_name(archive)), 1):
             if isinstance(found, Drop) and found.reason in DAMAGE:  # of the file, not of a page
-                task.notes.setdefault("damage", []).append(f"{found.reason}: {found.detail}")
+                damage += 1
+                records["damage"] += 1
+                if damage <= DAMAGE_TOLD:
+                    task.notes.setdefault("damage", []).append(f"{found.reason}: {found.detail}")
                 continue
-            read += 1
-            row = found if isinstance(found, Drop) else _index_row(found, task.name)
-            if isinstance(row, Drop):
+            row = _row(found, task.name)
+            if row is None:
+                records["other types"] += 1
+            elif isinstance(row, Drop):
+                task.progress(1)
+                records["drops"] += 1
                 dropped[row.reason] += 1
                 drops.write({"url": row.url, "reason": row.reason, "detail": row.detail})
-                continue
-            bucket = bucket_of(row["key"], options.partitions)
-            if bucket not in buckets:
-                path = task.folder / bucket_file(bucket)
-                buckets[bucket] = stack.enter_context(TableWriter(path, INDEX))
-            buckets[bucket].write(row)
-    return Counts(read, read - dropped.total(), dict(sorted(dropped.items())))
+            else:
+                bucket = bucket_of(row["key"], options.partitions)
+                if isinstance(found, Redirect):
+                    records["redirects"] += 1
+                    put(redirects_file(bucket), REDIRECTS, row)
+                else:
+                    task.progress(1)
+                    records["pages"] += 1
+                    put(bucket_file(bucket), INDEX, row)
+            assert seen == records.total(), f"records lost or made up: {seen} seen, {records}"
+    if damage > DAMAGE_TOLD:
+        task.notes["damage"].append(f"{damage - DAMAGE_TOLD:,} more of the kind in {file_name(archive)}")
+    task.notes["records"] = dict(sorted(records.items()))
+    return Counts(records["pages"] + records["drops"], records["pages"], dict(sorted(dropped.items())))
+
+
+def _row(found: PageRecord | Redirect | OtherRecord | Drop, archive: str) -> dict[str, Any] | Drop | None:
+    match found:
+        case PageRecord():
+            return _index_row(found, archive)
+        case Redirect():
+            return _redirect_row(found)
+        case OtherRecord():
+            return None
+        case Drop():
+            return Drop(found.reason, printable(found.url), found.detail)
+
+
+def _redirect_row(redirect: Redirect) -> dict[str, Any] | Drop:
+    address, target = parse(redirect.url), parse(redirect.target)
+    if isinstance(address, Drop):
+        return address
+    if isinstance(target, Drop):
+        return Drop("bad redirect", address.url, f"{target.reason}: {target.url}")
+    return {"key": address.key, "target": target.url, "date": redirect.date}
 
 
 def _index_row(page: PageRecord, archive: str) -> dict[str, Any] | Drop:
@@ -73,7 +113,7 @@ def _index_row(page: PageRecord, archive: str) -> dict[str, Any] | Drop:
 @edition(1)
 def links_of_archives(task: Task) -> Counts:
     """Take every page of the archives for a link: there are no submissions. Inputs: the bucket's index."""
-    latest, again = _latest(task.inputs)
+    latest, again = latest_pages(task.inputs)
     with Sieve(task.folder, "links.parquet", LINKS) as sieve:
         for row in latest.values():
             link = dict.fromkeys(LINKS.names) | {"url": row["url"], "domain": row["domain"], "karma": 0}
@@ -88,43 +128,59 @@ def links_of_archives(task: Task) -> Counts:
     return sieve.counts
 
 
-@edition(1)
+@edition(2, "ada-url", "publicsuffixlist")
 def match_pages(task: Task) -> Counts:
-    """Find each link's page in the archives, the latest one. Inputs: links, then the bucket's index."""
-    links_address, *indexes = task.inputs
-    latest, _ = _latest(indexes)
-    dropped = 0
+    """Find each link's page, the latest one, by way of redirects. Inputs: links, then the bucket's index.
+
+    A link that is redirected to what another partition knows is handed on; it counts where its way ends.
+    """
+    options: MatchOptions = task.options
+    ways = _ways(task, options)
+    moved: dict[int, list[dict[str, Any]]] = {}
+    dropped = Counter[str]()
     with contextlib.ExitStack() as stack:
+        settled = stack.enter_context(TableWriter(task.folder / "links.parquet", LINKS))
         fetches = stack.enter_context(TableWriter(task.folder / "fetches.parquet", FETCHES))
         drops = stack.enter_context(TableWriter(task.folder / "drops.parquet", DROPS))
-        for link in read_rows(links_address, ["url"]):
-            url = link["url"]
-            page = latest.get(url.partition("://")[2])
-            fetch = dict.fromkeys(FETCHES.names) | {"url": url, "redirects": [], "detail": "", "bytes": 0}
-            if page is None:
-                dropped += 1
-                drops.write({"url": url, "reason": "not in the archives", "detail": ""})
-                found = {
-                    "final_url": "",
+        for link in sorted(_routed(task.inputs), key=lambda link: link["url"]):
+            found = ways.follow(link)
+            task.progress(1)
+            if isinstance(found, int):
+                moved.setdefault(found, []).append(link)
+                continue
+            settled.write({name: link[name] for name in LINKS.names})
+            fetch = dict.fromkeys(FETCHES.names) | {"url": link["url"], "redirects": link["hops"], "bytes": 0}
+            if isinstance(found, Drop):
+                dropped[found.reason] += 1
+                drops.write({"url": link["url"], "reason": found.reason, "detail": found.detail})
+                end = {
+                    "final_url": link["hops"][-1] if link["hops"] else "",
                     "status": 0,
-                    "reason": "not in the archives",
                     "archive": "",
                     "offset": 0,
                 }
+                fetches.write(fetch | end | {"reason": found.reason, "detail": found.detail})
             else:
-                found = {"final_url": page["url"], "status": 200, "reason": "", "fetched_at": page["date"]}
-                found |= {"archive": page["archive"], "offset": page["offset"]}
-            fetches.write(fetch | found)
-            task.progress(1)
-    return Counts(fetches.rows, fetches.rows - dropped, {"not in the archives": dropped} if dropped else {})
+                end = {"final_url": found["url"], "status": 200, "fetched_at": found["date"]}
+                place = {"archive": found["archive"], "offset": found["offset"]}
+                fetches.write(fetch | end | place | {"reason": "", "detail": ""})
+    for bucket, links in sorted(moved.items()):
+        with TableWriter(task.folder / moved_file(bucket), ROUTED) as writer:
+            for link in links:
+                writer.write(link)
+    return Counts(fetches.rows, fetches.rows - dropped.total(), dict(sorted(dropped.items())))
 
 
-def _latest(indexes: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """Return the latest page of each address by its key, and the pages that are older."""
-    order = [("key", "ascending"), ("date", "descending"), ("archive", "ascending"), ("offset", "ascending")]
-    latest: dict[str, dict[str, Any]] = {}
-    again = []
-    for row in read_tables(indexes, INDEX).sort_by(order).to_pylist():
-        if latest.setdefault(row["key"], row) is not row:
-            again.append(row)
-    return latest, again
+def _routed(inputs: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the links to find, with the redirects that have led here."""
+    for address in inputs:
+        if file_name(address) == "links.parquet" or file_name(address).startswith("moved-"):
+            for row in read_rows(address):
+                yield row | {"hops": list(row.get("hops") or ())}
+
+
+def _ways(task: Task, options: MatchOptions) -> Ways:
+    names = {address: file_name(address) for address in task.inputs}
+    indexes = [address for address, name in names.items() if name[0].isdigit()]
+    redirects = [address for address, name in names.items() if name.startswith("redirects-")]
+    return Ways(indexes, redirects, options, int(task.name))

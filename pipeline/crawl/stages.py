@@ -18,14 +18,11 @@ from pipeline.crawl.segments import fetch_log
 from pipeline.crawl.visits import Target, locate
 from pipeline.links.candidates import LinkOptions, LinkRules
 from pipeline.runner import storage
-from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of
-from pipeline.runner.records import DROPS, FETCHES, LINKS, Drop
+from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of, moved_file
+from pipeline.runner.records import DROPS, FETCHES, LINKS, ROUTED, Drop
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import counts_of, read_tables
 from pipeline.web.urls import parse
-
-# A link on its way to the crawl that may ask its domain, and the redirects that have led there.
-ROUTED = LINKS.append(pa.field("hops", pa.list_(pa.string())))
 
 
 @edition(1)
@@ -56,11 +53,6 @@ class FetchOptions:
     crawl: CrawlOptions
     links: LinkOptions
     partitions: int
-
-
-def moved_file(bucket: int) -> str:
-    """The file of links that were redirected to a domain of another partition's crawl."""
-    return f"moved-{bucket_file(bucket)}"
 
 
 @edition(1)

@@ -3,7 +3,8 @@
 `decode` follows the WHATWG's order (byte-order mark, header, meta element) and its names for encodings,
 with two looks at the bytes themselves, since declarations are often wrong:
 
-- What is valid UTF-8 is UTF-8, whatever is declared; so is what would be but for a few broken bytes.
+- What is valid UTF-8 is UTF-8, whatever is declared; so is what would be but for broken bytes that are fewer
+  than its characters beyond ASCII: those spoil themselves only.
 - In Western text bytes above 127 stand alone between ASCII letters; in Cyrillic, Greek, Arabic or Chinese
   they come in runs. A declaration that does not go with how they stand is not believed.
 """
@@ -20,6 +21,7 @@ MAX_LOOKED_AT_BYTES = 2**20
 MIN_HIGH_BYTES = 16  # fewer tell nothing of the script
 MAX_WESTERN_RUN = 1.7  # mean length of a run of bytes above 127: Western text has 1.0 to 1.4, others over 2
 MAX_BROKEN_SHARE = 0.1  # of all characters that are not ASCII
+MAX_BROKEN_SHARE_OF_UTF8 = 0.5  # bytes of other encodings are whole UTF-8 characters by chance in one of ten
 
 # Python's decoders of these names are narrower than the WHATWG's.
 _WIDER = {
@@ -76,7 +78,7 @@ def _decode_utf8(html: bytes) -> str:
         return codecs.utf_8_decode(html, "strict", False)[0]
     except UnicodeDecodeError:
         text = codecs.utf_8_decode(html, "replace", False)[0]
-    return text if _broken_share(text) <= MAX_BROKEN_SHARE else ""
+    return text if _broken_share(text) <= MAX_BROKEN_SHARE_OF_UTF8 else ""
 
 
 def _broken_share(text: str) -> float:

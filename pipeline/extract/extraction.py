@@ -1,12 +1,13 @@
 """The main text of one HTML page, with its title, date and canonical address, by trafilatura.
 
 trafilatura is asked for precision first. Where that leaves little of a page, it is asked for balance, and
-believed if it finds much more: a second try that few pages need. On the pages that the project is measured
-with this has a higher F1 than any one mode of trafilatura's, its slow ones too, which compare with two
-other extractors (`tests/benchmarks/bench_extract.py`). `deduplicate` stays off, since it makes the text of
+where most of the prose is lost, its slow mode; they are believed if they find much more: further tries that
+one page in ten needs. On the pages that the project is measured with this has a higher F1 than any one mode
+of trafilatura's (`tests/benchmarks/bench_extract.py`). `deduplicate` stays off, since it makes the text of
 one page depend on the pages before it.
 """
 
+import copy
 import functools
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,10 +17,12 @@ from urllib.parse import urljoin, urlsplit
 from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 from pipeline.extract.lighten import FORUM, quicken_expressions, thinned
 from pipeline.extract.look import LookOptions, look, plain_text
+from pipeline.extract.mending import mend_source, mend_tree
 from pipeline.runner.records import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
 
 if TYPE_CHECKING:
+    from lxml.etree import XPath
     from lxml.html import HtmlElement, HTMLParser
     from trafilatura.settings import Extractor
 
@@ -30,6 +33,12 @@ TITLE_CHARACTERS = 1_000  # that are kept; no honest title comes near
 SMALL_TEXT = 3_000  # characters
 SMALL_SHARE = 0.2  # of the page's text
 MUCH_MORE = 1.5
+
+# when its slow mode, which compares with other extractors, is asked: blocks outside of paragraphs are lost
+LOST_SHARE = 0.4  # of the page's prose
+PROSE_CHARACTERS = 80  # of one run of text
+LEAST_TEXT = 100  # characters; with less, all paragraphs are taken
+_NO_PROSE = ("a", "script", "style", "noscript", "nav", "footer", "form", "select", "textarea", "title")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +109,10 @@ def _parse(page: str) -> "HtmlElement | None":
     head_end = page.find("\n", HEAD_CHARACTERS) % (len(page) + 1)  # the whole page, if it is one line
     page = repair_faulty_html(page[:head_end], beginning) + page[head_end:]
     try:
-        tree = fromstring(utf8_for_parser(page), parser=_parser())
+        tree = fromstring(utf8_for_parser(mend_source(page)), parser=_parser())
     except (LxmlError, ValueError):
         return None
+    mend_tree(tree)
     return None if is_dubious_html(beginning) and len(tree) < 2 else tree
 
 
@@ -112,18 +122,38 @@ def _parser() -> "HTMLParser":
     from lxml.html import HtmlElement, HTMLParser
 
     parser = HTMLParser(
-        collect_ids=False, default_doctype=False, encoding="utf-8", remove_comments=True, remove_pis=True
-    )
+        collect_ids=False, default_doctype=False, encoding="utf-8", remove_comments=True, remove_pis=True,
+        huge_tree=True,  # or all is lost that stands deeper than 256 elements, or after 10 MB in one of them
+    )  # fmt: skip
     parser.set_element_class_lookup(ElementDefaultClassLookup(element=HtmlElement))
     return parser
 
 
 def _main_text(tree: "HtmlElement", *, is_forum: bool) -> str:
     precise = _trafilatura(thinned(tree, is_forum=is_forum), precision=True)
-    if len(precise) >= SMALL_TEXT or len(precise) >= SMALL_SHARE * _visible_characters(tree):
-        return precise
-    balanced = _trafilatura(tree, precision=False)
-    return balanced if len(balanced) > MUCH_MORE * len(precise) else precise
+    is_little = len(precise) < SMALL_TEXT and len(precise) < SMALL_SHARE * _visible_characters(tree)
+    text = _better(precise, _trafilatura(tree, precision=False)) if is_little else precise
+    if len(text) < LOST_SHARE * _prose_characters(tree):
+        text = _better(text, _trafilatura(tree, precision=False, fast=False))
+    return text if len(text) >= LEAST_TEXT else _better(text, _baseline(tree))
+
+
+def _better(found: str, other: str) -> str:
+    return other if len(other) > MUCH_MORE * len(found) else found
+
+
+def _prose_characters(tree: "HtmlElement") -> int:
+    """Return how much of a page reads like prose: long runs of text that are no links, menus or comments."""
+    return sum(len(text.strip()) for text in _prose()(tree))
+
+
+@functools.cache
+def _prose() -> "XPath":
+    from lxml.etree import XPath
+
+    inside = " or ".join(f"ancestor::{tag}" for tag in _NO_PROSE)
+    comments = "ancestor::*[contains(@class, 'comment') or contains(@id, 'comment')]"
+    return XPath(f"//text()[string-length() >= {PROSE_CHARACTERS}][not({inside} or {comments})]")
 
 
 def _visible_characters(tree: "HtmlElement") -> int:
@@ -132,19 +162,26 @@ def _visible_characters(tree: "HtmlElement") -> int:
     return whole - sum(hidden)
 
 
-def _trafilatura(tree: "HtmlElement", *, precision: bool) -> str:
+def _baseline(tree: "HtmlElement") -> str:
+    """Return all paragraphs of a page, for one of which nothing else found anything."""
+    from trafilatura import baseline
+
+    return tidy(baseline(copy.copy(tree))[1])
+
+
+def _trafilatura(tree: "HtmlElement", *, precision: bool, fast: bool = True) -> str:
     from trafilatura import bare_extraction
 
-    document = bare_extraction(tree, options=_extractor(precision))
+    document = bare_extraction(tree, options=_extractor(precision, fast))
     return tidy(document.text or "") if document is not None else ""
 
 
 @functools.cache
-def _extractor(precision: bool) -> "Extractor":
+def _extractor(precision: bool, fast: bool) -> "Extractor":
     from trafilatura.settings import Extractor
 
     quicken_expressions()
-    return Extractor(output_format="python", fast=True, comments=False, precision=precision, dedup=False)
+    return Extractor(output_format="python", fast=fast, comments=False, precision=precision, dedup=False)
 
 
 def _title(tree: "HtmlElement") -> str:

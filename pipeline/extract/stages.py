@@ -8,26 +8,32 @@ from typing import Any
 from pipeline.extract.extraction import Extraction
 from pipeline.extract.pages import PageExtractor, PageOptions
 from pipeline.runner import storage
-from pipeline.runner.names import named
+from pipeline.runner.names import file_name, named
 from pipeline.runner.records import DOCUMENTS, LINKS, Drop
 from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import Sieve, read_rows
 from pipeline.web.warc import Page, read_coded_page
 
+_TABLES = ("links.parquet", "fetches.parquet")
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 
 
 @edition(5, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
 def extract_pages(task: Task) -> Counts:
-    """Turn the pages of a fetch log into documents. Inputs: links, fetch log, archives that it may name."""
-    links_address, fetches_address, *archives = task.inputs
+    """Turn the pages of fetch logs into documents. Inputs: links, fetch logs, archives that these name."""
     options: PageOptions = task.options
-    links = {row["url"]: row for row in read_rows(links_address, LINKS.names)}
-    fetches = [row for row in read_rows(fetches_address) if not row["reason"]]
+    inputs = {name: [address for address in task.inputs if file_name(address) == name] for name in _TABLES}
+    links = {
+        row["url"]: row for address in inputs["links.parquet"] for row in read_rows(address, LINKS.names)
+    }
+    places = named([address for address in task.inputs if file_name(address) not in _TABLES])
+    fetches = []
+    for address in inputs["fetches.parquet"]:
+        having_pages = [row for row in read_rows(address) if not row["reason"]]
+        fetches += having_pages
+        for name in {row["archive"] for row in having_pages} - places.keys():
+            places[name] = storage.resolve(address.rpartition("/")[0], name)
     fetches.sort(key=lambda row: row["url"])  # never the order in which the pages happened to come
-    places = named(archives)
-    for name in {row["archive"] for row in fetches} - places.keys():
-        places[name] = storage.resolve(fetches_address.rpartition("/")[0], name)
     with PageExtractor(options) as extractor, Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
         for start in range(0, len(fetches), PAGES_AT_ONCE):
             results = {}

@@ -20,3 +20,8 @@ def bucket_of(key: str, buckets: int) -> int:
 def bucket_file(bucket: int) -> str:
     """The file of a scattering partition that belongs to one gathering partition."""
     return f"{bucket:05d}.parquet"
+
+
+def moved_file(bucket: int) -> str:
+    """The file of links that were redirected to what another partition knows."""
+    return f"moved-{bucket_file(bucket)}"

@@ -37,6 +37,9 @@ LINKS = pa.schema(
     ]
 )
 
+# A link on its way to the partition that knows more of it, and the redirects that have led there.
+ROUTED = LINKS.append(pa.field("hops", pa.list_(pa.string())))
+
 FETCHES = pa.schema(
     [
         ("url", pa.string()),  # the link's canonical address

@@ -2,6 +2,7 @@
 
 `urls.py` gives each page one address (`tracking.py` knows what in it names no page), `blocklist.py` knows
 what is left out and why; both read their lists through `lists.py`. `warc.py` reads and writes archives
-(`content_coding.py`), `decompression.py` opens compressed files. `optout.py` knows how pages opt out
-(`html_tags.py` and `utf16.py` let it read them), and `guard.py` which addresses may be connected to.
+(`archive_records.py`, `http_head.py`, `content_coding.py`), `decompression.py` opens compressed files.
+`optout.py` knows how pages opt out (`html_tags.py` and `utf16.py` let it read them), and `guard.py` which
+addresses may be connected to.
 """

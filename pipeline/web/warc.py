@@ -8,30 +8,33 @@ page's. `read_page` gives the decoded body.
 
 import hashlib
 import io
-import zlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import IO
+from urllib.parse import urljoin
 
-from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
+from fastwarc.warc import WarcRecord, WarcRecordType
 from isal import igzip
 
 from pipeline.runner.records import Drop
 from pipeline.runner.storage import open_read
-from pipeline.web import content_coding
+from pipeline.web import content_coding, http_head
+from pipeline.web.archive_records import ArchiveFile, Damage, Record
 
 # Of ISA-L, its best: on real pages 5 times the speed of zlib's level 6, and a tenth larger.
 COMPRESSION_LEVEL = 3
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
-GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 MAX_BODY_BYTES = 16 * 1024 * 1024
-PAGE_RECORDS = WarcRecordType.response | WarcRecordType.resource
+PAGE_KINDS = frozenset({"response", "resource"})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+DAMAGE = frozenset({"damaged archive", "unseekable archive"})
 
 
 def media_type(content_type: str) -> str:
-    """Return the media type of a Content-Type header, without its parameters."""
-    return content_type.partition(";")[0].strip().lower()
+    """Return the media type of a Content-Type header, without parameters; the first, if it is said twice."""
+    return re.split("[;,]", content_type, maxsplit=1)[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,94 +140,94 @@ class Page:
     body: bytes
 
 
-def scan_pages(address: str, name: str = "") -> Iterator[PageRecord | Drop]:
-    """Yield every HTML page of a WARC file (plain, .gz or .zst) that was answered with status 200.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """A record that says that what is at one address is at another."""
 
-    Damage ends the file: what came before it is yielded, then a `Drop("damaged archive")`. So does a
-    file that was compressed as a whole, `Drop("unseekable archive")`: its records have no offsets. Drops call
-    the file by its `name`, or by its address.
+    url: str
+    target: str
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRecord:
+    """A record that no page can be in: a request, metadata, what was seen before."""
+
+    kind: str
+
+
+def scan_archive(address: str, name: str = "") -> Iterator[PageRecord | Redirect | OtherRecord | Drop]:
+    """Yield something for every record of an archive (WARC or ARC; plain, .gz or .zst).
+
+    HTML that was answered with status 200 is a page. A response without is a `Drop` that says why. Damage is
+    `Drop("damaged archive")`, which costs the record that has it; a file that was compressed as a whole is
+    `Drop("unseekable archive")`: its records have no offsets. These two call the file by its `name`, or by
+    its address.
     """
     with open_read(address) as file:
-        offset = -1
-        try:
-            for number, record in enumerate(ArchiveIterator(file, parse_http=False)):
-                offset = record.stream_pos
-                if number == 1 and not _begins_member(address, offset):
-                    detail = (
-                        f"{name or address}: compressed as a whole; `warcio recompress` makes it seekable"
-                    )
-                    yield Drop("unseekable archive", detail=detail)
-                    return
-                page = _page_record(record)
-                # FastWARC takes the end of a cut file for the end of its last record.
-                if record.consume() < record.content_length:
-                    yield _damage(name or address, offset, "cut short")
-                    return
-                if page is not None:
-                    yield page
-        except OSError as error:
-            yield _damage(name or address, offset, str(error))
-            return
-        if offset < 0 or not _ends_whole(file, offset):
-            yield _damage(name or address, offset, "cut short" if offset >= 0 else "no record in it")
+        for found in ArchiveFile(file).scan(http_head.HEAD_BYTES):
+            if isinstance(found, Record):
+                yield _judged(found)
+                continue
+            where = f" in or after the record at byte {found.offset}" if found.offset >= 0 else ""
+            reason = "unseekable archive" if found.is_whole_file else "damaged archive"
+            yield Drop(reason, detail=f"{name or address}: {found.detail}{where}")
 
 
-def _begins_member(address: str, offset: int) -> bool:
-    """Say whether an offset is one to read from: in a compressed file, where a member or frame begins."""
-    with open_read(address) as file:
-        head = file.read(4)
-        magic = next((magic for magic in (GZIP_MAGIC, ZSTD_MAGIC) if head.startswith(magic)), b"")
-        file.seek(offset)
-        return file.read(len(magic)) == magic
+def scan_pages(address: str, name: str = "") -> Iterator[PageRecord | Drop]:
+    """Yield the pages of an archive, and its damage; see `scan_archive`."""
+    for found in scan_archive(address, name):
+        if isinstance(found, PageRecord) or (isinstance(found, Drop) and found.reason in DAMAGE):
+            yield found
 
 
-def _damage(name: str, offset: int, detail: str) -> Drop:
-    where = f" in or after the record at byte {offset}" if offset >= 0 else ""
-    return Drop("damaged archive", detail=f"{name}: {detail}{where}")
+def _judged(record: Record) -> PageRecord | Redirect | OtherRecord | Drop:
+    if record.kind not in PAGE_KINDS:
+        return OtherRecord(record.kind or "untyped")
+    url, date = _url(record), _date(record)
+    answer = _answer(record)
+    if not url:
+        return Drop("no address", detail=f"{record.kind} record at byte {record.offset}")
+    if answer is None:
+        return Drop("bad HTTP", url, f"{record.kind} record at byte {record.offset}")
+    status, headers, _ = answer
+    if status in REDIRECTS:
+        target = redirect_address(url, http_head.first(headers, "location"))
+        return Redirect(url=url, target=target, date=date) if target else Drop("bad redirect", url)
+    if status != 200:
+        return Drop("not status 200", url, f"status {status}")
+    content_type = http_head.first(headers, "content-type")
+    if media_type(content_type) not in HTML_TYPES:
+        return Drop("not HTML", url, content_type[:100] or "no Content-Type")
+    return PageRecord(url=url, status=200, content_type=content_type, date=date, offset=record.offset)
 
 
-def _ends_whole(file: IO[bytes], offset: int) -> bool:
-    """Say whether a file ends with its last record: FastWARC passes over the first bytes of another."""
-    file.seek(offset)
-    if file.read(2) != GZIP_MAGIC:
-        return True
-    file.seek(offset)
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    while not decoder.eof and (chunk := file.read(1 << 20)):
-        while chunk and not decoder.eof:
-            decoder.decompress(chunk, 1 << 20)
-            chunk = decoder.unconsumed_tail
-    return decoder.eof and not decoder.unused_data and not file.read(1)
+def _answer(record: Record) -> tuple[int, http_head.Headers, int] | None:
+    """Return status, headers, length of the head; a `resource` record is the page itself, and was found."""
+    found = http_head.parse_head(record.block)
+    if found is None and record.kind == "resource":
+        return 200, (("Content-Type", record.headers.get("content-type", "")),), 0
+    return found
 
 
-def _page_record(record: WarcRecord) -> PageRecord | None:
-    if not record.record_type & PAGE_RECORDS:
-        return None
-    status, content_type = _http_status_and_type(record)
-    url = record.headers.get("WARC-Target-URI") or ""
-    if status != 200 or media_type(content_type) not in HTML_TYPES or not url:
-        return None
-    return PageRecord(
-        url=url.strip("<>"),  # WARC 1.0 wrote them in angle brackets
-        status=status,
-        content_type=content_type,
-        date=_date(record),
-        offset=record.stream_pos,
-    )
+def redirect_address(base: str, location: str) -> str:
+    """Return the absolute address that a Location header means; nothing if it means none."""
+    try:
+        return urljoin(base, location) if location else ""
+    except ValueError:  # brackets that hold no IPv6 address
+        return ""
 
 
-def _http_status_and_type(record: WarcRecord) -> tuple[int, str]:
-    """Return the status and Content-Type; a `resource` record is the page itself, and so was found."""
-    if record.is_http:
-        record.parse_http(strict_mode=False)
-        return record.http_headers.status_code or 0, record.http_headers.get("Content-Type") or ""
-    if record.record_type == WarcRecordType.resource:
-        return 200, record.headers.get("Content-Type") or ""
-    return 0, ""
+def _url(record: Record) -> str:
+    return record.headers.get("warc-target-uri", "").strip("<>")  # WARC 1.0 wrote them in angle brackets
 
 
-def _date(record: WarcRecord) -> datetime:
-    return record.record_date or datetime.fromtimestamp(0, UTC)
+def _date(record: Record) -> datetime:
+    try:
+        found = datetime.fromisoformat(record.headers.get("warc-date", ""))
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def read_page(archive: str | IO[bytes], offset: int, max_bytes: int = MAX_BODY_BYTES) -> Page | Drop:
@@ -244,75 +247,38 @@ def read_coded_page(archive: str | IO[bytes], offset: int, max_bytes: int = MAX_
     if isinstance(archive, str):
         with open_read(archive) as file:
             return read_coded_page(file, offset, max_bytes)
-    archive.seek(offset)
-    try:
-        record = next(ArchiveIterator(archive, PAGE_RECORDS, parse_http=False), None)
-    except OSError as error:
-        return Drop("damaged archive", detail=str(error))
-    if record is None or record.stream_pos != offset:
+    record = ArchiveFile(archive).read(offset, max_bytes + http_head.HEAD_BYTES)
+    if isinstance(record, Damage):
+        return Drop("damaged archive", detail=record.detail)
+    answer = _answer(record)
+    if record.kind not in PAGE_KINDS or answer is None:
         return Drop("damaged archive", detail=f"no page at byte {offset}")
-    return _page(record, max_bytes)
-
-
-def _page(record: WarcRecord, max_bytes: int) -> Page | Drop:
-    status, content_type = _http_status_and_type(record)
-    url = (record.headers.get("WARC-Target-URI") or "").strip("<>")
-    if record.content_length > max_bytes:
-        return Drop("too large", url, f"more than {max_bytes} bytes")
-    try:
-        body = _whole_body(record)
-    except OSError as error:
-        return Drop("damaged archive", url, str(error))
+    status, headers, head_bytes = answer
+    if record.size_bytes > max_bytes:
+        return Drop("too large", _url(record), f"more than {max_bytes} bytes")
+    content_type = http_head.first(headers, "content-type")
     return Page(
-        url=url,
+        url=_url(record),
         status=status,
         content_type=content_type,
-        charset=(record.http_charset or "") if record.is_http else "",
+        charset=http_head.charset_of(content_type),
         date=_date(record),
-        headers=record.http_headers.to_tuples() if record.is_http else (),
-        body=body,
+        headers=headers if head_bytes else (),
+        body=record.block[head_bytes:],
     )
 
 
 def decoded(page: Page, max_bytes: int = MAX_BODY_BYTES) -> Page | Drop:
-    """Undo the framing and the codings of a page's body. Strangers decide how long that takes."""
+    """Undo the framing and the codings of a page's body. Strangers decide how long that takes.
+
+    Of a chunked body that was cut, what can be decoded is kept.
+    """
+    codings = http_head.every(page.headers, "content-encoding")
+    body, is_cut = http_head.dechunked(page.body, http_head.every(page.headers, "transfer-encoding"))
     try:
-        body = page.body
-        if _values(page.headers, "transfer-encoding").lower() == "chunked":
-            body = _dechunked(body)
-        body = content_coding.decode(body, _values(page.headers, "content-encoding"), max_bytes)
+        body = content_coding.decode(body, codings, max_bytes, cut=is_cut)
     except content_coding.TooLargeError as error:
         return Drop("too large", page.url, str(error))
     except content_coding.CodingError as error:
         return Drop("bad encoding", page.url, str(error))
     return replace(page, body=body)
-
-
-def _whole_body(record: WarcRecord) -> bytes:
-    body = record.reader.read(record.content_length)
-    if len(body) < record.content_length:
-        raise OSError(f"record at byte {record.stream_pos} is cut short")
-    return body
-
-
-def _values(headers: Sequence[tuple[str, str]], name: str) -> str:
-    return ",".join(value for key, value in headers if key.lower() == name)
-
-
-def _dechunked(body: bytes) -> bytes:
-    """Undo a chunked body's framing, which Heritrix keeps; give it back as it is where there is none.
-
-    Others remove the framing and keep the header that announced it.
-    """
-    parts: list[bytes] = []
-    position = 0
-    while True:
-        end = body.find(b"\r\n", position, position + 1024)
-        try:
-            size = int(body[position:end].partition(b";")[0], 16) if end >= 0 else -1
-        except ValueError:
-            size = -1
-        if size <= 0:
-            return b"".join(parts) if size == 0 and (parts or end == len(body) - 4) else body
-        parts.append(body[end + 2 : end + 2 + size])
-        position = end + 2 + size + 2

@@ -315,8 +315,8 @@ def test_dump_cut_in_the_middle_gives_what_could_be_read_and_a_warning(
     for _ in range(2):
         main(options)
     told = capsys.readouterr()
-    assert f"warning: damaged file: {cut}" in told.err
-    assert f"warning: empty file: {cut.parent}/RS_empty.zst" in told.err
+    assert f"warning: damaged file: {cut.name}" in told.err and str(cut) not in told.err
+    assert "warning: empty file: RS_empty.zst" in told.err
 
 
 @pytest.mark.usefixtures("ray")

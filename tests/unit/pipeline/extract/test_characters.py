@@ -165,3 +165,16 @@ def test_tidy_keeps_paragraphs_and_joiners_and_drops_what_hides() -> None:
     )
     assert tidy("می\u200cخواهم 👩\u200d🚀 cafe\u0301") == "می\u200cخواهم 👩\u200d🚀 café"
     assert tidy_line("A title\non two  lines") == "A title on two lines"
+
+
+@pytest.mark.parametrize("charset", ["", "utf-8", "windows-1252"])
+def test_two_stray_bytes_turn_no_good_character_into_others(charset: str) -> None:
+    """A few curly apostrophes in UTF-8, and two that somebody pasted out of Windows."""
+    html = (
+        "<p>It’s the harbour’s, she said; it’s café.</p>".encode()
+        + b"<p>It\x92s \x93his.</p>"
+        + b"<p>Plain.</p>" * 50
+    )
+    text = decode(html, charset)
+    assert "It’s the harbour’s, she said; it’s café." in text
+    assert "â" not in text

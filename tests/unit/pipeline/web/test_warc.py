@@ -148,14 +148,14 @@ def test_cut_archive_gives_what_is_whole_and_then_the_damage(tmp_path: Path, pac
         assert pages_and_drops(path) == (URLS[:count], [])
 
 
-def test_corrupt_archive_gives_what_is_before_the_damage(tmp_path: Path) -> None:
+def test_corrupt_archive_gives_all_but_what_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "corrupt.warc.gz"
     offsets = archive(path, *PAGES)
     content = bytearray(path.read_bytes())
     content[offsets[3] + 200] ^= 0xFF
     path.write_bytes(content)
     urls, drops = pages_and_drops(path)
-    assert urls == URLS[:2]
+    assert urls == [*URLS[:2], URLS[3]]
     assert [drop.reason for drop in drops] == ["damaged archive"]
 
 
