@@ -69,8 +69,7 @@ def with_vocabulary(weights: PretrainedWeights, address: str | None) -> SourceMo
         config = replace(config, document_separator=None)
     else:
         vocabulary = load_vocabulary(address or str(weights.folder))
-        if 0 < config.vocabulary - vocabulary.size < 128:  # another trainer's padding, which has no tokens
-            config = replace(config, vocabulary=vocabulary.size)
+        config = weights.with_entries(vocabulary.size).config
     size = matching(layers=config.layers, heads=config.heads, width=config.width)
     name = f"GPT-2 {size}" if size else f"GPT-2 of {config.layers} layers"
     return SourceModel(

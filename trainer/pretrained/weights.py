@@ -1,10 +1,12 @@
 """Opens a trained model: a run, one of its checkpoints, or a Hugging Face directory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, Self
 
 import torch
+import xxhash
 from torch import Tensor
 
 from tokenizer.bpe.vocabulary import load_vocabulary
@@ -19,6 +21,9 @@ from trainer.checkpoint.folder import (
 from trainer.config.model_config import ModelConfig
 from trainer.model.gpt2 import GPT2, outline
 from trainer.pretrained import huggingface
+
+MOST_PADDING: Final = 1024  # rows: 128 × 8 tensor-parallel ranks
+SAMPLE: Final = 1024  # numbers at either end of a tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +46,31 @@ class PretrainedWeights:
         tokenizer = self.folder / huggingface.TOKENIZER
         return load_vocabulary(str(tokenizer)).fingerprint if tokenizer.is_file() else None
 
+    @property
+    def fingerprint(self) -> str:
+        """Return what tells this model from another: a hash of its shape and of parts of each tensor."""
+        digest = xxhash.xxh3_128(repr(self.config).encode())
+        for name, tensor in sorted(self.tensors.items()):
+            flat = tensor.reshape(-1) if tensor.is_contiguous() else tensor.T.reshape(-1)
+            for part in (flat[:SAMPLE], flat[-SAMPLE:]):
+                digest.update(name.encode())
+                digest.update(part.float().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def with_entries(self, entries: int) -> Self:
+        """Return the model of a vocabulary of so many entries, if the embedding's other rows are padding.
+
+        Trainers pad the embedding for the GPU's sake, to a multiple of 64 (nanoGPT) or of 128 times the
+        tensor-parallel ranks (Megatron), and save the padding.
+        """
+        if 0 < self.config.vocabulary - entries <= MOST_PADDING:
+            return replace(self, config=replace(self.config, vocabulary=entries))
+        return self
+
     def padded(self, *, context: int | None = None) -> dict[str, Tensor]:
         """Return what `GPT2.load_state_dict` takes, with only the first `context` positions if given."""
         weights = {**self.tensors, "wpe.weight": self.tensors["wpe.weight"][:context]}
+        weights["wte.weight"] = weights["wte.weight"][: self.config.padded_vocabulary]
         missing = self.config.padded_vocabulary - len(weights["wte.weight"])
         if missing:
             weights["wte.weight"] = torch.nn.functional.pad(weights["wte.weight"], (0, 0, 0, missing))

@@ -135,8 +135,8 @@ def _initial_model(run: Run, resume: Path | None) -> GPT2:
     plan = run.plan
     if resume:
         weights = read_weights(resume)
-    elif run.initial_weights:
-        weights = run.initial_weights.padded(context=plan.model.context)
+    elif run.initial_model and run.initial_model.weights:
+        weights = run.initial_model.weights.padded(context=plan.model.context)
     else:
         return build(
             plan.model, seed=plan.seed, recompute=plan.recompute, recompute_every=plan.recompute_every
@@ -194,6 +194,7 @@ class _Training:
             "identity": self._run.identity,
             "options": asdict(self._run.options),
             "plan": as_record(self._plan),
+            "initial_model": self._run.initial_model.record() if self._run.initial_model else None,
             "files": self._run.inputs.file_stats,
         }
         write_text(str(output / "options.json"), json.dumps(options, indent=2))

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from pipeline.runner.storage import local_path
-from tokenizer.shards.folder import VocabularyReference
 from trainer.checkpoint.folder import check_same_identity, finished_checkpoints, newest_state, read_options
 from trainer.config.options import TrainingOptions
 from trainer.config.plan import TrainingPlan, as_record, resolve
@@ -21,8 +20,8 @@ from trainer.memory.available import find_available_memory, smallest_available_m
 from trainer.memory.choice import ChosenLayout, choose_layout
 from trainer.memory.estimate import one_moment
 from trainer.model.float8 import missing_for_float8
-from trainer.pretrained.weights import PretrainedWeights, open_weights
 from trainer.training.capabilities import has_bf16, missing_for_kernels, settled_compilation
+from trainer.training.initial_weights import InitialModel, find_initial_model
 
 NUMBER_BYTES = 4  # of a checkpoint: fp32
 GB = 10**9
@@ -42,7 +41,7 @@ class Run:
     training: TrainingData
     validation: ValidationData
     validation_bytes: int | None  # of the validation text; None: without a vocabulary
-    initial_weights: PretrainedWeights | None
+    initial_model: InitialModel | None
     chosen_layout: ChosenLayout | None = None  # set once the ranks have met
     uncompiled: str = ""  # why nothing is compiled although it was planned
 
@@ -102,11 +101,10 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         ValueError: an option, the shards or the output folder is not usable.
     """
     device = find_device(ranks)
-    initial_weights = _open_initial_weights(options.init_from)
     inputs = open_inputs(options.data)
     vocabulary = inputs.shards.index.vocabulary
-    if initial_weights:
-        check_vocabulary(initial_weights, vocabulary, options.init_from)
+    run = _local(options.output) if options.output else None
+    initial = find_initial_model(options.init_from, vocabulary, run)
     plan = resolve(
         options,
         vocabulary=vocabulary.size,
@@ -114,7 +112,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         world_size=ranks.size,
         accelerator=device.type == "cuda",
         bf16=has_bf16(device),
-        initial_model=initial_weights.config if initial_weights else None,
+        initial_model=initial.config if initial else None,
         epoch_tokens=max(0, len(inputs.shards.open("train")) - 1),
     )
     missing = missing_for_float8(device) if plan.float8 else ""
@@ -138,7 +136,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         training=training,
         validation=validation,
         validation_bytes=None if lengths is None else validation.bytes_of(lengths),
-        initial_weights=initial_weights,
+        initial_model=initial,
     )
 
 
@@ -165,30 +163,6 @@ def lay_out(run: Run, *, most: int | None = None) -> Run:
         plan = settled_compilation(run.plan, missing, wanted=options.compile == "on" or options.float8)
         chosen = choose_layout(plan, options, available, earlier)
     return replace(run, plan=chosen.plan, chosen_layout=chosen, uncompiled=next(filter(None, missing), ""))
-
-
-def _open_initial_weights(address: str | None) -> PretrainedWeights | None:
-    if not address:
-        return None
-    try:
-        return open_weights(Path(address))
-    except ValueError as error:
-        raise ValueError(f"--init-from: {error}") from error
-
-
-def check_vocabulary(weights: PretrainedWeights, shards: VocabularyReference, address: str | None) -> None:
-    """Check that the model of --init-from has the shards' vocabulary."""
-    if weights.config.vocabulary != shards.size:
-        raise ValueError(
-            f"--init-from {address} has a vocabulary of {weights.config.vocabulary:,}, but the shards have "
-            f"one of {shards.size:,}: write the shards with the model's vocabulary"
-        )
-    fingerprint = weights.vocabulary_fingerprint
-    if fingerprint not in (None, shards.fingerprint):
-        raise ValueError(
-            f"--init-from {address} has a different vocabulary from the shards: its fingerprint is "
-            f"{str(fingerprint)[:16]}, theirs {shards.fingerprint[:16]}"
-        )
 
 
 def _local(output: str) -> Path:
@@ -218,6 +192,8 @@ def _check_same_run(output: Path, plan: TrainingPlan, identity: dict[str, Any], 
             f"--output {output} holds a run with another --data: shards.json in {plan.data} is not the one "
             "that the run started with; give another folder"
         )
+    if earlier["init_from"] and plan.init_from:  # compared by its content, not by where it lies
+        earlier["init_from"] = plan.init_from
     check_same_identity(output, earlier, identity)
     inputs.check_since(before.get("files", {}))
 

@@ -18,8 +18,9 @@ from tokenizer.shards.folder import VocabularyReference
 from trainer.config.options import TrainingOptions
 from trainer.distributed.ranks import Ranks
 from trainer.pretrained.weights import open_weights
+from trainer.training.initial_weights import check_vocabulary
 from trainer.training.loop import _initial_model
-from trainer.training.setup import Run, check_vocabulary, prepare
+from trainer.training.setup import Run, prepare
 
 ALONE = Ranks(rank=0, size=1, local_rank=0, local_size=1)
 TINY = {"size": "micro", "steps": 4, "global_batch_tokens": 512}
@@ -89,7 +90,9 @@ def test_a_token_beyond_the_vocabulary_is_found_before_the_first_step(shards, tm
     raw = bytearray(path.read_bytes())
     raw[-2:] = (600).to_bytes(2, "little")
     path.write_bytes(raw)
-    with pytest.raises(ValueError, match=r"train_000001.bin: the shards hold token 600, .* has 509 entries"):
+    with pytest.raises(
+        ValueError, match=r"train_000001.bin: the shards contain token 600, .* has 509 entries"
+    ):
         prepared(shards, tmp_path / "run")
 
 
@@ -134,7 +137,7 @@ def test_shards_are_watched_during_the_run(shards, tmp_path):
     inputs = prepared(shards, tmp_path / "run").inputs
     inputs.check_unchanged()
     (shards / "train_000000.bin").rename(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match=r"train_000000.bin has been changed or removed during the run"):
+    with pytest.raises(ValueError, match=r"train_000000.bin was changed or removed during the run"):
         inputs.check_unchanged()
 
 
@@ -217,7 +220,7 @@ def test_a_run_begins_anew_or_goes_on_with_the_weights_of_a_checkpoint(stage_0, 
     )
     for model in (
         _initial_model(run, None),
-        _initial_model(dataclasses.replace(run, initial_weights=None), saved),
+        _initial_model(dataclasses.replace(run, initial_model=None), saved),
     ):
         assert all(parameter.requires_grad for parameter in model.parameters())
         for name, tensor in read_weights(saved).items():
@@ -246,15 +249,47 @@ def _mapped_files() -> list[tuple[int, int]]:
 
 
 def test_a_start_of_another_vocabulary_or_of_nothing_is_refused(stage_0, inputs, tmp_path):
-    with pytest.raises(ValueError, match=r"--init-from: .*nowhere is no folder.*config.json"):
+    with pytest.raises(ValueError, match=r"--init-from: .*nowhere is not a folder.*config.json"):
         prepared(inputs.shards, tmp_path / "run", size=None, init_from=str(tmp_path / "nowhere"))
     run = prepared(
         inputs.shards, tmp_path / "run", size=None, init_from=str(stage_0.whole), global_batch_tokens=None
     )
-    assert run.initial_weights is not None
+    assert run.initial_model is not None
+    weights = run.initial_model.weights
     with pytest.raises(ValueError, match="has a vocabulary of 509, but the shards have one of 600"):
-        check_vocabulary(run.initial_weights, VocabularyReference("f", 600, 599), "there")
+        check_vocabulary(weights, VocabularyReference("f", 600, 599), "there")
     with pytest.raises(ValueError, match="has a different vocabulary from the shards"):
-        check_vocabulary(run.initial_weights, VocabularyReference("f", 509, 508), "there")
-    of_nobody = dataclasses.replace(run.initial_weights, state=None, folder=tmp_path)
+        check_vocabulary(weights, VocabularyReference("f", 509, 508), "there")
+    of_nobody = dataclasses.replace(weights, state=None, folder=tmp_path)
     check_vocabulary(of_nobody, VocabularyReference("f", 509, 508), "there")
+
+
+def test_a_run_resumes_after_it_and_its_data_have_moved_and_its_first_model_is_gone(
+    stage_0, inputs, launcher, tmp_path
+):
+    first = tmp_path / "first"
+    shutil.copytree(stage_0.whole, first)
+    shards = tmp_path / "shards"
+    shutil.copytree(inputs.shards, shards)
+    options = ["--steps", "2", "--checkpoint-every", "1", "--micro-batch", "1", "--context", "64"]
+    options += ["--evaluate-every", "0", "--global-batch-tokens", "128"]
+
+    def train(more: list[str]) -> str:
+        codes, printed = launcher.train([*options, *more], ranks=1)
+        assert codes == [0], printed
+        return printed
+
+    train(["--data", str(shards), "--init-from", str(first), "--output", str(tmp_path / "run")])
+    (tmp_path / "run").rename(tmp_path / "moved")
+    shards.rename(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "moved" / "step_00000002")
+    shutil.rmtree(first)
+    moved = ["--data", f"{tmp_path}/elsewhere/", "--output", f"{tmp_path}/./moved/"]
+    printed = train([*moved, "--init-from", str(tmp_path / "nowhere")])
+    assert "after step 1" in printed
+    assert (tmp_path / "moved" / "step_00000002" / "complete").is_file()
+    other = tmp_path / "other"
+    shutil.copytree(stage_0.whole, other)
+    shutil.rmtree(other / "step_00000006")
+    codes, printed = launcher.train([*options, *moved, "--init-from", str(other)], ranks=1)
+    assert codes == [1] and "holds a run that started from another model than --init-from" in printed

@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -179,18 +180,23 @@ def save_checkpoint(run: Path, model, vocabulary) -> None:
     (run / "tokenizer.json").write_text(vocabulary.tokenizer_json)
 
 
-def test_rows_that_no_token_names_are_cut_off(source, tmp_path):
+@pytest.mark.parametrize("rows", [264, 320, 519, 768])  # of 263 entries
+def test_rows_that_no_token_names_are_cut_off(source, tmp_path, rows):
     """Other trainers leave their padding in the embedding that they save."""
     from transformers import GPT2LMHeadModel
 
     export("huggingface", tmp_path, source, dtype="float32", expected=source_logits(source))
     padded = GPT2LMHeadModel.from_pretrained(tmp_path)
-    padded.resize_token_embeddings(320, mean_resizing=False)
+    padded.resize_token_embeddings(rows, mean_resizing=False)
     padded.save_pretrained(tmp_path)
-    assert open_weights(tmp_path).config.vocabulary == 320
+    assert open_weights(tmp_path).config.vocabulary == rows
     opened = open_source(tmp_path, None)
     assert opened.config == source.config
     assert torch.equal(opened.tensor("wte.weight"), source.tensor("wte.weight"))
+    np.testing.assert_allclose(source_logits(opened), source_logits(source), atol=1e-5)
+    (tmp_path / "again").mkdir()
+    export("huggingface", tmp_path / "again", opened, dtype="float32", expected=source_logits(opened))
+    assert open_weights(tmp_path / "again").config.vocabulary == source.vocabulary.size
 
 
 # --- what is refused ---
