@@ -55,6 +55,11 @@ def main(options: ShardOptions) -> None:
     started = time.monotonic()
     _check(options)
     vocabulary = load_vocabulary(options.vocabulary)
+    if options.format == "nanogpt" and vocabulary.size > 2**16:
+        raise ValueError(
+            f"--format nanogpt: nanoGPT reads 16-bit ids, and the vocabulary has {vocabulary.size:,} entries: "
+            "use llm.c's or Megatron's format"
+        )
     check_output(options.output)
     corpus = open_corpus(options.corpus)
     root = storage.join(options.output, ".stages")

@@ -236,6 +236,11 @@ class Shards:
             if name and _sha256(self.folder / name) != checksum:
                 raise ValueError(f"{self.folder / name} is damaged: its SHA-256 is not the one in {INDEX}")
 
+    def has_its_checksum(self, shard: Shard) -> bool:
+        """Say whether a shard's file is there and has the content that was written."""
+        path = self.folder / shard.file
+        return path.is_file() and _sha256(path) == shard.sha256
+
 
 def open_shards(address: str) -> Shards:
     """Read the index of a folder of shards; its files are checked when they are opened.

@@ -12,6 +12,7 @@ import torch
 from pipeline.runner.storage import write_text
 from trainer.checkpoint.folder import State, folder_of_step, read_state, read_weights
 from trainer.config.plan import as_record, profiled_steps
+from trainer.data.inputs import ShardWatcher
 from trainer.data.loader import Loader, StepBatches
 from trainer.distributed.consistency import check_agreement, option_values, tensor_checksums
 from trainer.distributed.deepspeed.engine import Engine, StepResult
@@ -165,7 +166,7 @@ class _Training:
             rank=engine.rank,
             first_step=self._step,
             device=run.device,
-            check_data=run.inputs.check_unchanged,
+            check_data=ShardWatcher(run.inputs),
         )
         self._profiler = Profiler(range(*profiled_steps(run.plan)), run.output if self._leads else None)
         self._reports = Reports(run, shown=self._leads)

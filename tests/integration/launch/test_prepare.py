@@ -16,6 +16,7 @@ import torch
 from tokenizer.shards import formats
 from tokenizer.shards.folder import VocabularyReference
 from trainer.config.options import TrainingOptions
+from trainer.data.inputs import ShardWatcher
 from trainer.distributed.ranks import Ranks
 from trainer.pretrained.weights import open_weights
 from trainer.training.initial_weights import check_vocabulary
@@ -134,11 +135,22 @@ def test_a_shard_that_changed_since_the_run_began_is_refused_and_one_only_copied
 
 
 def test_shards_are_watched_during_the_run(shards, tmp_path):
-    inputs = prepared(shards, tmp_path / "run").inputs
-    inputs.check_unchanged()
-    (shards / "train_000000.bin").rename(tmp_path / "elsewhere")
+    file = shards / "train_000000.bin"
+    content = file.read_bytes()
+    watch = ShardWatcher(prepared(shards, tmp_path / "run").inputs)
+    watch()
+    file.unlink()
+    file.write_bytes(content)  # touched, as by a copy of the whole folder: the same content
+    watch._next_s = 0.0
+    watch()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    watch()  # not looked at again so soon
+    watch._next_s = 0.0
     with pytest.raises(ValueError, match=r"train_000000.bin was changed or removed during the run"):
-        inputs.check_unchanged()
+        watch()
+    file.rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"train_000000.bin was changed or removed during the run"):
+        watch()
 
 
 def test_a_stable_run_may_be_given_more_steps_before_its_decay_and_a_cosine_not(inputs, tmp_path):

@@ -1,5 +1,6 @@
 """The two commands as a user meets them: what they write, that they resume, and how they refuse."""
 
+import itertools
 import json
 import os
 import random
@@ -478,3 +479,15 @@ def test_a_disk_that_fills_up_is_told_and_leaves_no_shards(
         pytest.skip(f"no disk can be mounted here: {done.stderr}")
     assert done.stdout.splitlines() == ["exit code 1"], done.stderr
     assert re.search(r"^error: stage .*No space left on device", done.stderr, re.MULTILINE)
+
+
+def test_ids_that_nanogpt_cannot_read_are_not_written_for_it(tmp_path: Path) -> None:
+    pairs = itertools.product(range(256), repeat=2)
+    merges = [(bytes([left]), bytes([right])) for left, right in pairs][: 2**16 - 256]
+    for name, content in Vocabulary(merges).files().items():
+        (tmp_path / name).write_text(content)
+    options = write_shards.ShardOptions(
+        corpus=str(tmp_path), vocabulary=str(tmp_path), output=str(tmp_path / "out"), format="nanogpt"
+    )
+    with pytest.raises(ValueError, match="nanoGPT reads 16-bit ids, and the vocabulary has 65,537 entries"):
+        write_shards.main(options)
