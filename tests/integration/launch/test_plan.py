@@ -84,7 +84,9 @@ def test_time_and_cost_follow_from_the_assumed_mfu(capsys):
 
 
 def test_a_gpu_without_bf16_has_no_estimate(capsys):
-    assert "No time is given: the T4 has no bf16 peak" in table(capsys, size="small", gpu="T4", gpu_memory=15)
+    assert "No estimate of time: the T4 has no bf16 peak" in table(
+        capsys, size="small", gpu="T4", gpu_memory=15
+    )
 
 
 def test_what_fits_nowhere_says_so_and_what_would_make_it_fit(capsys):

@@ -89,7 +89,9 @@ def test_a_token_beyond_the_vocabulary_is_found_before_the_first_step(shards, tm
     raw = bytearray(path.read_bytes())
     raw[-2:] = (600).to_bytes(2, "little")
     path.write_bytes(raw)
-    with pytest.raises(ValueError, match=r"train_000001.bin: the shards hold token 600, .* has 509 entries"):
+    with pytest.raises(
+        ValueError, match=r"train_000001.bin: the shards contain token 600, .* has 509 entries"
+    ):
         prepared(shards, tmp_path / "run")
 
 
@@ -134,7 +136,7 @@ def test_shards_are_watched_during_the_run(shards, tmp_path):
     inputs = prepared(shards, tmp_path / "run").inputs
     inputs.check_unchanged()
     (shards / "train_000000.bin").rename(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match=r"train_000000.bin has been changed or removed during the run"):
+    with pytest.raises(ValueError, match=r"train_000000.bin was changed or removed during the run"):
         inputs.check_unchanged()
 
 
@@ -246,7 +248,7 @@ def _mapped_files() -> list[tuple[int, int]]:
 
 
 def test_a_start_of_another_vocabulary_or_of_nothing_is_refused(stage_0, inputs, tmp_path):
-    with pytest.raises(ValueError, match=r"--init-from: .*nowhere is no folder.*config.json"):
+    with pytest.raises(ValueError, match=r"--init-from: .*nowhere is not a folder.*config.json"):
         prepared(inputs.shards, tmp_path / "run", size=None, init_from=str(tmp_path / "nowhere"))
     run = prepared(
         inputs.shards, tmp_path / "run", size=None, init_from=str(stage_0.whole), global_batch_tokens=None
