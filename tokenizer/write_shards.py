@@ -57,8 +57,8 @@ def main(options: ShardOptions) -> None:
     vocabulary = load_vocabulary(options.vocabulary)
     if options.format == "nanogpt" and vocabulary.size > 2**16:
         raise ValueError(
-            f"--format nanogpt: nanoGPT reads 16-bit ids, and the vocabulary has {vocabulary.size:,} entries: "
-            "use llm.c's or Megatron's format"
+            "--format nanogpt: nanoGPT reads 16-bit ids, but the vocabulary has "
+            f"{vocabulary.size:,} entries: use another format"
         )
     check_output(options.output)
     corpus = open_corpus(options.corpus)

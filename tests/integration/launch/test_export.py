@@ -109,8 +109,8 @@ def test_the_command_says_what_it_checked(run, launcher, tmp_path):
     )  # fmt: skip
     assert code == 0, printed
     gguf, llmc, last = printed.splitlines()
-    assert gguf.startswith("gguf        q8_0; read back, every weight agrees; logits by NumPy differ by")
-    assert llmc.startswith("llm.c       bfloat16; read back")
+    assert gguf.startswith("gguf        q8_0; all weights read back equal; logits by NumPy differ by")
+    assert llmc.startswith("llm.c       bfloat16; all weights read back equal")
     assert last.startswith(f"{tmp_path}/model: GPT-2 nano, ")
     assert last.endswith(f" parameters, after step 6, from {run}/step_00000006")
 

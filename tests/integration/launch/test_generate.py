@@ -126,7 +126,7 @@ def test_no_prompt_and_one_that_is_too_long_are_said_on_standard_error(model, ca
         (b'{"prompt": "a"}\n["a"]\n', 'line 2: not a JSON object with a string "prompt"'),
         (b'{"prompt": 3}', 'line 1: not a JSON object with a string "prompt"'),
         (b"[" * 100_000, "line 1: not JSON"),
-        (b'{"prompt": "a"}\n\n\xff\xfe', "line 3: it is not UTF-8"),
+        (b'{"prompt": "a"}\n\n\xff\xfe', "line 3: not UTF-8"),
         (b'{"prompt": "\\ud800"}', "prompt 1 is not text: surrogates not allowed"),
     ],
 )

@@ -44,7 +44,7 @@ def test_all_ranks_begin_again_in_the_next_smaller_layout_and_its_numbers_are_th
     output = tmp_path / "run"
     codes, printed = train(launcher, inputs, output, "--zero-stage", str(stage), short=short, where=where)
     assert codes == [0, 0], printed
-    said = "out of memory with micro-batch 2, nothing recomputed: beginning again with micro-batch 1,"
+    said = "out of memory with micro-batch 2, nothing recomputed: restarting with micro-batch 1,"
     assert printed.count(said) == 1
     assert "Traceback" not in printed
     for name, weight in read_weights(finished_checkpoints(output)[-1]).items():
@@ -56,10 +56,10 @@ def test_a_single_rank_begins_again_and_where_nothing_is_smaller_that_is_the_err
 ):
     codes, printed = train(launcher, inputs, tmp_path / "run", ranks=1, short="0")
     assert codes == [0], printed
-    assert printed.count("beginning again with micro-batch") == 2  # 4, 2, 1
+    assert printed.count("restarting with micro-batch") == 2  # 4, 2, 1
     codes, printed = train(launcher, inputs, tmp_path / "given", "--micro-batch", "2", ranks=1, short="0")
     assert codes == [1], printed
-    assert printed.count("error: too little memory") == 1
+    assert printed.count("error: not enough memory") == 1
     assert "Traceback" not in printed
 
 

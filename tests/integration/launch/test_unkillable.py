@@ -71,7 +71,7 @@ def test_a_full_disk_and_flipped_bits_cost_nothing_but_the_steps_since_the_last_
     third = fleet(shards, run)
     assert third.wait() == [0, 0]
     printed = third.printed.read_text()
-    damaged = "step_00000002 is damaged and is passed over: exp_avg-00000.safetensors, state.json"
+    damaged = "step_00000002 is damaged and is skipped: exp_avg-00000.safetensors, state.json"
     assert printed.count(damaged) == 1
     assert "resuming after step 1" in printed
     assert outcome(run) == whole

@@ -489,5 +489,5 @@ def test_ids_that_nanogpt_cannot_read_are_not_written_for_it(tmp_path: Path) -> 
     options = write_shards.ShardOptions(
         corpus=str(tmp_path), vocabulary=str(tmp_path), output=str(tmp_path / "out"), format="nanogpt"
     )
-    with pytest.raises(ValueError, match="nanoGPT reads 16-bit ids, and the vocabulary has 65,537 entries"):
+    with pytest.raises(ValueError, match="nanoGPT reads 16-bit ids, but the vocabulary has 65,537 entries"):
         write_shards.main(options)
