@@ -92,7 +92,13 @@ def spans(page: Path) -> list[str]:
 def commands(page: Path) -> list[str]:
     """Return every command of ours that a page shows, each on one line."""
     joined = re.sub(r"\\\n\s*", " ", "\n".join(line.strip() for line in code_lines(page)))
-    found = [line for line in joined.splitlines() if STARTS.match(line)]
+    # The Slurm script hands its options on.
+    lines = [
+        re.sub(r"^sbatch .*pretrain\.slurm(?= )", "srun launch/pretrain.py", line)
+        for line in joined.splitlines()
+    ]
+    lines = [line.replace('"$@"', ELIDED) for line in lines]
+    found = [line for line in lines if STARTS.match(line)]
     if page.suffix == ".md":
         found += [span for span in spans(page) if STARTS.match(span) or re.match(SCRIPT.pattern + " ", span)]
     return [command for command in found if any(map(SCRIPT.fullmatch, words_of(command)))]

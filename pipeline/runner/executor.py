@@ -47,6 +47,9 @@ def connect() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # without it, for ever
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about GPUs
+    # A node that lost its power or network closes no connection: a call to it would wait for minutes.
+    os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "20000")
+    os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "20000")
     import ray
 
     if not ray.is_initialized():
