@@ -97,7 +97,7 @@ class TrainingOptions:
     gradient_clip: Annotated[float, Ge(0)] = 1.0
     """Clip the gradient to this norm; 0: no clipping."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Probability of dropping an activation. Which ones are dropped depends on the ranks and the micro-batch."""
+    """Probability of dropping an activation. Which ones depends on the ranks and the micro-batch."""
     seed: Annotated[int, Ge(0), Lt(2**63)] = 1337
     """Seed of the initial weights, the order of the data and dropout."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
