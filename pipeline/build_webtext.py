@@ -62,7 +62,7 @@ def _check_earlier_run(options: Options) -> None:
     if partitions != options.partitions:
         raise ValueError(
             f"{options.output} holds pages crawled in {partitions} partitions: "
-            f"go on with --partitions {partitions}, or name another --output"
+            f"resume with --partitions {partitions}, or choose another --output"
         )
 
 
@@ -155,12 +155,12 @@ def _tell(recipe: Recipe, published: bool) -> None:
         say(f"warning: {line}", file=sys.stderr)
     where = {"links": "links/*/links.parquet", "pages": "pages/", "corpus": "corpus/"}[only]
     if reused == total and not published:
-        say(f"Nothing to do: all {total} partitions were there already. {output}/{where}")
+        say(f"Nothing to do: all {total} partitions are up to date. {output}/{where}")
     else:
-        say(f"{total - reused} partitions done, {reused} there already. {output}/{where}")
+        say(f"{total - reused} partitions built, {reused} reused. {output}/{where}")
     if not recipe.funnel[-1].counts.kept:
-        raise ValueError(f"there are no {recipe.funnel[-1].unit}: the funnel above says where all went")
+        raise ValueError(f"no {recipe.funnel[-1].unit} are left: see the funnel above")
 
 
 if __name__ == "__main__":
-    run_command(Options, main, __doc__)
+    run_command(Options, main, __doc__ or "", renamed={"--spare-after-opt-outs": "--give-up-after-opt-outs"})

@@ -53,7 +53,7 @@ class CrawlOptions:
     """Ask for robots.txt and obey it."""
     respect_opt_outs: bool = True
     """Leave out pages that opt out by X-Robots-Tag, meta robots or TDM reservation."""
-    spare_after_opt_outs: int = 20
+    give_up_after_opt_outs: int = 20
     """Opt-outs in a row after which a host's other pages are not asked for; 0 asks for each."""
     warc_bytes: int = 1024 * 1024 * 1024
     """Size at which a WARC file is committed and the next one begun."""

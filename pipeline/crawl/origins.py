@@ -28,7 +28,7 @@ class Origins:
     def refusal(self, target: Target) -> Drop | None:
         """Say why a page may not be asked for by what is known of its origin, or None."""
         policy = self._policies.get(target.origin, self._clock())
-        return None if policy is None else policy.refusal(target.url, self._options.spare_after_opt_outs)
+        return None if policy is None else policy.refusal(target.url, self._options.give_up_after_opt_outs)
 
     def crawl_delay_s(self, origin: str) -> float:
         """Return how long to leave an origin alone between two requests."""
@@ -88,7 +88,7 @@ class Origins:
         policy = Policy(robots=found, tdm=tdm, asked_at=self._clock())
         self._policies.put(origin, policy)
         for visit in reversed(self._parked.pop(origin)):
-            refusal = policy.refusal(visit.target.url, self._options.spare_after_opt_outs)
+            refusal = policy.refusal(visit.target.url, self._options.give_up_after_opt_outs)
             if refusal is None:
                 visit.cleared_by = origin
             yield visit if refusal is None else (visit, refusal)

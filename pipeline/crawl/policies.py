@@ -21,12 +21,12 @@ class Policy:
     asked_at: float = 0.0
     opt_outs_in_a_row: int = 0
 
-    def refusal(self, url: str, spare_after: int) -> Drop | None:
+    def refusal(self, url: str, give_up_after: int) -> Drop | None:
         """Say why a page may not be asked for, or None if it may.
 
         Args:
             url: of the page.
-            spare_after: opt-outs in a row after which the rest of the origin is not asked; 0: never.
+            give_up_after: opt-outs in a row after which the rest of the origin is not asked; 0: never.
         """
         refusal = self.robots.refusal(url)
         if refusal is not None:
@@ -34,8 +34,8 @@ class Policy:
         opt_out = self.tdm.opt_out(url)
         if opt_out is not None:
             return Drop(opt_out.reason, url, opt_out.where)
-        if spare_after and self.opt_outs_in_a_row >= spare_after:
-            return Drop("opt-out of the whole site", url, f"{spare_after} pages in a row opted out")
+        if give_up_after and self.opt_outs_in_a_row >= give_up_after:
+            return Drop("opt-out of the whole site", url, f"{give_up_after} pages in a row opted out")
         return None
 
     def crawl_delay_s(self, default_s: float, max_s: float) -> float:

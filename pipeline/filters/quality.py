@@ -51,7 +51,7 @@ def judge(text: str, url: str, options: RefineOptions, title: str = "") -> tuple
     """Return a document's language and that language's share of it, or why it goes.
 
     The reasons: "error page", "login wall", "cookie wall", "JavaScript wall", "parked domain"; "too
-    short"; "keyword soup", "endless repetition", "link list"; "bare list", "other language", "no known
+    short"; "keyword stuffing", "repetition", "link list"; "no sentences", "other language", "unknown
     language", "mixed languages"; "Wikipedia".
     """
     words = count_words(text)
@@ -67,9 +67,9 @@ def judge(text: str, url: str, options: RefineOptions, title: str = "") -> tuple
         return shapeless
     language, share = detect_language(text)
     if language in ("en", UNKNOWN) and options.languages and _is_bare_list(text, words, options):
-        return Drop("bare list", url)
+        return Drop("no sentences", url)
     if options.languages and language not in options.languages:
-        return Drop("no known language" if language == UNKNOWN else "other language", url, language)
+        return Drop("unknown language" if language == UNKNOWN else "other language", url, language)
     if options.languages and share < options.min_language_share:
         return Drop("mixed languages", url, f"{share:.2f} {language}")
     if options.drop_wikipedia and is_wikipedia_copy(text, title):
@@ -94,10 +94,10 @@ def _shapeless(text: str, words: int, url: str, options: RefineOptions) -> Drop 
     """Say what a text is that has no sentences worth the name, in whatever language."""
     keywords = sum(map(text.count, _KEYWORDS))
     if keywords > options.max_keyword_share * words:
-        return Drop("keyword soup", url, f"{keywords} in {words} words")
+        return Drop("keyword stuffing", url, f"{keywords} in {words} words")
     distinct = _distinct_share(text, words)
     if distinct < options.min_distinct_share:
-        return Drop("endless repetition", url, f"{distinct:.3f} of its runs of words are distinct")
+        return Drop("repetition", url, f"{distinct:.3f} of its runs of words are distinct")
     links = _words_on_lines(text, _is_link)
     if links > options.max_link_share * words:
         return Drop("link list", url, f"{links} of {words} words")

@@ -6,7 +6,7 @@ from pipeline.runner.stages import Counts, Task, edition
 from pipeline.runner.tables import Sieve, read_rows
 
 
-@edition(3, "pycld2")
+@edition(4, "pycld2")
 def refine_documents(task: Task) -> Counts:
     """Keep the documents that pass `judge`, with their language. Input: documents."""
     options: RefineOptions = task.options

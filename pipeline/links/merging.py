@@ -51,7 +51,7 @@ def merge(candidates: pa.Table, min_karma: int = 3) -> Merged:
     """Merge the candidates of one bucket into links, and keep those with enough karma.
 
     `candidates` has the schema `candidates.CANDIDATES` and holds every submission of each link in it. The
-    reasons of the drops: "same submission again", "same link as another submission", "low karma".
+    reasons of the drops: "duplicate submission", "duplicate link", "low karma".
     Takes memory in proportion to the bucket, about three times its size.
     """
     ordered = candidates.sort_by(_SAME_SUBMISSION)
@@ -62,8 +62,8 @@ def merge(candidates: pa.Table, min_karma: int = 3) -> Merged:
     enough = pc.greater_equal(links["karma"], min_karma)
     low = links.filter(pc.invert(enough))
     drops = [
-        _drops(_url(ordered.filter(pa.array(again))), "same submission again"),
-        _drops(_url(distinct.filter(pa.array(further))), "same link as another submission"),
+        _drops(_url(ordered.filter(pa.array(again))), "duplicate submission"),
+        _drops(_url(distinct.filter(pa.array(further))), "duplicate link"),
         _drops(low["url"], "low karma", pc.cast(low["karma"], pa.string())),
     ]
     return Merged(links.filter(enough), pa.concat_tables(drops))

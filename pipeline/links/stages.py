@@ -92,7 +92,7 @@ class MergeOptions:
     """Least karma of a link: the highest score that any one of its submissions got."""
 
 
-@edition(1, "publicsuffixlist")
+@edition(2, "publicsuffixlist")
 def merge_links(task: Task) -> Counts:
     """Merge one bucket's candidates into links. Inputs: the bucket's file of every dump."""
     options: MergeOptions = task.options

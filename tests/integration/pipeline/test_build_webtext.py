@@ -126,7 +126,7 @@ def test_every_kind_of_unwanted_page_is_dropped_for_its_reason(built: Built) -> 
     expected = {
         "submissions": {"self post", "Wikipedia", "Reddit", "media file", "media host", "private address"}
         | {"not http", "invalid address", "no address", "broken JSON line"},
-        "links": {"low karma", "same link as another submission"},
+        "links": {"low karma", "duplicate link"},
         "pages": {"robots.txt", "not HTML", "server error", "Wikipedia", "private address"},
         "refined": {"other language"},
         "split": {"exact duplicate", "near duplicate"},
@@ -196,7 +196,7 @@ def test_lower_karma_fetches_the_new_links_only(built: Built, tmp_path: Path) ->
     fetched_before = {path.partition("?")[0] for path in asked}
     again = {path for path in pages if path in fetched_before and path[1:5].isdigit()}
     assert again - ends_of_redirects(built.pages) == set()
-    assert funnel(built.folder / "out")["links"]["dropped"].keys() == {"same link as another submission"}
+    assert funnel(built.folder / "out")["links"]["dropped"].keys() == {"duplicate link"}
     asked = list(built.web.requests)
     main(built.options)
     assert built.web.requests == asked
@@ -328,7 +328,7 @@ def test_run_that_ends_with_nothing_fails(tmp_path: Path) -> None:
 
 
 def test_crawl_with_another_number_of_partitions_is_refused(built: Built) -> None:
-    with pytest.raises(ValueError, match="go on with --partitions 3"):
+    with pytest.raises(ValueError, match="resume with --partitions 3"):
         main(dataclasses.replace(built.options, partitions=4))
 
 

@@ -90,7 +90,7 @@ def test_documents_that_copy_an_evaluation_set_go_and_the_rest_is_as_it_was(
     capsys.readouterr()
     os.utime(test)  # the same words: nothing after them is done again
     main(changed)
-    assert "1 partitions done" in capsys.readouterr().out
+    assert "1 partitions built" in capsys.readouterr().out
     main(
         options(
             web_files,

@@ -35,7 +35,7 @@ def test_interrupted_build_ends_with_a_line_and_leaves_no_process(
     os.killpg(build.pid, signal.SIGINT)  # as a terminal does: to all that it runs
     _, told = build.communicate(timeout=60)
     assert build.returncode == 130
-    assert told.endswith("interrupted: run the same command again to go on\n"), told
+    assert told.endswith("interrupted: run the same command again to resume\n"), told
     assert "Traceback" not in told
     assert psutil.wait_procs(started, timeout=30)[1] == [], "processes are left"
     main(Options(submissions=dumps, warcs=archives, partitions=6, output=str(tmp_path)))

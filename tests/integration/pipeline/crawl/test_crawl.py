@@ -248,7 +248,7 @@ def test_opt_outs_are_honoured_and_told_apart(web: "Web", tmp_path: Path) -> Non
 def test_host_that_keeps_opting_out_is_spared(web: "Web", tmp_path: Path) -> None:
     web.site("refuses.example", {f"/{n}": web.page(str(n), "X-Robots-Tag: noai") for n in range(10)})
     links = [web.url("refuses.example", f"/{n}") for n in range(10)]
-    rows = web.crawl(links, tmp_path, spare_after_opt_outs=3)
+    rows = web.crawl(links, tmp_path, give_up_after_opt_outs=3)
     assert {row["reason"] for row in rows.values()} == {"opt-out noai", "opt-out of the whole site"}
     assert len(web.asked("refuses.example")) == 2 + 3  # robots.txt, tdmrep.json, three pages
 

@@ -252,7 +252,7 @@ def test_every_submission_of_the_real_dumps_lands_where_it_belongs() -> None:
         "no address": 1,
         "not http": 17,
         "private address": 2,
-        "same link as another submission": 63,
+        "duplicate link": 63,
         "self post": 40,
     }
 

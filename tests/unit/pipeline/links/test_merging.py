@@ -66,7 +66,7 @@ def test_http_and_https_twins_are_one_https_link() -> None:
 def test_a_submission_in_two_dumps_counts_once_with_its_higher_score() -> None:
     result = merged(candidate(karma=4), candidate(karma=6), candidate(karma=4))
     assert [(row["karma"], row["submissions"]) for row in result.links.to_pylist()] == [(6, 1)]
-    assert result.drops["reason"].to_pylist() == ["same submission again"] * 2
+    assert result.drops["reason"].to_pylist() == ["duplicate submission"] * 2
 
 
 def test_a_link_without_a_time_has_none() -> None:

@@ -50,7 +50,7 @@ def test_interruption_says_how_to_go_on(
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, KeyboardInterrupt())
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "interrupted: run the same command again to go on\n"
+    assert capsys.readouterr().err == "interrupted: run the same command again to resume\n"
 
 
 def test_store_that_cannot_be_reached_ends_as_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
