@@ -11,7 +11,7 @@ from pipeline.archives.ways import MatchOptions
 from pipeline.corpus.funnel import Step
 from pipeline.corpus.split import CorpusOptions, validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
-from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.options import CrawlOptions
 from pipeline.crawl.stages import FetchOptions, crawl_links, scatter_by_domain
 from pipeline.decontaminate.overlap import OverlapLimits, find_sets, names_of
 from pipeline.decontaminate.plain_texts import TextOptions

@@ -18,7 +18,11 @@ from typing import TypeVar
 from aiohttp.abc import AbstractResolver
 
 from pipeline.crawl import robots
-from pipeline.crawl.answers import (
+from pipeline.crawl.fetch import Client, Failure, Limits, is_redirect
+from pipeline.crawl.options import CrawlCounts, CrawlOptions
+from pipeline.crawl.origins import Origins
+from pipeline.crawl.politeness import Domain, Frontier
+from pipeline.crawl.responses import (
     examine_body,
     examine_file,
     examine_page,
@@ -26,10 +30,6 @@ from pipeline.crawl.answers import (
     robots_from,
     tdm_from,
 )
-from pipeline.crawl.crawl_options import CrawlCounts, CrawlOptions
-from pipeline.crawl.fetch import Client, Failure, Limits, is_redirect
-from pipeline.crawl.origins import Origins
-from pipeline.crawl.politeness import Domain, Frontier
 from pipeline.crawl.segments import Finished, SegmentWriter, finish_interrupted
 from pipeline.crawl.visits import Link, Purpose, Target, Visit, locate, redirect_target
 from pipeline.runner.records import Drop

@@ -6,8 +6,8 @@ No clock and no queue of its own: every method gives the visits that are to go o
 from collections.abc import Callable, Iterator
 
 from pipeline.crawl import robots
-from pipeline.crawl.crawl_options import CrawlOptions
 from pipeline.crawl.fetch import Failure
+from pipeline.crawl.options import CrawlOptions
 from pipeline.crawl.policies import Policies, Policy
 from pipeline.crawl.visits import Purpose, Target, Visit
 from pipeline.runner.records import Drop

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.options import CrawlOptions
 from pipeline.runner.records import FETCHES
 from pipeline.web.warc import Response, response_record, warcinfo_record
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.crawl.crawl_options import CrawlCounts, CrawlOptions
 from pipeline.crawl.crawler import ELSEWHERE, Link, crawl
+from pipeline.crawl.options import CrawlCounts, CrawlOptions
 from pipeline.crawl.segments import fetch_log
 from pipeline.crawl.visits import Target, locate
 from pipeline.links.candidates import LinkOptions, LinkRules

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
-from pipeline.extract.lighten import FORUM, quicken_expressions, thinned
-from pipeline.extract.look import LookOptions, look, plain_text
 from pipeline.extract.mending import mend_source, mend_tree
+from pipeline.extract.patches import FORUM, quicken_expressions, thinned
+from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
 from pipeline.runner.records import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
 
@@ -49,7 +49,7 @@ class ExtractOptions:
     """Seconds of processor time that one page may take; what takes longer is dropped."""
     extract_memory_bytes: int = 2**30
     """Memory that one page may take."""
-    look: LookOptions = field(default_factory=LookOptions)
+    prefilter: PrefilterOptions = field(default_factory=PrefilterOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def extract_text(
     charset: str,
     fetched: date | None = None,
     languages: tuple[str, ...] = (),
-    options: LookOptions | None = None,
+    options: PrefilterOptions | None = None,
 ) -> Extraction | Drop:
     """Extract the main text of an HTML page; its canonical address may be relative to the page's own.
 
@@ -83,7 +83,7 @@ def extract_text(
     if not html.strip():
         return Drop("empty page")
     page = decode(html, charset)
-    if languages and (drop := look(plain_text(page), languages, options or LookOptions())):
+    if languages and (drop := prefilter(plain_text(page), languages, options or PrefilterOptions())):
         return drop
     tree = _parse(page)
     if tree is None:

@@ -38,7 +38,7 @@ def read_text(page: Page, options: PageOptions) -> Extraction | Drop:
         return Drop(said.reason, detail=said.where)
     if options.drop_wikipedia and is_declared_in_html(found.body):
         return Drop(WIKIPEDIA, detail="by its licence")
-    return extract_text(found.body, page.charset, day_of(page), options.languages, options.extract.look)
+    return extract_text(found.body, page.charset, day_of(page), options.languages, options.extract.prefilter)
 
 
 def day_of(page: Page) -> date | None:

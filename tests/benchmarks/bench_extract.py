@@ -36,9 +36,9 @@ from fastwarc.warc import WarcRecord, WarcRecordType
 from pipeline.extract import extraction as extract
 from pipeline.extract.characters import decode
 from pipeline.extract.extraction import Extraction, ExtractOptions, extract_text
-from pipeline.extract.lighten import FORUM
-from pipeline.extract.look import LookOptions, look, plain_text
 from pipeline.extract.pages import WARM_UP, PageOptions
+from pipeline.extract.patches import FORUM
+from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
 from pipeline.extract.sandbox import Failure, Sandbox
 from pipeline.filters.language import detect_language
 from pipeline.filters.quality import RefineOptions, judge
@@ -212,7 +212,7 @@ def show_steps(archive: Path, offsets: list[int]) -> None:
             with step("decode"):
                 html = decode(page.body, page.charset)
             with step("cheap look"):
-                look(plain_text(html), ("en",), LookOptions())
+                prefilter(plain_text(html), ("en",), PrefilterOptions())
             with step("parse"):
                 tree = extract._parse(html)
             if tree is None:

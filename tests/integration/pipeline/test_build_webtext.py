@@ -27,7 +27,7 @@ from launch.demo_site.web import EmbeddedWeb, WebPage, build_pages, write_dump
 from pipeline.build_webtext import Options, main
 from pipeline.corpus.funnel import read_funnel
 from pipeline.corpus.split import CorpusOptions
-from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.options import CrawlOptions
 from pipeline.links.candidates import LinkOptions
 from pipeline.links.stages import MergeOptions
 from pipeline.runner.buckets import bucket_of

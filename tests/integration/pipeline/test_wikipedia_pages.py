@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.crawl.answers import Response
+from pipeline.crawl.responses import Response
 from pipeline.extract.extraction import ExtractOptions
 from pipeline.extract.pages import PageOptions
 from pipeline.extract.stages import extract_pages

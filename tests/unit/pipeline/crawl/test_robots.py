@@ -6,8 +6,8 @@ import tracemalloc
 import pytest
 
 from pipeline.crawl import robots
-from pipeline.crawl.answers import robots_from
 from pipeline.crawl.fetch import Failure
+from pipeline.crawl.responses import robots_from
 from pipeline.runner.records import Drop
 
 

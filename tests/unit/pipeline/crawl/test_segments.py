@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.options import CrawlOptions
 from pipeline.crawl.segments import Finished, SegmentWriter, committed_logs, fetch_log, finish_interrupted
 from pipeline.web.warc import Page, Response, read_page, scan_pages
 

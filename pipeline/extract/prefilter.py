@@ -12,7 +12,7 @@ from pipeline.runner.records import Drop
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookOptions:
+class PrefilterOptions:
     """When a page is dropped at first sight. Both limits must hold."""
 
     max_wanted_share: float = 0.2
@@ -28,7 +28,7 @@ def plain_text(html: str) -> str:
     return extract_plain_text(html, alt_texts=False, list_bullets=False)
 
 
-def look(text: str, languages: tuple[str, ...], options: LookOptions) -> Drop | None:
+def prefilter(text: str, languages: tuple[str, ...], options: PrefilterOptions) -> Drop | None:
     """Drop a page, by its visible text, that is surely in none of the languages; none given are all."""
     import pycld2
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from pipeline.crawl import robots
-from pipeline.crawl.crawl_options import CrawlOptions
 from pipeline.crawl.fetch import Failure, Headers, is_redirect
+from pipeline.crawl.options import CrawlOptions
 from pipeline.runner.records import Drop
 from pipeline.web import content_coding
 from pipeline.web.optout import (

@@ -7,7 +7,7 @@ from lxml.etree import XPath
 from lxml.html import HtmlElement, document_fromstring
 from trafilatura import bare_extraction, xpaths
 
-from pipeline.extract.lighten import FORUM, quickened, thinned
+from pipeline.extract.patches import FORUM, quickened, thinned
 
 STORY = "".join(
     f"<p>The ferry was late on day {n}, and those who waited told each other why.</p>" for n in range(8)
