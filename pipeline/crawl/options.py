@@ -14,51 +14,51 @@ class CrawlOptions:
     contact: str = ""
     """Address or e-mail at which site owners reach you; it is part of the User-Agent. Needed to crawl."""
     delay_s: float = 1.0
-    """Rest between two requests to one registrable domain, where its robots.txt gives no Crawl-delay."""
+    """Delay between requests to a registrable domain whose robots.txt gives no Crawl-delay."""
     max_crawl_delay_s: float = 60.0
-    """Longest Crawl-delay that is waited for; a longer one counts as this."""
+    """Longest Crawl-delay that is obeyed; a longer one is cut to this."""
     max_domains: int = 2_000
-    """Domains worked on at once; the others wait for one of them to be done."""
+    """Domains crawled at once; the others wait."""
     max_connections: int = 500
-    """Requests under way at once, each of which may hold `max_compressed_bytes` in memory."""
+    """Requests at once, each of which may hold `max_compressed_bytes` in memory."""
     max_queued_links: int = 100_000
-    """Links read ahead and kept in memory."""
+    """Links read ahead into memory."""
     deadline_s: float = 60.0
-    """Time that all requests of one link may take together; waiting for its turn does not count."""
+    """Total time for all requests of a link, not counting the wait for its turn."""
     robots_deadline_s: float = 20.0
-    """The same for a robots.txt or tdmrep.json."""
+    """Total time for a robots.txt or tdmrep.json."""
     connect_timeout_s: float = 10.0
-    """Time that making one connection may take."""
+    """Timeout of a connection attempt."""
     min_bytes_per_second: float = 500.0
-    """Slowest rate at which a body may come, once `rate_grace_s` has passed."""
+    """Slowest rate at which a body may arrive, after `rate_grace_s`."""
     rate_grace_s: float = 5.0
-    """Time that a body may come at any rate."""
+    """Time during which a body may arrive at any rate."""
     max_compressed_bytes: int = 4 * 1024 * 1024
-    """Largest body as it is received."""
+    """Largest body as received."""
     max_decompressed_bytes: int = 16 * 1024 * 1024
-    """Largest body once it is decoded."""
+    """Largest body after decoding."""
     max_redirects: int = 10
-    """Redirects followed for one link."""
+    """Redirects followed per link."""
     retries: int = 2
-    """Times that a request is made again after a lost connection or status 429, 500, 502, 503 or 504."""
+    """Retries after a lost connection or status 429, 500, 502, 503 or 504."""
     backoff_s: float = 5.0
-    """Rest before the first retry where the server names none; doubled for each further one."""
+    """Delay before the first retry if the server gives none; doubled for each further retry."""
     max_retry_after_s: float = 120.0
-    """Longest Retry-After that is waited for; after a longer one the link is given up."""
+    """Longest Retry-After that is obeyed; a link with a longer one is given up."""
     allow_networks: tuple[str, ...] = ()
-    """Networks (CIDR) that may be connected to although they are not public, on any port."""
+    """Non-public networks (CIDR) that may be connected to, on any port."""
     allowed_ports: tuple[int, ...] = (80, 443)
     """Ports that may be connected to."""
     respect_robots: bool = True
-    """Ask for robots.txt and obey it."""
+    """Fetch robots.txt and obey it."""
     respect_opt_outs: bool = True
     """Leave out pages that opt out by X-Robots-Tag, meta robots or TDM reservation."""
     give_up_after_opt_outs: int = 20
-    """Opt-outs in a row after which a host's other pages are not asked for; 0 asks for each."""
+    """Consecutive opt-outs after which a host's other pages are not requested; 0: never."""
     warc_bytes: int = 1024 * 1024 * 1024
-    """Size at which a WARC file is committed and the next one begun."""
+    """Size at which a WARC file is committed and the next one started."""
     segment_s: float = 1_800.0
-    """Age at which it is, whatever its size: on an object store, only committed files are there."""
+    """Age at which a WARC file is committed: on an object store, only committed files exist."""
 
     def check(self) -> None:
         """Raise `ValueError` where a crawl cannot be made with these options."""
@@ -70,10 +70,13 @@ class CrawlOptions:
 
     def fingerprint(self) -> str:
         """Return what changes when the options do that decide which links get a page."""
-        deciding = {name: value for name, value in asdict(self).items() if name not in _NOT_DECIDING}
+        named = {_FIRST_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        deciding = {name: value for name, value in named.items() if name not in _NOT_DECIDING}
         return hashlib.sha256(repr(sorted(deciding.items())).encode()).hexdigest()[:16]
 
 
+# Crawls of earlier versions stay known.
+_FIRST_NAMES = {"give_up_after_opt_outs": "spare_after_opt_outs"}
 _NOT_DECIDING = frozenset(
     {"contact", "delay_s", "max_crawl_delay_s", "max_domains", "max_connections", "max_queued_links"}
     | {"backoff_s", "warc_bytes", "segment_s"}

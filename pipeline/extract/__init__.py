@@ -1,7 +1,7 @@
 """From pages to documents: the text of each, in a sandbox.
 
-`pages.py` sends each page through a child process (`sandbox.py`), where all of `reading.py` happens to it:
-`characters.py` decodes it, `prefilter.py` drops what is clearly not wanted, `patches.py` keeps from the parser
-what is not text, `mending.py` repairs what old pages do, and `extraction.py` extracts the main text. `stages.py`
-runs all this on Ray.
+`pages.py` sends each page through a child process (`sandbox.py`), where all of `reading.py` happens to it.
+`characters.py` decodes it, `prefilter.py` drops what is clearly not wanted, `patches.py` keeps from the
+parser what is not text, `mending.py` repairs what old pages do, `extraction.py` extracts the main text.
+`stages.py` runs all this on Ray.
 """
