@@ -49,7 +49,7 @@ class Encoder:
             if self._memory() > self._fresh_memory + GROWTH_BYTES:
                 self._renew()
         if is_disputed(text):
-            return np.array(self._exact.encode(text.decode()).ids, np.uint32)
+            return np.array(self._exact.encode(text.decode(errors="replace")).ids, np.uint32)
         ids: NDArray[np.uint32] = self._backend.encode(text)
         return ids
 

@@ -25,4 +25,6 @@ _DISPUTED: Final = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for firs
 
 def is_disputed(text: bytes) -> bool:
     """Say whether a text in UTF-8 has a character that tokenizers and gigatoken take for different kinds."""
-    return any(lead in text for lead in _LEADS) and _DISPUTED.search(text.decode()) is not None
+    if not any(lead in text for lead in _LEADS):
+        return False
+    return _DISPUTED.search(text.decode(errors="replace")) is not None

@@ -198,31 +198,35 @@ def _meeting_place(ranks: Ranks) -> Iterator[Any]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if ranks.size == 1:
         yield torch.distributed.HashStore()  # type: ignore[attr-defined]  # documented all the same
-    elif _has_one_parent(ranks):
-        launcher = psutil.Process(os.getppid())
-        file = Path(tempfile.gettempdir()) / f"outbound-{launcher.pid}-{launcher.create_time()}"
+    elif name := _name_on_this_machine(ranks):
+        file = Path(tempfile.gettempdir()) / f"outbound-{name}"
         try:
             yield torch.distributed.FileStore(str(file), ranks.size)  # type: ignore[attr-defined]
         finally:
             file.unlink(missing_ok=True)
     else:
         if "SLURM_STEP_NODELIST" in os.environ:
-            here = ranks.local_size == ranks.size
-            first = "127.0.0.1" if here else _first_host(os.environ["SLURM_STEP_NODELIST"])
-            os.environ.setdefault("MASTER_ADDR", first)
+            os.environ.setdefault("MASTER_ADDR", _first_host(os.environ["SLURM_STEP_NODELIST"]))
             # The same for every rank of a job, and another one for another job on the machine.
             os.environ.setdefault("MASTER_PORT", str(20_000 + int(os.environ["SLURM_JOB_ID"]) % 10_000))
         yield None
 
 
-def _has_one_parent(ranks: Ranks) -> bool:
-    """Say whether the ranks are children of one launcher: DeepSpeed's or mpirun, on one machine."""
-    if os.environ.get("CROSS_SIZE") == "1":
-        return True
+def _name_on_this_machine(ranks: Ranks) -> str:
+    """Return what the ranks of this run, and no others, call themselves on this machine.
+
+    Empty where they are on several machines, or where the launcher has named an address.
+    """
     started_by_mpirun = bool(_of_mpirun()) and "MASTER_ADDR" not in os.environ
     if started_by_mpirun and ranks.local_size < ranks.size:
         raise ValueError("mpirun over several machines: set MASTER_ADDR and MASTER_PORT (mpirun -x)")
-    return started_by_mpirun
+    if os.environ.get("CROSS_SIZE") == "1" or started_by_mpirun:  # one launcher is every rank's parent
+        launcher = psutil.Process(os.getppid())
+        return f"{launcher.pid}-{launcher.create_time()}"
+    if "SLURM_STEP_NODELIST" in os.environ and ranks.local_size == ranks.size:
+        names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+        return "slurm-" + "-".join(os.environ.get(name, "0") for name in names)
+    return ""
 
 
 def _first_host(hosts: str) -> str:

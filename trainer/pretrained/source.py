@@ -69,6 +69,8 @@ def with_vocabulary(weights: PretrainedWeights, address: str | None) -> SourceMo
         config = replace(config, document_separator=None)
     else:
         vocabulary = load_vocabulary(address or str(weights.folder))
+        if address:
+            _check_is_the_one_beside(weights, vocabulary, address)
         config = weights.with_entries(vocabulary.size).config
     size = matching(layers=config.layers, heads=config.heads, width=config.width)
     name = f"GPT-2 {size}" if size else f"GPT-2 of {config.layers} layers"
@@ -81,6 +83,19 @@ def with_vocabulary(weights: PretrainedWeights, address: str | None) -> SourceMo
         state=state,
         data_fingerprint=_data_fingerprint(weights.folder.parent) if state else None,
     )
+
+
+def _check_is_the_one_beside(weights: PretrainedWeights, vocabulary: Vocabulary, address: str) -> None:
+    """Reject a given vocabulary where the model's directory has another one that can be read."""
+    try:
+        beside = weights.vocabulary_fingerprint
+    except ValueError:
+        return
+    if beside not in (None, vocabulary.fingerprint):
+        raise ValueError(
+            f"{address} is not the vocabulary of the model in {weights.folder}: it has "
+            f"{vocabulary.size:,} entries and another fingerprint than the one there"
+        )
 
 
 def _vocabulary_of_run(run: Path, state: State, address: str | None) -> Vocabulary:

@@ -50,7 +50,7 @@ def test_another_vocabulary_is_a_mistake(stage_0, model, tmp_path):
     other.write_text(Vocabulary([(b"a", b"b")]).tokenizer_json)
     with pytest.raises(ValueError, match="is not the vocabulary that the shards were written with"):
         load_model(ModelOptions(model=stage_0.whole, vocabulary=str(other)))
-    with pytest.raises(ValueError, match=r"has 258 entries, but the model in .* 509"):
+    with pytest.raises(ValueError, match=r"is not the vocabulary of the model in .*: it has 258 entries"):
         load_model(ModelOptions(model=model, vocabulary=str(other)))
 
 

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.distributed.ranks import MPI, Ranks, _first_host, _has_one_parent, find_device, gather, joined
+from trainer.distributed.ranks import (
+    MPI,
+    Ranks,
+    _first_host,
+    _name_on_this_machine,
+    find_device,
+    gather,
+    joined,
+)
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_SIZE", "LOCAL_WORLD_SIZE", "DS_ACCELERATOR")
 SRUN = {
@@ -94,6 +102,7 @@ def one_of_srun(rank: int, cores: list[int] | None, folder: str, answers: object
 
     os.environ |= {**SRUN, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0"}
     os.environ |= {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2"}
+    os.environ["SLURM_STEP_ID"] = Path(folder).name  # of this test alone
     for name in (*NAMES, "OMP_NUM_THREADS"):
         os.environ.pop(name, None)
     container.GROUPS, container.OWN = Path(folder), Path(folder) / "none"
@@ -163,4 +172,4 @@ def test_mpirun_over_several_machines_asks_for_an_address(monkeypatch):
     for name, value in zip(MPI[0], (3, 8, 1, 2), strict=True):
         monkeypatch.setenv(name, str(value))
     with pytest.raises(ValueError, match="set MASTER_ADDR and MASTER_PORT"):
-        _has_one_parent(Ranks.from_environment())
+        _name_on_this_machine(Ranks.from_environment())
