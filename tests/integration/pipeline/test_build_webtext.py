@@ -323,7 +323,7 @@ def test_dump_cut_in_the_middle_gives_what_could_be_read_and_a_warning(
 def test_run_that_ends_with_nothing_fails(tmp_path: Path) -> None:
     (tmp_path / DUMP).touch()
     options = Options(submissions=(str(tmp_path / DUMP),), output=str(tmp_path / "out"), only="links")
-    with pytest.raises(ValueError, match="there are no links"):
+    with pytest.raises(ValueError, match="no links are left"):
         main(dataclasses.replace(options, partitions=1))
 
 
