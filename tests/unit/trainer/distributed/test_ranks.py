@@ -123,8 +123,7 @@ def one_of_srun(rank: int, cores: list[int] | None, folder: str, answers: object
 )
 def test_two_tasks_of_srun_meet_and_share_out_the_cores_that_they_share(tmp_path, own, quota, threads):
     (tmp_path / "cpu.max").write_text(quota)
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["deepspeed", "trainer.training.loop"])
+    processes = multiprocessing.get_context("spawn")  # as srun starts them: nothing is inherited
     answers = processes.SimpleQueue()
     started = []
     for rank in range(2):
@@ -156,7 +155,7 @@ def one_of_mpirun(rank: int, answers: object) -> None:
 
 
 def test_two_ranks_of_mpirun_meet_without_an_address():
-    processes = multiprocessing.get_context("fork")
+    processes = multiprocessing.get_context("spawn")
     answers = processes.SimpleQueue()
     started = [processes.Process(target=one_of_mpirun, args=(rank, answers)) for rank in range(2)]
     for process in started:
