@@ -9,6 +9,7 @@ from typing import Any
 import tyro
 
 from pipeline.runner import storage
+from pipeline.runner.json_text import parse_json
 
 
 def load_config(address: str, options_class: type[Any], renamed: Mapping[str, str]) -> Any:
@@ -21,8 +22,8 @@ def load_config(address: str, options_class: type[Any], renamed: Mapping[str, st
         ValueError: it is not JSON, names an option that there is not, or a value has another type.
     """
     try:
-        content = json.loads(storage.read_text(address))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(storage.read_text(address))
+    except ValueError as error:
         raise ValueError(f"--config {address} is not JSON: {error}") from error
     if isinstance(content, dict) and isinstance(content.get("options"), dict):
         content = content["options"]  # beside what else the file tells of a run

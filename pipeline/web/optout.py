@@ -7,12 +7,12 @@ machine-readable reservation of Directive (EU) 2019/790, Article 4) as header, m
 """
 
 import html
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from pipeline.runner.json_text import parse_json
 from pipeline.web.html_tags import start_tags
 from pipeline.web.urls import with_normal_escapes
 from pipeline.web.utf16 import utf16_of
@@ -144,8 +144,8 @@ NO_TDM_RULES = TdmRules()
 def parse_tdmrep(body: bytes) -> TdmRules:
     """Read a `tdmrep.json`; what is not as the protocol says is skipped."""
     try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
+        content = parse_json(body)
+    except ValueError:
         return NO_TDM_RULES
     entries = content if isinstance(content, list) else []
     return TdmRules(

@@ -37,8 +37,10 @@ class Patience:
             yield
             return
         set_timeout(self.step_s)
-        yield
-        set_timeout(self._longest_s)
+        try:
+            yield
+        finally:  # after running out of memory the ranks start again in this process
+            set_timeout(self._longest_s)
 
     def took(self, seconds: float) -> None:
         """Take note of a step's time."""

@@ -4,13 +4,15 @@ import time
 import uuid
 from pathlib import Path
 
-from trainer.distributed.ranks import Ranks, fail_together, gather
+from trainer.distributed.ranks import Ranks, fail_together, gather, on_first_rank
 
 SEEN_WITHIN_S = 10.0  # a network file system may show a new file late
 
 
 def check_shared(folder: Path, ranks: Ranks) -> None:
-    """Check that what the first rank writes to the folder is there for every rank; all must ask.
+    """Check that what the first rank writes to the folder, which it has made, is there for every rank.
+
+    All ranks must ask.
 
     Raises:
         ValueError: it is not; on the first rank, the others leave.
@@ -19,10 +21,7 @@ def check_shared(folder: Path, ranks: Ranks) -> None:
         return
     name = gather(f".shared-{uuid.uuid4().hex}")[0]
     token = folder / name
-    if ranks.rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        token.touch()
-    gather(None)
+    on_first_rank(token.touch)
     deadline = time.monotonic() + SEEN_WITHIN_S
     while not (seen := token.exists()) and time.monotonic() < deadline:
         time.sleep(0.2)

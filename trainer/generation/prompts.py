@@ -1,10 +1,10 @@
 """Prompts from a file: one per line, or JSON Lines."""
 
-import json
 import sys
 from typing import Literal
 
 from pipeline.runner import storage
+from pipeline.runner.json_text import parse_json
 
 
 def read_prompts(address: str, layout: Literal["auto", "lines", "jsonl"]) -> list[str]:
@@ -41,8 +41,8 @@ def _read(address: str) -> bytes:
 def _field(text: str, where: str) -> str:
     """Return the prompt of a line of JSON."""
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise ValueError(f"{where}: not JSON: {error}") from error
     prompt = content.get("prompt") if isinstance(content, dict) else None
     if not isinstance(prompt, str):

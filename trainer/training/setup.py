@@ -192,7 +192,8 @@ def _check_same_run(output: Path, plan: TrainingPlan, identity: dict[str, Any], 
             f"--output {output} holds a run with another --data: shards.json in {plan.data} is not the one "
             "that the run started with; give another folder"
         )
-    if earlier["init_from"] and plan.init_from:  # compared by its content, not by where it lies
+    # Compared by its content, not by where it lies; runs of version 0.1 have not kept what it was.
+    if before.get("initial_model") and plan.init_from:
         earlier["init_from"] = plan.init_from
     check_same_identity(output, earlier, identity)
     inputs.check_since(before.get("files", {}))

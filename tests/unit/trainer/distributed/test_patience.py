@@ -36,3 +36,12 @@ def test_never_less_than_half_a_minute_unless_that_is_asked_for():
         quick.took(0.01)
         asked.took(0.01)
     assert (quick.step_s, asked.step_s) == (30.0, 8)
+
+
+def test_an_error_in_a_step_leaves_the_timeout_as_it_was_outside(timeouts):
+    ours = Patience(600)
+    for _ in range(5):
+        ours.took(2.0)
+    with pytest.raises(MemoryError), ours.in_step():
+        raise MemoryError
+    assert timeouts == [40.0, 600]
