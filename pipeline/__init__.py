@@ -4,7 +4,7 @@
 this list, never from those after it:
 
 - `runner/` runs the stages, whatever they do; `web/` is what crawl and archives share; `corpus/` is the
-  folder that is handed on, and what is told of it;
+  folder that is handed on, with its card and report;
 - `links/` finds links in dumps; `archives/` or `crawl/` find their pages;
 - `filters/` judges documents, `dedup/` finds copies, `extract/` makes documents of pages, `decontaminate/`
   leaves out what copies an evaluation set.

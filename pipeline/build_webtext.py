@@ -32,7 +32,7 @@ from pipeline.runner.terminal import say
 
 
 def main(options: Options) -> None:
-    """Build what the options ask for, and tell what came of it."""
+    """Build what the options ask for, and report the result."""
     recipe = Recipe(options)
     with storage.locked(options.output):
         _check_earlier_run(options)
@@ -40,17 +40,17 @@ def main(options: Options) -> None:
         recipe.build()
         published = _publish(recipe) if options.only == "corpus" else False
         _keep_summary(recipe)
-    _tell(recipe, published)
+    _print_summary(recipe, published)
 
 
 def _options_json(options: Options) -> str:
     """Return the options of a run, with names in place of addresses."""
-    told = dataclasses.asdict(options)
+    content = dataclasses.asdict(options)
     for name in ("submissions", "warcs", "decontaminate"):
-        told[name] = [file_name(address) for address in told[name]]
-    told["output"] = file_name(options.output)
-    told["links"]["blocklist"] = file_name(options.links.blocklist)
-    return json.dumps(told, indent=1)
+        content[name] = [file_name(address) for address in content[name]]
+    content["output"] = file_name(options.output)
+    content["links"]["blocklist"] = file_name(options.links.blocklist)
+    return json.dumps(content, indent=1)
 
 
 def _check_earlier_run(options: Options) -> None:
@@ -72,15 +72,15 @@ def _publish(recipe: Recipe) -> bool:
     check_funnel(recipe.funnel)
     split = recipe.outputs[-1]
     files = corpus_files(split, recipe.outputs)
-    told_of = provenance(recipe)
+    origin = provenance(recipe)
     content = [[name, source.fingerprint] for name, source in files.items()]
-    whole = [content, funnel_json(recipe.funnel), dataclasses.asdict(told_of)]
+    whole = [content, funnel_json(recipe.funnel), dataclasses.asdict(origin)]
     fingerprint = hashlib.sha256(json.dumps(whole).encode()).hexdigest()
     corpus = storage.join(output, "corpus")
     if read_funnel(corpus).get("fingerprint") == fingerprint:
         return False
     numbers = figures(recipe.outputs)
-    told = {
+    funnel = {
         "fingerprint": fingerprint,
         "steps": funnel_json(recipe.funnel),
         "damage": recipe.damage,
@@ -88,9 +88,9 @@ def _publish(recipe: Recipe) -> bool:
         "characters": numbers.characters,
     }
     texts = {
-        "README.md": dataset_card(recipe.funnel, numbers, told_of),
-        "report.html": report_html(recipe.funnel, numbers, told_of),
-        "funnel.json": json.dumps(told, indent=1),
+        "README.md": dataset_card(recipe.funnel, numbers, origin),
+        "report.html": report_html(recipe.funnel, numbers, origin),
+        "funnel.json": json.dumps(funnel, indent=1),
     }
     storage.publish({name: source.address for name, source in files.items()}, texts, corpus)
     return True
@@ -103,7 +103,8 @@ def provenance(recipe: Recipe) -> Provenance:
     if not recipe.evaluation:  # then their options decide nothing
         idle = {option.name for kind in (OverlapLimits, TextOptions) for option in dataclasses.fields(kind)}
         every, changed = (
-            {name: value for name, value in told.items() if name not in idle} for told in (every, changed)
+            {name: value for name, value in content.items() if name not in idle}
+            for content in (every, changed)
         )
     return Provenance(
         dumps=_input_files(recipe.dumps, stages.get("submissions")),
@@ -140,11 +141,11 @@ def _keep_summary(recipe: Recipe) -> None:
     Apart from the corpus: times differ from run to run, and the corpus is the same bytes.
     """
     if any(stage.seconds for stage in recipe.outputs):
-        told = json.dumps({"stages": summary_json(recipe.outputs)}, indent=1)
-        storage.write_text(storage.join(recipe.options.output, "run.json"), told)
+        content = json.dumps({"stages": summary_json(recipe.outputs)}, indent=1)
+        storage.write_text(storage.join(recipe.options.output, "run.json"), content)
 
 
-def _tell(recipe: Recipe, published: bool) -> None:
+def _print_summary(recipe: Recipe, published: bool) -> None:
     """Print the funnel, what was damaged, and where the result lies."""
     output, only = without_secrets(recipe.options.output), recipe.options.only
     total = sum(len(stage.partitions) for stage in recipe.outputs)

@@ -44,9 +44,9 @@ from pipeline.links.submissions import find_dumps
 from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file, moved_file
 from pipeline.runner.executor import run_stage
-from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Work, by_name
+from pipeline.runner.stages import Counts, InputFile, Stage, StageOutput, Work, by_name
 
-Inputs = Mapping[str, Sequence[Source]]
+Inputs = Mapping[str, Sequence[InputFile]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Options:
 
 
 class Recipe:
-    """Runs the stages one after the other, and keeps what each has to tell."""
+    """Runs the stages one after the other, and keeps what each returned."""
 
     def __init__(self, options: Options) -> None:
         """Find what to read.
@@ -95,7 +95,7 @@ class Recipe:
             raise ValueError("give --submissions (Reddit dumps), --warcs (WARC files), or both")
         if options.only == "links" and self.archives:
             raise ValueError("--only links takes no --warcs")
-        LinkRules(options.links, options.crawl.allow_networks)  # tells now if they cannot be used
+        LinkRules(options.links, options.crawl.allow_networks)  # fails now if they cannot be used
         if not self.archives and options.only != "links":
             options.crawl.check()
         if options.partitions < 1:
@@ -118,9 +118,9 @@ class Recipe:
             links = self.links_of_submissions()
         else:
             assert index is not None
-            self.tell(index, "pages with an address")
+            self.report(index, "pages with an address")
             links = self.run("links", links_of_archives, _gathered([index], options.partitions))
-            self.tell(links, "links")
+            self.report(links, "links")
         if options.only == "links":
             return
         fetched = self.crawl(links, cut) if index is None else self.match(links, index)
@@ -134,9 +134,9 @@ class Recipe:
             links=options.links, allow_networks=options.crawl.allow_networks, partitions=options.partitions
         )
         submissions = self.run("submissions", scatter_submissions, by_name(self.dumps), scatter)
-        self.tell(submissions, "submissions of outbound links")
+        self.report(submissions, "submissions of outbound links")
         links = self.run("links", merge_links, _gathered([submissions], options.partitions), options.karma)
-        self.tell(links, "links")
+        self.report(links, "links")
         return links
 
     def crawl(self, links: StageOutput, cut: CutOptions) -> Inputs:
@@ -172,10 +172,10 @@ class Recipe:
         known = _joined(pages, redirects)
         waiting = _files(links, "links.parquet")
         fetched = self.in_rounds(match_pages, waiting, matching, left=links.counts.kept, known=known)
-        rounds: dict[str, list[Source]] = {part: [] for part in waiting}  # of one partition together
+        rounds: dict[str, list[InputFile]] = {part: [] for part in waiting}  # of one partition together
         for name, sources in fetched.items():
             rounds[name.rpartition("-")[0]] += sources
-        places = [Source.place(address) for address in self.archives]
+        places = [InputFile.untracked(address) for address in self.archives]
         return {part: [*sources, *places] for part, sources in rounds.items()}
 
     def in_rounds(
@@ -193,7 +193,7 @@ class Recipe:
         Each round also reads what is `known` to its partition. Together they are the funnel's step "pages".
         """
         rounds: list[StageOutput] = []
-        fetched: dict[str, Sequence[Source]] = {}
+        fetched: dict[str, Sequence[InputFile]] = {}
         while waiting or not rounds:
             name = f"pages_{len(rounds) + 1}" if rounds else "pages"
             inputs = _joined(waiting, known) if known else waiting
@@ -207,7 +207,7 @@ class Recipe:
         self.funnel.append(Step("pages", "pages", Counts.total(pages.counts for pages in rounds)))
         return fetched
 
-    def refine(self, fetched: Inputs, sought: Sequence[Source]) -> None:
+    def refine(self, fetched: Inputs, sought: Sequence[InputFile]) -> None:
         """Pages to documents, without those that are unwanted, copy what is `sought`, or are there twice."""
         options = self.options
         pages = PageOptions(
@@ -217,25 +217,25 @@ class Recipe:
             drop_wikipedia=options.refine.drop_wikipedia,
         )
         documents = self.run("documents", extract_pages, fetched, pages)
-        self.tell(documents, "pages with text")
+        self.report(documents, "pages with text")
         refined = self.run(
             "refined", refine_documents, _files(documents, "documents.parquet"), options.refine
         )
-        self.tell(refined, "documents worth keeping")
+        self.report(refined, "documents worth keeping")
         if sought:
             refined = self.decontaminate(refined, sought)
         texts = _files(refined, "documents.parquet")
         duplicates = self.duplicates(texts)
         copies = {name: duplicates.files(copies_file(number)) for number, name in enumerate(texts)}
-        (told,) = duplicates.partitions
+        (partition,) = duplicates.partitions
         limit = validation_limit(
-            options.corpus.validation_share, told.notes["smallest_ids"], duplicates.counts.kept
+            options.corpus.validation_share, partition.notes["smallest_ids"], duplicates.counts.kept
         )
         sides = SplitOptions(validation_limit=limit)
         split = self.run("split", split_documents, _joined(texts, copies), sides)
-        self.tell(split, "documents in the corpus")
+        self.report(split, "documents in the corpus")
 
-    def evaluation_filter(self) -> list[Source]:
+    def evaluation_filter(self) -> list[InputFile]:
         """Read the evaluation sets, if there are any, and make a filter of them."""
         if not self.evaluation:
             return []
@@ -245,13 +245,13 @@ class Recipe:
         bloom = self.run("filter", make_filter, {"all": grams})
         return [*bloom.files(FILTER), *grams]
 
-    def decontaminate(self, documents: StageOutput, sought: Sequence[Source]) -> StageOutput:
+    def decontaminate(self, documents: StageOutput, sought: Sequence[InputFile]) -> StageOutput:
         """Drop the documents that overlap an evaluation set too much."""
         limits = DecontaminationOptions(limits=self.options.overlap, names=names_of(self.evaluation))
         files = _files(documents, "documents.parquet")
         inputs = {name: [*file, *sought] for name, file in files.items()}
         kept = self.run("decontaminated", decontaminate, inputs, limits)
-        self.tell(kept, "documents that copy no evaluation set")
+        self.report(kept, "documents that copy no evaluation set")
         return kept
 
     def duplicates(self, texts: Inputs) -> StageOutput:
@@ -287,7 +287,7 @@ class Recipe:
         self.outputs.append(output)
         return output
 
-    def tell(self, output: StageOutput, unit: str) -> None:
+    def report(self, output: StageOutput, unit: str) -> None:
         """Make a stage a step of the funnel."""
         self.funnel.append(Step(output.stage, unit, output.counts))
 
@@ -314,7 +314,7 @@ def _files(output: StageOutput, *names: str) -> Inputs:
     return {part: [source for source in sources if source is not None] for part, sources in found.items()}
 
 
-def _flat(output: StageOutput, *names: str) -> list[Source]:
+def _flat(output: StageOutput, *names: str) -> list[InputFile]:
     """Return the files of these names of all partitions, those of one partition together."""
     return [source for sources in _files(output, *names).values() for source in sources]
 

@@ -23,7 +23,7 @@ from pipeline.decontaminate.plain_texts import TextOptions
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
-from pipeline.runner.stages import Source, Stage, StageOutput, by_name
+from pipeline.runner.stages import InputFile, Stage, StageOutput, by_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,8 @@ def main(options: OverlapOptions) -> None:
     with storage.locked(options.output):
         study = _study(options, addresses, searched)
         page = to_markdown(study)
-        for name, told in (("report.json", to_json(study)), ("options.json", asdict(options))):
-            text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+        for name, content in (("report.json", to_json(study)), ("options.json", asdict(options))):
+            text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
             storage.write_text(storage.join(options.output, name), text)
         storage.write_text(storage.join(options.output, "report.md"), page)
     print(page)
@@ -71,7 +71,7 @@ def main(options: OverlapOptions) -> None:
 def _study(options: OverlapOptions, addresses: Sequence[str], searched: Sequence[str]) -> Study:
     """Look for the sets in files of a corpus or of text, and put together what was found."""
 
-    def run(stage: Stage, inputs: Mapping[str, Sequence[Source]]) -> StageOutput:
+    def run(stage: Stage, inputs: Mapping[str, Sequence[InputFile]]) -> StageOutput:
         return run_stage(stage, inputs, storage.join(options.output, ".stages"), workers=options.workers)
 
     sets = run(Stage(name="evaluation", work=steps.collect_grams, options=options.texts), by_name(addresses))
@@ -98,7 +98,7 @@ def _sum_up(sets: StageOutput, found: StageOutput, addresses: Sequence[str]) -> 
     for file in found.files(steps.FOUND):
         here = steps.read_found(file.address, sizes)
         seen = [some | others for some, others in zip(seen, here, strict=True)]
-    told = []
+    overlaps = []
     for number, (address, name) in enumerate(zip(addresses, names_of(addresses), strict=True)):
         evaluation = EvaluationSet.read(sets.files(steps.GRAMS)[number].address)
         documents = [
@@ -114,8 +114,8 @@ def _sum_up(sets: StageOutput, found: StageOutput, addresses: Sequence[str]) -> 
             distinct_found=int(seen[number].sum()),
             documents=steps.most_overlapping(documents),
         )
-        told.append(overlap)
-    return told
+        overlaps.append(overlap)
+    return overlaps
 
 
 if __name__ == "__main__":

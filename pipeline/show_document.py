@@ -40,14 +40,14 @@ class ShowOptions:
 
 @dataclass(frozen=True)
 class Event:
-    """What one stage has to tell of the page."""
+    """What one stage did with the page."""
 
     stage: str
-    told: str
+    text: str
 
 
 @dataclass(frozen=True)
-class Row:
+class StageRow:
     """A row of a file of some stage's partition."""
 
     partition: str
@@ -66,13 +66,13 @@ def main(options: ShowOptions) -> None:
         raise ValueError(f"{options.page} is nowhere in {options.output}: no dump or archive of it names it")
     for url in urls:
         say(url)
-        told = Counter(run.life(url))
-        stages = sorted({event.stage for event in told}, key=run.stages.index)
+        events = Counter(run.life(url))
+        stages = sorted({event.stage for event in events}, key=run.stages.index)
         for stage in stages:
             heading = stage
-            for event, times in told.items():
+            for event, times in events.items():
                 if event.stage == stage:
-                    say(f"  {heading:<12} {event.told}{f' ({times} times)' if times > 1 else ''}")
+                    say(f"  {heading:<12} {event.text}{f' ({times} times)' if times > 1 else ''}")
                     heading = ""
 
 
@@ -85,11 +85,11 @@ class Run:
         Raises:
             ValueError: it is none.
         """
-        told = storage.join(output, "options.json")
-        if not storage.exists(told):
+        options_file = storage.join(output, "options.json")
+        if not storage.exists(options_file):
             raise ValueError(f"no run at {output}: give the --output of pipeline/build_webtext.py")
         self.output = output
-        options = json.loads(storage.read_text(told))
+        options = json.loads(storage.read_text(options_file))
         self.partitions = int(options["partitions"])
         self._is_decontaminated = bool(options.get("decontaminate"))  # else the stage is an earlier run's
         self._filesystem, self._path = storage.locate(output)
@@ -132,7 +132,7 @@ class Run:
 
     @property
     def stages(self) -> list[str]:
-        """The stages that events are told of, in their order."""
+        """The stages that events come from, in their order."""
         decontaminated = ["decontaminated"] if self._is_decontaminated else []
         gathered = ["submissions", "index", "links", *self.rounds]
         return [*gathered, "documents", "refined", *decontaminated, "split", "corpus"]
@@ -144,17 +144,17 @@ class Run:
         names = (path.rstrip("/").rsplit("/", 1)[-1] for path in found)
         return sorted(names, key=lambda name: (len(name), name))
 
-    def rows(self, stage: str, file: str, wanted: ds.Expression) -> list[Row]:
+    def rows(self, stage: str, file: str, wanted: ds.Expression) -> list[StageRow]:
         """Return the rows that are wanted of the files of one name in all partitions of a stage."""
         rows = []
         for path in sorted(self._filesystem.glob(f"{self._path}/{stage}/*/{file}.parquet")):
             partition = path.rsplit("/", 2)[-2]
             if not partition.startswith("."):  # one that is not finished
                 table = ds.dataset(path, filesystem=self._filesystem).to_table(filter=wanted)
-                rows += [Row(partition, values) for values in table.to_pylist()]
+                rows += [StageRow(partition, values) for values in table.to_pylist()]
         return rows
 
-    def _drops(self, wanted: ds.Expression) -> list[tuple[str, Row]]:
+    def _drops(self, wanted: ds.Expression) -> list[tuple[str, StageRow]]:
         """Return what the stages dropped."""
         return [(stage, row) for stage in self.stages for row in self.rows(stage, "drops", wanted)]
 
@@ -168,20 +168,20 @@ class Run:
         for row in sorted(rows, key=lambda row: (-row.values["karma"], row.values["submission_id"])):
             values, dump = row.values, without_digest(row.partition)
             day = f"{values['seen']:%Y-%m-%d}" if values["seen"] else "unknown"
-            told = f"{day}  karma {values['karma']:,} in r/{values['subreddit']}, {values['submission_id']}"
-            yield Event("submissions", f"{told} of {dump}: {values['title']}")
+            text = f"{day}  karma {values['karma']:,} in r/{values['subreddit']}, {values['submission_id']}"
+            yield Event("submissions", f"{text} of {dump}: {values['title']}")
 
-    def _fetch(self, stage: str, row: Row) -> str:
-        """Tell of one fetch, and where the page lies."""
+    def _fetch(self, stage: str, row: StageRow) -> str:
+        """Describe one fetch, and where the page lies."""
         fetch = row.values
-        told = [f"status {fetch['status']}"] if fetch["status"] else []
-        told += [f"{fetch['fetched_at']:%Y-%m-%d %H:%M} UTC"] if fetch["fetched_at"] else []
-        told += [f"redirected to {fetch['final_url']}"] if fetch["redirects"] else []
+        text = [f"status {fetch['status']}"] if fetch["status"] else []
+        text += [f"{fetch['fetched_at']:%Y-%m-%d %H:%M} UTC"] if fetch["fetched_at"] else []
+        text += [f"redirected to {fetch['final_url']}"] if fetch["redirects"] else []
         if fetch["archive"]:
-            told.append(f"in {self._archive(stage, row)} at byte {fetch['offset']:,}")
-        return ", ".join(told) or "no answer"
+            text.append(f"in {self._archive(stage, row)} at byte {fetch['offset']:,}")
+        return ", ".join(text) or "no answer"
 
-    def _archive(self, stage: str, row: Row) -> str:
+    def _archive(self, stage: str, row: StageRow) -> str:
         """Say where the archive lies that the crawl wrote, or what the one is called that was given."""
         archive = str(row.values["archive"])
         if "/" not in archive:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.corpus.layout import SPLITS, parquet_files
 from pipeline.runner import storage
-from pipeline.runner.stages import Counts, Source
+from pipeline.runner.stages import Counts, InputFile
 
 DOCUMENTS_PER_BATCH = 1024
 TEXT_BYTES_PER_BATCH = 16 * 2**20  # fewer at once if documents are long
@@ -52,7 +52,7 @@ class Tally:
 class Corpus:
     """The Parquet files of a corpus, and the sizes of its splits."""
 
-    files: Mapping[str, Mapping[str, Source]]  # split -> name without suffix -> file
+    files: Mapping[str, Mapping[str, InputFile]]  # split -> name without suffix -> file
     text_bytes: Mapping[str, int]  # by split, approximate: as Parquet holds the texts before compression
     parquet_bytes: int
 
@@ -69,7 +69,9 @@ def open_corpus(address: str) -> Corpus:
     if not any(size.documents for size in sizes["train"]):
         raise ValueError(f"no documents in {storage.join(address, 'train')}: its files have no rows")
     return Corpus(
-        files={split: {_stem(name): Source.of(name) for name in names} for split, names in addresses.items()},
+        files={
+            split: {_stem(name): InputFile.of(name) for name in names} for split, names in addresses.items()
+        },
         text_bytes={split: sum(size.text_bytes for size in sizes[split]) for split in SPLITS},
         parquet_bytes=sum(size.bytes for split in SPLITS for size in sizes[split]),
     )

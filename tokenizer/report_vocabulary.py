@@ -17,7 +17,7 @@ from pipeline.corpus.layout import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
-from pipeline.runner.stages import Partition, Source, Stage
+from pipeline.runner.stages import InputFile, Partition, Stage
 from tokenizer.bpe.vocabulary import load_vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.publish import check_output
@@ -52,7 +52,7 @@ def main(options: ReportOptions) -> None:
     check_output(options.output)
     corpus = open_corpus(options.corpus)
     sources = [
-        Source(storage.absolute(address), vocabulary.fingerprint)
+        InputFile(storage.absolute(address), vocabulary.fingerprint)
         for address, vocabulary in zip(addresses, vocabularies, strict=True)
     ]
     texts, usages = dict[str, Text](), dict[str, list[Usage]]()

@@ -17,7 +17,7 @@ from pipeline.corpus.layout import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
-from pipeline.runner.stages import Partition, Source, Stage, StageOutput
+from pipeline.runner.stages import InputFile, Partition, Stage, StageOutput
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.publish import CommittedFile, check_output, publish
@@ -108,11 +108,11 @@ def _check(options: ShardOptions) -> None:
         raise ValueError(f"--seed is {options.seed}: it must be from 0 to 2**64 - 1")
 
 
-def _keep(vocabulary: Vocabulary, address: str) -> Source:
+def _keep(vocabulary: Vocabulary, address: str) -> InputFile:
     """Store the vocabulary where every task finds it, as a `tokenizer.json`."""
     if not storage.exists(address) or storage.read_text(address) != vocabulary.tokenizer_json:
         storage.write_text(address, vocabulary.tokenizer_json)
-    return Source(address, vocabulary.fingerprint)
+    return InputFile(address, vocabulary.fingerprint)
 
 
 def _cut(

@@ -12,8 +12,8 @@ from pipeline.links.stages import DAMAGE
 from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of, moved_file
 from pipeline.runner.names import file_name, without_digest
 from pipeline.runner.records import DROPS, FETCHES, LINKS, ROUTED, Drop
-from pipeline.runner.stages import Counts, Task, edition
-from pipeline.runner.tables import Sieve, TableWriter, read_rows
+from pipeline.runner.stages import Counts, Task, output_version
+from pipeline.runner.tables import FilterWriter, TableWriter, read_rows
 from pipeline.web.urls import parse, printable, registrable_domain
 from pipeline.web.warc import OtherRecord, PageRecord, Redirect, scan_archive
 
@@ -25,7 +25,7 @@ def redirects_file(bucket: int) -> str:
     return f"redirects-{bucket_file(bucket)}"
 
 
-@edition(2, "ada-url", "publicsuffixlist")
+@output_version(2, "ada-url", "publicsuffixlist")
 def index_archive(task: Task) -> Counts:
     """Name the pages and redirects of one archive, cut into buckets by address. Input: an archive.
 
@@ -110,25 +110,25 @@ def _index_row(page: PageRecord, archive: str) -> dict[str, Any] | Drop:
     }
 
 
-@edition(1)
+@output_version(1)
 def links_of_archives(task: Task) -> Counts:
     """Take every page of the archives for a link: there are no submissions. Inputs: the bucket's index."""
     latest, again = latest_pages(task.inputs)
-    with Sieve(task.folder, "links.parquet", LINKS) as sieve:
+    with FilterWriter(task.folder, "links.parquet", LINKS) as writer:
         for row in latest.values():
             link = dict.fromkeys(LINKS.names) | {"url": row["url"], "domain": row["domain"], "karma": 0}
-            sieve.put(link | {"submissions": 0, "subreddit": "", "title": "", "submission_id": ""})
+            writer.put(link | {"submissions": 0, "subreddit": "", "title": "", "submission_id": ""})
         for row in again:
-            sieve.put(
+            writer.put(
                 Drop(
                     "same page again", row["url"], f"{without_digest(row['archive'])} at byte {row['offset']}"
                 )
             )
-        task.progress(sieve.counts.read)
-    return sieve.counts
+        task.progress(writer.counts.read)
+    return writer.counts
 
 
-@edition(2, "ada-url", "publicsuffixlist")
+@output_version(2, "ada-url", "publicsuffixlist")
 def match_pages(task: Task) -> Counts:
     """Find each link's page, the latest one, by way of redirects. Inputs: links, then the bucket's index.
 

@@ -81,7 +81,7 @@ class Ways:
                 return Drop("too many redirects", detail=target)
             hops.append(target)
             address = parse(target)
-            refused = address if isinstance(address, Drop) else self._rules.refusal(address)
+            refused = address if isinstance(address, Drop) else self._rules.drop_for(address)
             if refused is not None:
                 return Drop(refused.reason, detail=target)
 

@@ -1,4 +1,4 @@
-"""The corpus: the folder that is handed on, its two sides, and what is told of how it came about.
+"""The corpus: the folder that is handed on, its two sides, and the record of how it came about.
 
 `layout.py` says which file lies where, `split.py` which document is on which side; `funnel.py` and
 `figures.py` count, `card.py` writes the dataset card and where it all came from, `report.py` the HTML page.

@@ -19,7 +19,7 @@ from pipeline.runner.names import file_name
 NOT_DECIDING = frozenset({"output", "submissions", "warcs", "only", "workers", "contact", "decontaminate"})
 """Options that name places and people, or say how fast: no part of the recipe."""
 OF_FILES = frozenset({"blocklist"})
-"""Options that may name a file, of which the name is told and not the place."""
+"""Options that may name a file, of which only the name is published."""
 
 _MEANING = re.compile(r"[\\|`*\[\]]")
 

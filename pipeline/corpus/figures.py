@@ -1,4 +1,4 @@
-"""What the card and the report tell of a corpus: counts over its columns, and a few pages to look at.
+"""What the card and the report say about a corpus: counts over its columns, and a few pages to look at.
 
 One file is read at a time and only the columns that are counted, so that memory grows with the number of
 domains and subreddits, not with the documents. The samples are spread evenly over what there is: the same

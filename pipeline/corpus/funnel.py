@@ -45,10 +45,10 @@ def funnel_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
 def read_funnel(corpus: str) -> dict[str, Any]:
     """Return what `funnel.json` of a corpus folder says; nothing where there is none or it is damaged."""
     try:
-        told = json.loads(storage.read_text(storage.join(corpus, "funnel.json")))
+        content = json.loads(storage.read_text(storage.join(corpus, "funnel.json")))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def steps_of(funnel: Sequence[Mapping[str, Any]]) -> list[Step]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipeline.runner import storage
-from pipeline.runner.stages import Source, StageOutput
+from pipeline.runner.stages import InputFile, StageOutput
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
-def corpus_files(corpus: StageOutput, dropping: Sequence[StageOutput]) -> dict[str, Source]:
+def corpus_files(corpus: StageOutput, dropping: Sequence[StageOutput]) -> dict[str, InputFile]:
     """Return where each file of the published corpus comes from, by its name in the corpus folder.
 
     Files without a row are left out, but for one of each side, so that the side can be read.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.corpus.layout import SPLITS
 from pipeline.corpus.split import place_of
 from pipeline.runner.records import DOCUMENTS, DROPS
-from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, output_version
 from pipeline.runner.tables import TableWriter, read_rows
 
 
@@ -18,7 +18,7 @@ class SplitOptions:
     validation_limit: float
 
 
-@edition(1)
+@output_version(1)
 def split_documents(task: Task) -> Counts:
     """Take the duplicates out and write each side's documents. Inputs: documents, their duplicates."""
     options: SplitOptions = task.options

@@ -18,7 +18,7 @@ from typing import TypeVar
 from aiohttp.abc import AbstractResolver
 
 from pipeline.crawl import robots
-from pipeline.crawl.fetch import Client, Failure, Limits, is_redirect
+from pipeline.crawl.fetch import Client, FetchFailure, Limits, is_redirect
 from pipeline.crawl.options import CrawlCounts, CrawlOptions
 from pipeline.crawl.origins import Origins
 from pipeline.crawl.politeness import Domain, Frontier
@@ -30,7 +30,7 @@ from pipeline.crawl.responses import (
     robots_from,
     tdm_from,
 )
-from pipeline.crawl.segments import Finished, SegmentWriter, finish_interrupted
+from pipeline.crawl.segments import FinishedLinks, SegmentWriter, finish_interrupted
 from pipeline.crawl.visits import Link, Purpose, Target, Visit, locate, redirect_target
 from pipeline.runner.records import Drop
 from pipeline.runner.storage import locked
@@ -45,7 +45,7 @@ LOOKUPS_AT_ONCE = 128
 READERS = 4  # threads; decoding lets others run
 READ_AT_ONCE = 1_000  # links, before the requests under way are looked after again
 Answer = TypeVar("Answer")
-Refusal = Callable[[str], str | None]
+DropFor = Callable[[str], str | None]
 """Given an address, says why a page there is not wanted ("wikipedia"), or None if it is."""
 Ownership = Callable[[str], bool]
 """Given a registrable domain, says whether this crawl may ask it: no two crawls may ask one at once."""
@@ -58,7 +58,7 @@ def crawl(
     folder: str | Path,
     options: CrawlOptions,
     *,
-    refusal: Refusal = lambda url: None,
+    drop_for: DropFor = lambda url: None,
     owns: Ownership = lambda domain: True,
     on_progress: Callable[[CrawlCounts], None] = lambda counts: None,
     resolver: AbstractResolver | None = None,
@@ -74,7 +74,7 @@ def crawl(
             in the order in which they come, so links that are not sorted by domain keep more hosts busy.
         folder: for this crawl alone; made if need be. `segments.fetch_log` reads its log.
         options: how to behave.
-        refusal: asked about each address, redirects included; what it answers is the reason of the drop.
+        drop_for: called with each address, redirects included; a `Drop` that it returns ends the visit.
         owns: asked about the domain of each redirect of a page; where it says no, the link gets the reason
             `ELSEWHERE`, and its redirects are kept.
         on_progress: called about once a second, and at the end.
@@ -90,7 +90,7 @@ def crawl(
     with locked(str(folder)):
         finish_interrupted(folder)
         try:
-            return asyncio.run(_crawl(links, folder, options, refusal, owns, on_progress, resolver, tls))
+            return asyncio.run(_crawl(links, folder, options, drop_for, owns, on_progress, resolver, tls))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from group
 
@@ -106,7 +106,7 @@ async def _crawl(
     links: Iterable[str | Link],
     folder: Path,
     options: CrawlOptions,
-    refusal: Refusal,
+    drop_for: DropFor,
     owns: Ownership,
     on_progress: Callable[[CrawlCounts], None],
     resolver: AbstractResolver | None,
@@ -130,11 +130,11 @@ async def _crawl(
         resolver=resolver,
         tls=tls,
     )
-    finished = Finished(folder, options.fingerprint())
+    finished = FinishedLinks(folder, options.fingerprint())
     # Where aiodns is not installed, aiohttp looks names up in the loop's threads: by default a handful.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS_AT_ONCE))
     async with client:
-        crawler = _Crawler(options, refusal, owns, client, segments, on_progress)
+        crawler = _Crawler(options, drop_for, owns, client, segments, on_progress)
         try:
             await crawler.run(iter(links), finished)
         except BaseException:
@@ -150,7 +150,7 @@ class _Crawler:
     def __init__(
         self,
         options: CrawlOptions,
-        refusal: Refusal,
+        drop_for: DropFor,
         owns: Ownership,
         client: Client,
         segments: SegmentWriter,
@@ -158,7 +158,7 @@ class _Crawler:
     ) -> None:
         self.counts = CrawlCounts()
         self._options = options
-        self._refusal = refusal
+        self._drop_for = drop_for
         self._owns = owns
         self._client = client
         self._segments = segments
@@ -173,7 +173,7 @@ class _Crawler:
 
     # --- whose turn ---
 
-    async def run(self, links: Iterator[str | Link], finished: Finished) -> None:
+    async def run(self, links: Iterator[str | Link], finished: FinishedLinks) -> None:
         """Work until every link has its row."""
         next_tick = self._clock() + TICK_S
         async with asyncio.TaskGroup() as group:
@@ -190,7 +190,7 @@ class _Crawler:
                 await self._wait(next_tick)
         self._on_progress(self.counts)
 
-    def _read_ahead(self, links: Iterator[str | Link], finished: Finished) -> bool:
+    def _read_ahead(self, links: Iterator[str | Link], finished: FinishedLinks) -> bool:
         """Queue some links, up to the number kept in memory; say whether there is work left."""
         limit = min(self._options.max_queued_links, self._open_links + READ_AT_ONCE)
         while self._open_links < limit:
@@ -207,7 +207,7 @@ class _Crawler:
             visit = Visit(Purpose.PAGE, url, Target(start, "", ""), hops=hops)
             target = locate(start)
             if isinstance(target, Drop):
-                self._record(visit, Failure(target))
+                self._record(visit, FetchFailure(target))
             else:
                 visit.target = target
                 self._frontier.push(target.domain, visit)
@@ -238,9 +238,9 @@ class _Crawler:
 
     async def _advance(self, domain: Domain[Visit], visit: Visit) -> float:
         """Take a visit one request further, and return how long its domain is to be left alone then."""
-        refusal = self._refusal_before_asking(visit)
-        if refusal is not None:
-            self._record(visit, Failure(refusal))
+        drop = self._drop_before_request(visit)
+        if drop is not None:
+            self._record(visit, FetchFailure(drop))
             return 0.0
         if visit.purpose is Purpose.PAGE and self._origins.must_be_asked(visit):
             self._send(*self._origins.park(visit))
@@ -249,16 +249,16 @@ class _Crawler:
         outcome = await self._ask(visit, keep_alive)
         return await self._conclude(visit, outcome)
 
-    def _refusal_before_asking(self, visit: Visit) -> Drop | None:
+    def _drop_before_request(self, visit: Visit) -> Drop | None:
         if visit.purpose is not Purpose.PAGE:
             return None
         url = visit.target.url
-        unwanted = self._refusal(url)
+        unwanted = self._drop_for(url)
         if unwanted is not None:
             return Drop(unwanted, url)
-        return self._origins.refusal(visit.target)
+        return self._origins.drop_for(visit.target)
 
-    async def _ask(self, visit: Visit, keep_alive: bool) -> Response | Failure:
+    async def _ask(self, visit: Visit, keep_alive: bool) -> Response | FetchFailure:
         options = self._options
         asked_at = self._clock()
         if not visit.started_at:
@@ -281,7 +281,7 @@ class _Crawler:
         visit.spent_s += self._clock() - asked_at
         return outcome
 
-    async def _conclude(self, visit: Visit, outcome: Response | Failure) -> float:
+    async def _conclude(self, visit: Visit, outcome: Response | FetchFailure) -> float:
         """Retry, follow or settle; return how long the domain that was asked is to be left alone."""
         origin = visit.target.origin
         retry_s = retry_wait_s(outcome, visit.retries, self._options)
@@ -299,27 +299,27 @@ class _Crawler:
         target = redirect_target(response)
         limit = self._options.max_redirects if visit.purpose is Purpose.PAGE else robots.MAX_REDIRECTS
         if isinstance(target, Drop):
-            await self._settle(visit, Failure(target, response.status))
+            await self._settle(visit, FetchFailure(target, response.status))
             return
         if target.url in (visit.target.url, visit.subject, *visit.hops):
-            await self._settle(visit, Failure(Drop("redirect loop", target.url), response.status))
+            await self._settle(visit, FetchFailure(Drop("redirect loop", target.url), response.status))
             return
         if len(visit.hops) >= limit:
-            await self._settle(visit, Failure(Drop("too many redirects", target.url), response.status))
+            await self._settle(visit, FetchFailure(Drop("too many redirects", target.url), response.status))
             return
         if visit.purpose is Purpose.PAGE:
             visit.redirects += (response,)
         visit.hops += (target.url,)
         visit.target = target
         if visit.purpose is Purpose.PAGE and not self._owns(target.domain):
-            refusal = self._refusal_before_asking(visit) or Drop(ELSEWHERE, target.url)
-            await self._settle(visit, Failure(refusal, response.status))
+            drop = self._drop_before_request(visit) or Drop(ELSEWHERE, target.url)
+            await self._settle(visit, FetchFailure(drop, response.status))
         else:
             self._frontier.push(target.domain, visit, first=True)
 
     # --- the end of a visit ---
 
-    async def _settle(self, visit: Visit, outcome: Response | Failure) -> None:
+    async def _settle(self, visit: Visit, outcome: Response | FetchFailure) -> None:
         """Let a visit end. Reading what came may take seconds, so threads do it."""
         match visit.purpose:
             case Purpose.ROBOTS:
@@ -339,9 +339,9 @@ class _Crawler:
             if isinstance(visit, Visit):
                 self._frontier.push(visit.target.domain, visit, first=True)
             else:
-                self._record(visit[0], Failure(visit[1]))
+                self._record(visit[0], FetchFailure(visit[1]))
 
-    def _record(self, visit: Visit, outcome: Response | Failure) -> None:
+    def _record(self, visit: Visit, outcome: Response | FetchFailure) -> None:
         """Write a link's row, and its page if it has one."""
         self._open_links -= 1
         self._origins.remember(visit.target.origin, outcome)

@@ -62,7 +62,7 @@ class _Response(aiohttp.ClientResponse):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FetchFailure:
     """An exchange that gave nothing to keep: why, and what the server said, if it said anything."""
 
     drop: Drop
@@ -125,7 +125,7 @@ class Client:
 
     async def get(
         self, url: str, limits: Limits, examine: Examine, *, keep_alive: bool = True
-    ) -> Response | Failure:
+    ) -> Response | FetchFailure:
         """Ask for one address.
 
         Args:
@@ -138,15 +138,15 @@ class Client:
             async with asyncio.timeout(limits.deadline_s):
                 return await self._exchange(url, limits, examine, keep_alive)
         except aiohttp.ConnectionTimeoutError as error:
-            return Failure(Drop("no connection", url, str(error)[:300]))
+            return FetchFailure(Drop("no connection", url, str(error)[:300]))
         except TimeoutError:
-            return Failure(Drop("deadline", url, f"not done within {limits.deadline_s:.3g} s"))
+            return FetchFailure(Drop("deadline", url, f"not done within {limits.deadline_s:.3g} s"))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Failure(failure(url, error))
+            return FetchFailure(failure(url, error))
 
     async def _exchange(
         self, url: str, limits: Limits, examine: Examine, keep_alive: bool
-    ) -> Response | Failure:
+    ) -> Response | FetchFailure:
         response = await self._session.get(
             URL(url, encoded=True),
             allow_redirects=False,
@@ -155,14 +155,14 @@ class Client:
         )
         assert isinstance(response, _Response)
         try:
-            refusal = examine(response.status, response.headers)
-            if refusal is not None:
-                return Failure(refusal, response.status, response.headers.get("Retry-After", ""))
+            drop = examine(response.status, response.headers)
+            if drop is not None:
+                return FetchFailure(drop, response.status, response.headers.get("Retry-After", ""))
             if is_redirect(response.status):
                 limits = replace(limits, max_bytes=MAX_REDIRECT_BYTES, cut=True)
             body, truncated = await _read_body(response, url, limits)
         except _BodyRefusedError as refused:
-            return Failure(refused.drop, response.status)
+            return FetchFailure(refused.drop, response.status)
         finally:
             response.release()  # back to the pool, or closed where there is more to come
         return Response(

@@ -6,7 +6,7 @@ No clock and no queue of its own: every method gives the visits that are to go o
 from collections.abc import Callable, Iterator
 
 from pipeline.crawl import robots
-from pipeline.crawl.fetch import Failure
+from pipeline.crawl.fetch import FetchFailure
 from pipeline.crawl.options import CrawlOptions
 from pipeline.crawl.policies import Policies, Policy
 from pipeline.crawl.visits import Purpose, Target, Visit
@@ -25,10 +25,10 @@ class Origins:
         self._robots: dict[str, robots.Robots] = {}  # of origins whose tdmrep.json is still to come
         self._parked: dict[str, list[Visit]] = {}  # by origin, until its policy is known
 
-    def refusal(self, target: Target) -> Drop | None:
+    def drop_for(self, target: Target) -> Drop | None:
         """Say why a page may not be asked for by what is known of its origin, or None."""
         policy = self._policies.get(target.origin, self._clock())
-        return None if policy is None else policy.refusal(target.url, self._options.give_up_after_opt_outs)
+        return None if policy is None else policy.drop_for(target.url, self._options.give_up_after_opt_outs)
 
     def crawl_delay_s(self, origin: str) -> float:
         """Return how long to leave an origin alone between two requests."""
@@ -38,7 +38,7 @@ class Origins:
             policy = Policy(robots=self._robots.get(origin, robots.ALLOW_ALL))
         return policy.crawl_delay_s(options.delay_s, options.max_crawl_delay_s)
 
-    def remember(self, origin: str, outcome: Response | Failure) -> None:
+    def remember(self, origin: str, outcome: Response | FetchFailure) -> None:
         """Take note of whether a page opted out: too many in a row speak for the whole origin."""
         policy = self._policies.get(origin, self._clock())
         if policy is None:
@@ -69,7 +69,7 @@ class Origins:
     def robots_known(self, errand: Visit, found: robots.Robots) -> Iterator[Visit | tuple[Visit, Drop]]:
         """Take an origin's robots.txt; give the next errand, or what waited."""
         origin = errand.subject
-        reachable = found.unreachable is None and found.refusal(origin + TDMREP_PATH) is None
+        reachable = found.unreachable is None and found.drop_for(origin + TDMREP_PATH) is None
         if reachable and self._options.respect_opt_outs:
             self._robots[origin] = found
             yield _errand(Purpose.TDMREP, origin, TDMREP_PATH, self._parked[origin][0])
@@ -84,14 +84,14 @@ class Origins:
     def _policy_known(
         self, origin: str, found: robots.Robots, tdm: TdmRules
     ) -> Iterator[Visit | tuple[Visit, Drop]]:
-        """Give the pages that waited, the last one first, each with its refusal if it has one."""
+        """Give the pages that waited, the last one first, each with its drop if it has one."""
         policy = Policy(robots=found, tdm=tdm, asked_at=self._clock())
         self._policies.put(origin, policy)
         for visit in reversed(self._parked.pop(origin)):
-            refusal = policy.refusal(visit.target.url, self._options.give_up_after_opt_outs)
-            if refusal is None:
+            drop = policy.drop_for(visit.target.url, self._options.give_up_after_opt_outs)
+            if drop is None:
                 visit.cleared_by = origin
-            yield visit if refusal is None else (visit, refusal)
+            yield visit if drop is None else (visit, drop)
 
 
 def _errand(purpose: Purpose, origin: str, path: str, visit: Visit) -> Visit:

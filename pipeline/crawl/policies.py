@@ -21,16 +21,16 @@ class Policy:
     asked_at: float = 0.0
     opt_outs_in_a_row: int = 0
 
-    def refusal(self, url: str, give_up_after: int) -> Drop | None:
+    def drop_for(self, url: str, give_up_after: int) -> Drop | None:
         """Say why a page may not be asked for, or None if it may.
 
         Args:
             url: of the page.
             give_up_after: opt-outs in a row after which the rest of the origin is not asked; 0: never.
         """
-        refusal = self.robots.refusal(url)
-        if refusal is not None:
-            return refusal
+        drop = self.robots.drop_for(url)
+        if drop is not None:
+            return drop
         opt_out = self.tdm.opt_out(url)
         if opt_out is not None:
             return Drop(opt_out.reason, url, opt_out.where)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from pipeline.crawl import robots
-from pipeline.crawl.fetch import Failure, Headers, is_redirect
+from pipeline.crawl.fetch import FetchFailure, Headers, is_redirect
 from pipeline.crawl.options import CrawlOptions
 from pipeline.runner.records import Drop
 from pipeline.web import content_coding
@@ -21,8 +21,8 @@ from pipeline.web.warc import HTML_TYPES, Response, media_type
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 RETRIED_REASONS = frozenset({"connection lost", "no connection"})
 
-# What fails before a server could answer fails for a page as it does for its robots.txt, and is told
-# as what it is; the rest (a robots.txt that hangs, that is cut off) is "robots.txt unreachable".
+# What fails before a server could answer fails for a page as it does for its robots.txt, and keeps
+# its reason; the rest (a robots.txt that hangs, that is cut off) is "robots.txt unreachable".
 ANSWER_REASONS = frozenset(
     {"deadline", "connection lost", "bad HTTP", "too slow", "too large", "bad encoding", "server error"}
 )
@@ -41,15 +41,15 @@ def examine_page(status: int, headers: Headers, *, respect_opt_outs: bool) -> Dr
     return Drop(opt_out.reason, detail=opt_out.where) if opt_out else None
 
 
-def examine_body(outcome: Response | Failure, options: CrawlOptions) -> Response | Failure:
+def examine_body(outcome: Response | FetchFailure, options: CrawlOptions) -> Response | FetchFailure:
     """Drop a page that is empty, broken, too large once decoded, or that opts out in its head."""
-    if isinstance(outcome, Failure):
+    if isinstance(outcome, FetchFailure):
         return outcome
-    drop = _body_refusal(outcome, options)
-    return outcome if drop is None else Failure(drop, outcome.status)
+    drop = _body_drop(outcome, options)
+    return outcome if drop is None else FetchFailure(drop, outcome.status)
 
 
-def _body_refusal(page: Response, options: CrawlOptions) -> Drop | None:
+def _body_drop(page: Response, options: CrawlOptions) -> Drop | None:
     try:
         codings = page.header("Content-Encoding")
         body = content_coding.decode(page.body, codings, options.max_decompressed_bytes)
@@ -78,7 +78,7 @@ def file_body(response: Response, max_bytes: int) -> bytes:
         return b""
 
 
-def robots_from(outcome: Response | Failure, *, redirected: bool) -> robots.Robots:
+def robots_from(outcome: Response | FetchFailure, *, redirected: bool) -> robots.Robots:
     """Return what the answer to a request for a robots.txt means (RFC 9309, section 2.3.1)."""
     if isinstance(outcome, Response):
         return robots.parse(file_body(outcome, robots.MAX_BYTES))
@@ -93,9 +93,9 @@ def robots_from(outcome: Response | Failure, *, redirected: bool) -> robots.Robo
     return robots.Robots(unreachable=Drop("robots.txt unreachable", drop.url, detail))
 
 
-def tdm_from(outcome: Response | Failure) -> TdmRules:
+def tdm_from(outcome: Response | FetchFailure) -> TdmRules:
     """Return what the answer to a request for a tdmrep.json means: nothing where there is none."""
-    if isinstance(outcome, Failure):
+    if isinstance(outcome, FetchFailure):
         return NO_TDM_RULES
     return parse_tdmrep(file_body(outcome, MAX_TDMREP_BYTES))
 
@@ -113,7 +113,7 @@ def status_reason(status: int) -> str:
     return "server error" if 500 <= status < 600 else "unexpected status"
 
 
-def retry_wait_s(outcome: Response | Failure, retries: int, options: CrawlOptions) -> float | None:
+def retry_wait_s(outcome: Response | FetchFailure, retries: int, options: CrawlOptions) -> float | None:
     """Return how long to wait before the same request is made again, or None if it is not."""
     if isinstance(outcome, Response) or retries >= options.retries:
         return None

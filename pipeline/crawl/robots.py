@@ -27,7 +27,7 @@ class Robots:
     unreachable: Drop | None = None
     size_bytes: int = 0  # that it takes in memory
 
-    def refusal(self, url: str) -> Drop | None:
+    def drop_for(self, url: str) -> Drop | None:
         """Say why an address may not be fetched, or None if it may."""
         if self.unreachable is not None:
             return Drop(self.unreachable.reason, url, self.unreachable.detail)

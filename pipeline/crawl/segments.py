@@ -217,7 +217,7 @@ def fetch_log(folder: str | Path) -> pa.Table:
     return ranked.filter(pa.array(first)).select(FETCHES.names)
 
 
-class Finished:
+class FinishedLinks:
     """The links that need no fetching: those with a page, and those that failed under the same options.
 
     Eight bytes a link: the chance that any of a million links is taken for another is below 10⁻⁷.

@@ -20,12 +20,12 @@ from pipeline.links.candidates import LinkOptions, LinkRules
 from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of, moved_file
 from pipeline.runner.records import DROPS, FETCHES, LINKS, ROUTED, Drop
-from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, output_version
 from pipeline.runner.tables import counts_of, read_tables
 from pipeline.web.urls import parse
 
 
-@edition(1)
+@output_version(1)
 def scatter_by_domain(task: Task) -> Counts:
     """Cut links by registrable domain, so that politeness is a matter of one task. Input: links."""
     options: CutOptions = task.options
@@ -55,7 +55,7 @@ class FetchOptions:
     partitions: int
 
 
-@edition(1)
+@output_version(1)
 def crawl_links(task: Task) -> Counts:
     """Fetch the pages of one partition of domains. Inputs: links on their way (`ROUTED`).
 
@@ -68,9 +68,9 @@ def crawl_links(task: Task) -> Counts:
     links = read_tables(task.inputs, ROUTED).sort_by("url")
     rules = LinkRules(options.links, options.crawl.allow_networks)
 
-    def refusal(url: str) -> str | None:
+    def drop_for(url: str) -> str | None:
         address = parse(url)
-        drop = address if isinstance(address, Drop) else rules.refusal(address)
+        drop = address if isinstance(address, Drop) else rules.drop_for(address)
         return None if drop is None else drop.reason
 
     def owns(domain: str) -> bool:
@@ -86,7 +86,7 @@ def crawl_links(task: Task) -> Counts:
         push()
 
     with _local(task.store) as (folder, push):
-        crawl(in_turns(links), folder, options.crawl, refusal=refusal, owns=owns, on_progress=on_progress)
+        crawl(in_turns(links), folder, options.crawl, drop_for=drop_for, owns=owns, on_progress=on_progress)
         push()
         log = fetch_log(folder)
     log = log.filter(pc.is_in(log["url"], links["url"].combine_chunks()))

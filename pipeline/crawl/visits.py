@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 from ada_url import URL
 
 from pipeline.runner.records import Drop
-from pipeline.web.guard import url_refusal
+from pipeline.web.guard import url_reject_reason
 from pipeline.web.urls import registrable_domain
 from pipeline.web.warc import Response
 
@@ -59,7 +59,7 @@ def locate(url: str) -> Target | Drop:
         parsed = URL(url)
     except ValueError:
         return Drop("bad address", url[:300])
-    reason = url_refusal(parsed.protocol.removesuffix(":"), parsed.username, parsed.password)
+    reason = url_reject_reason(parsed.protocol.removesuffix(":"), parsed.username, parsed.password)
     if reason is not None:
         return Drop(reason, url[:300], parsed.href[:300])
     if not parsed.hostname:

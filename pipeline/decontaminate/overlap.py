@@ -43,9 +43,9 @@ class OverlapLimits:
     def __post_init__(self) -> None:
         for name in ("decontaminate_words", "decontaminate_example_words"):
             if getattr(self, name) < WORDS:
-                told = name.replace("_", " ")
+                option = name.replace("_", " ")
                 raise ValueError(
-                    f"{told} must be {WORDS} or more, not {getattr(self, name)}: 8-grams tell no less"
+                    f"{option} must be {WORDS} or more, not {getattr(self, name)}: the search uses 8-grams"
                 )
         if not 0 < self.decontaminate_share <= 1:
             raise ValueError(f"decontaminate share must lie in (0, 1], not {self.decontaminate_share}")
@@ -92,7 +92,7 @@ def read_grams(address: str, options: TextOptions) -> Iterator[Grams]:
 
 
 def find_sets(sources: Sequence[str], options: TextOptions) -> list[str]:
-    """Return the files of evaluation sets, and look into each: a mistake is to be told before hours of work.
+    """Return the files of evaluation sets, and look into each: mistakes should show before hours of work.
 
     Raises:
         ValueError: there are none, or one has no text of 8 words, or is not laid out as the options say.
@@ -109,7 +109,7 @@ def find_sets(sources: Sequence[str], options: TextOptions) -> list[str]:
 
 
 def names_of(addresses: Sequence[str]) -> list[str]:
-    """Return what to call evaluation sets: their files' names, with as many folders as tell them apart."""
+    """Return what to call evaluation sets: their files' names, with as many folders as make them distinct."""
     parts = [bare(address).split("/") for address in addresses]
     depths = range(1, 1 + max(map(len, parts), default=1))
     named = (["/".join(part[-depth:]) for part in parts] for depth in depths)

@@ -1,7 +1,7 @@
 """Texts from files that others made: plain text, or JSON Lines with the text in a field; compressed or not.
 
-Such a file is given by name and has to be what its user takes it for: what is wrong with it is told and ends
-the run, nothing is passed over.
+Such a file is given by name and has to be what its user takes it for: an error in it ends the run;
+nothing is skipped.
 """
 
 import io

@@ -26,15 +26,15 @@ from pipeline.decontaminate.overlap import (
 from pipeline.decontaminate.plain_texts import TextOptions, is_one_text
 from pipeline.runner import storage
 from pipeline.runner.records import DOCUMENTS, Drop
-from pipeline.runner.stages import Counts, Task, edition
-from pipeline.runner.tables import Sieve, read_rows
+from pipeline.runner.stages import Counts, Task, output_version
+from pipeline.runner.tables import FilterWriter, read_rows
 
 GRAMS, FILTER, FOUND = "grams.npz", "filter.bloom", "found.npz"
 RANDOM_STRINGS = 1_000_000  # as many as the GPT-2 paper tried
-MOST_OVERLAPPING = 10  # documents that are told of, for each evaluation set
+MOST_OVERLAPPING = 10  # documents that are reported, for each evaluation set
 
 
-@edition(1)
+@output_version(1)
 def collect_grams(task: Task) -> Counts:
     """Write the 8-grams of an evaluation set (the input) to `GRAMS`."""
     options: TextOptions = task.options
@@ -45,7 +45,7 @@ def collect_grams(task: Task) -> Counts:
     return Counts(found.texts, found.texts)
 
 
-@edition(1)
+@output_version(1)
 def make_filter(task: Task) -> Counts:
     """Write a Bloom filter of the 8-grams of all evaluation sets (the inputs) to `FILTER`, and try it out."""
     made = filter_of(EvaluationSet.read(address).grams for address in task.inputs)
@@ -81,18 +81,18 @@ class DecontaminationOptions:
     names: Sequence[str]
 
 
-@edition(1)
+@output_version(1)
 def decontaminate(task: Task) -> Counts:
     """Drop the documents that overlap an evaluation set too much. Inputs: documents, filter, 8-grams."""
     options: DecontaminationOptions = task.options
     finder = _finder(task.inputs[1:])
-    with Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
+    with FilterWriter(task.folder, "documents.parquet", DOCUMENTS) as writer:
         for documents, grams in _documents(task, DOCUMENTS.names):
             details = _too_much(finder.overlaps(grams), options)
             for number, document in enumerate(documents):
                 detail = details.get(number)
-                sieve.put(document if detail is None else Drop(REASON, document["url"], detail))
-    return sieve.counts
+                writer.put(document if detail is None else Drop(REASON, document["url"], detail))
+    return writer.counts
 
 
 def _too_much(found: Sequence[Sequence[Overlap]], options: DecontaminationOptions) -> dict[int, str]:
@@ -106,7 +106,7 @@ def _too_much(found: Sequence[Sequence[Overlap]], options: DecontaminationOption
     return {document: detail for document, (_, detail) in worst.items()}
 
 
-@edition(1)
+@output_version(1)
 def find_in_documents(task: Task) -> Counts:
     """Write to `FOUND` which 8-grams of the evaluation sets a corpus file has. Inputs as `decontaminate`'s.
 
@@ -121,7 +121,7 @@ def find_in_documents(task: Task) -> Counts:
     return Counts(read, read)
 
 
-@edition(1)
+@output_version(1)
 def find_in_texts(task: Task) -> Counts:
     """Do the same for a file of plain text or records, such as a set's own training split."""
     address, options = task.inputs[0], task.options
@@ -151,8 +151,8 @@ class _Tally:
             self._found[number][found[1]] = True
             if urls is not None:
                 seen = overlaps(*found, grams.sizes, self._finder.sets[number])
-                told = [_told(overlap, urls[overlap.document]) for overlap in seen]
-                self._most[number] = most_overlapping([*self._most[number], *told])
+                rows = [_as_row(overlap, urls[overlap.document]) for overlap in seen]
+                self._most[number] = most_overlapping([*self._most[number], *rows])
 
     def write(self, task: Task) -> None:
         """Write what was seen, a bit for each 8-gram, and note the rest."""
@@ -161,7 +161,7 @@ class _Tally:
         task.notes.update(grams=self._grams, documents=self._most)
 
 
-def _told(overlap: Overlap, url: str) -> dict[str, Any]:
+def _as_row(overlap: Overlap, url: str) -> dict[str, Any]:
     words, share = overlap.words_in_a_row, round(overlap.share, 4)
     return {"url": url, "grams": overlap.grams, "share": share, "words_in_a_row": words}
 

@@ -117,13 +117,13 @@ class Bands:
 @cache
 def _found_with(bands: Bands) -> tuple[float, ...]:
     """For each number of agreeing values, anywhere in the signature, the chance that the pair is found."""
-    chances = []
+    probabilities = []
     for agreeing in range(bands.permutations + 1):
         differing = bands.permutations - agreeing
         needed = max(0, bands.least_agreeing - agreeing)  # of those that differ, to look alike by chance
         passing = sum(_binomial(differing, stray, _STRAY) for stray in range(needed, differing + 1))
-        chances.append(passing * _caught_with(bands, agreeing) if passing > 1e-9 else 0.0)
-    return tuple(chances)
+        probabilities.append(passing * _caught_with(bands, agreeing) if passing > 1e-9 else 0.0)
+    return tuple(probabilities)
 
 
 def _caught_with(bands: Bands, agreeing: int) -> float:

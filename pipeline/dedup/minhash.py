@@ -1,4 +1,4 @@
-"""MinHash signatures of documents: how alike two texts are, told from a few hundred bytes each.
+"""MinHash signatures of documents: how alike two texts are, estimated from a few hundred bytes each.
 
 Broder, "On the resemblance and containment of documents" (1997). The signature is datasketch's, value
 for value. Words, shingles and permutations are computed in NumPy, because Python would do nothing else:
@@ -43,7 +43,7 @@ def normalise(text: str) -> Letters:
     """Return a text's words: what is the same in two exact duplicates.
 
     Unicode's compatibility forms (NFKC), case, soft hyphens and other invisible characters, white space
-    and punctuation tell no texts apart. A word is a run of letters, digits and underscores; a text
+    and punctuation do not count. A word is a run of letters, digits and underscores; a text
     without any is taken for one word.
     """
     text = fold(text)

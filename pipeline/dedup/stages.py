@@ -25,7 +25,7 @@ from pipeline.dedup.duplicates import Components, Keys, Numbers, Sketches, match
 from pipeline.dedup.minhash import DuplicateOptions
 from pipeline.runner import storage
 from pipeline.runner.records import DROPS, UTC_SECONDS
-from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, output_version
 from pipeline.runner.tables import TableWriter, read_rows, read_tables, row_count
 
 BANDS_A_TASK = 6  # each task maps all sketches: more tasks would read more, fewer use fewer cores
@@ -53,7 +53,7 @@ def bands_file(task: int) -> str:
     return f"bands-{task:02d}.npy"
 
 
-@edition(2, "datasketch")
+@output_version(2, "datasketch")
 def sign_documents(task: Task) -> Counts:
     """Write each document's signature, cut up for those who read it, and what decides who stays.
 
@@ -109,7 +109,7 @@ def _signatures(task: Task, keys: TableWriter, options: DuplicateOptions) -> Ite
     yield signatures[:filled]
 
 
-@edition(1)
+@output_version(1)
 def match_documents(task: Task) -> Counts:
     """Find the near-duplicates that some of the bands bring together: `matches.npy`, [matches, 2].
 
@@ -142,13 +142,13 @@ def copies_file(number: int) -> str:
     return f"{number:05d}.parquet"
 
 
-@edition(2)
+@output_version(2)
 def find_duplicates(task: Task) -> Counts:
     """Name every document that is a copy of another: in one file a partition (`copies_file`).
 
     Inputs: the matches of every task, then keys and sketches of every partition, by turns. Of each cluster
     the document stays that has the highest karma, was seen first, has the smallest address; each other
-    one is told to be a duplicate of it: an exact one if it has the same words, else a near one. Their
+    one is reported as a duplicate of it: an exact one if it has the same words, else a near one. Their
     similarity can be less than the threshold, where others lie between them.
     """
     bands = Bands.of(task.options)
@@ -204,7 +204,7 @@ def _clustered(key_files: Sequence[str], starts: Numbers, roots: Numbers) -> pa.
 
 
 def _drops(clustered: pa.Table, sketches: Sketches, bands: Bands) -> tuple[Numbers, pa.Table]:
-    """Return the numbers of the documents that go, ascending, and what is told of each."""
+    """Return the numbers of the documents that go, ascending, and the drop record of each."""
     _, first, cluster = np.unique(clustered["root"].to_numpy(), return_index=True, return_inverse=True)
     survivor = first[cluster]  # [clustered], a place in the table
     going = np.flatnonzero(survivor != np.arange(len(survivor)))

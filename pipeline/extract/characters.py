@@ -18,7 +18,7 @@ from pipeline.web.utf16 import utf16_of
 
 MAX_META_BYTES = 64 * 1024  # the WHATWG looks at 1,024; pages with long scripts first are many
 MAX_LOOKED_AT_BYTES = 2**20
-MIN_HIGH_BYTES = 16  # fewer tell nothing of the script
+MIN_HIGH_BYTES = 16  # fewer do not identify the script
 MAX_WESTERN_RUN = 1.7  # mean length of a run of bytes above 127: Western text has 1.0 to 1.4, others over 2
 MAX_BROKEN_SHARE = 0.1  # of all characters that are not ASCII
 MAX_BROKEN_SHARE_OF_UTF8 = 0.5  # bytes of other encodings are whole UTF-8 characters by chance in one of ten

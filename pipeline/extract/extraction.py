@@ -54,7 +54,7 @@ class ExtractOptions:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What a page says: its text, a paragraph a line; the rest is empty where the page does not tell."""
+    """What a page says: its text, a paragraph a line; the rest is empty where the page does not say."""
 
     text: str
     title: str

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pipeline.extract.extraction import Extraction, absolute
 from pipeline.extract.reading import PageOptions, day_of, read_text
-from pipeline.extract.sandbox import Failure, Sandbox
+from pipeline.extract.sandbox import CallFailure, Sandbox
 from pipeline.filters.wikipedia import REASON as WIKIPEDIA
 from pipeline.filters.wikipedia import is_wikipedia_address
 from pipeline.runner.records import Drop
@@ -72,7 +72,7 @@ class PageExtractor:
     ) -> Iterator[tuple[tuple[str, str, bytes], tuple[Any, ...]]]:
         """Yield the calls that the sandbox is to make; the pages that need none go to `settled`."""
         for url, page in pages:
-            if (drop := self._refusal(page)) is not None:
+            if (drop := self._drop_for(page)) is not None:
                 settled.append((url, Drop(drop.reason, url, drop.detail)))
                 continue
             assert isinstance(page, Page)
@@ -82,12 +82,12 @@ class PageExtractor:
                 continue
             yield (url, page.url, key), (page, self._options)
 
-    def _refusal(self, page: Page | Drop) -> Drop | None:
+    def _drop_for(self, page: Page | Drop) -> Drop | None:
         """Say why a page is not even to be looked at, or None."""
         if isinstance(page, Drop):
             return page
-        if self._options.respect_opt_outs and (said := header_opt_out(page.headers)):
-            return Drop(said.reason, detail=said.where)
+        if self._options.respect_opt_outs and (opt_out := header_opt_out(page.headers)):
+            return Drop(opt_out.reason, detail=opt_out.where)
         if self._options.drop_wikipedia and is_wikipedia_address(page.url):
             return Drop(WIKIPEDIA, detail=page.url)
         return None
@@ -128,13 +128,13 @@ def _size(found: Extraction | Drop) -> int:
 
 def _key(page: Page) -> bytes:
     """Return a digest of all that an extraction depends on."""
-    said = [
+    hints = [
         value for name, value in page.headers if name.lower() in ("content-encoding", "transfer-encoding")
     ]
-    return hashlib.sha256(repr((day_of(page), page.charset, said)).encode() + page.body).digest()
+    return hashlib.sha256(repr((day_of(page), page.charset, hints)).encode() + page.body).digest()
 
 
-def _found(outcome: Extraction | Drop | Failure) -> Extraction | Drop:
-    if not isinstance(outcome, Failure):
+def _found(outcome: Extraction | Drop | CallFailure) -> Extraction | Drop:
+    if not isinstance(outcome, CallFailure):
         return outcome
     return Drop("extraction timed out" if outcome.timed_out else "extraction failed", detail=outcome.detail)

@@ -34,13 +34,13 @@ def read_text(page: Page, options: PageOptions) -> Extraction | Drop:
     found = decoded(page)
     if isinstance(found, Drop):
         return found
-    if options.respect_opt_outs and (said := meta_opt_out(found.body)):
-        return Drop(said.reason, detail=said.where)
+    if options.respect_opt_outs and (opt_out := meta_opt_out(found.body)):
+        return Drop(opt_out.reason, detail=opt_out.where)
     if options.drop_wikipedia and is_declared_in_html(found.body):
         return Drop(WIKIPEDIA, detail="by its licence")
     return extract_text(found.body, page.charset, day_of(page), options.languages, options.extract.prefilter)
 
 
 def day_of(page: Page) -> date | None:
-    """Return the day on which a page was fetched, or None if the archive does not tell."""
+    """Return the day on which a page was fetched, or None if the archive does not say."""
     return page.date.date() if page.date.timestamp() else None

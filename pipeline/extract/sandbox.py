@@ -53,7 +53,7 @@ Tag = TypeVar("Tag")
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class CallFailure:
     """What a call came to that gave no result: whether it ran out of time, and how it ended."""
 
     timed_out: bool
@@ -94,7 +94,7 @@ class Sandbox:
             self._template.close()
             self._template = None
 
-    def map(self, calls: Iterable[tuple[Tag, tuple[object, ...]]]) -> Iterator[tuple[Tag, Any | Failure]]:
+    def map(self, calls: Iterable[tuple[Tag, tuple[object, ...]]]) -> Iterator[tuple[Tag, Any | CallFailure]]:
         """Yield each call's tag with what the function returned, or with the failure; in the calls' order.
 
         While the child works on one call, the next is taken from `calls`: so pages are read ahead.
@@ -122,37 +122,42 @@ class Sandbox:
             self._child = self._fork()
         self._child.begin(message)
 
-    def _finish(self, message: bytes) -> Any | Failure:
+    def _finish(self, message: bytes) -> Any | CallFailure:
         """Wait for the call that was begun, and decide it in a fresh child if a used one failed."""
         assert self._child is not None
         was_used = self._child.calls > 1
         outcome = self._outcome()
-        if isinstance(outcome, Failure) and (was_used or outcome.detail in _FROM_OUTSIDE):
+        if isinstance(outcome, CallFailure) and (was_used or outcome.detail in _FROM_OUTSIDE):
             self._begin(message)
             outcome = self._outcome()
         return outcome
 
-    def _outcome(self) -> Any | Failure:
+    def _outcome(self) -> Any | CallFailure:
         assert self._child is not None
         try:
             if self._child.connection.poll(WALL_FACTOR * self._deadline_s):
                 succeeded, result = self._child.connection.recv()
             else:
-                succeeded, result = False, Failure(True, f"no answer in {WALL_FACTOR * self._deadline_s:g} s")
+                succeeded, result = (
+                    False,
+                    CallFailure(True, f"no answer in {WALL_FACTOR * self._deadline_s:g} s"),
+                )
         except (EOFError, OSError):
             return self._ending(self._drop_child())
         if not succeeded:
             self._drop_child()
         return result
 
-    def _ending(self, status: int | None) -> Failure:
+    def _ending(self, status: int | None) -> CallFailure:
         """Say what a child's wait status, None where it is unknown, tells of the call it died of."""
         if status is None:
-            return Failure(False, _WITH_TEMPLATE)
+            return CallFailure(False, _WITH_TEMPLATE)
         code = os.waitstatus_to_exitcode(status)
         if code == -signal.SIGPROF:
-            return Failure(True, f"more than {self._deadline_s:g} s of processor time")
-        return Failure(False, f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
+            return CallFailure(True, f"more than {self._deadline_s:g} s of processor time")
+        return CallFailure(
+            False, f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        )
 
     def _fork(self) -> "_Child":
         for _ in range(STARTS):
@@ -187,7 +192,7 @@ class _Child:
     def begin(self, message: bytes) -> None:
         self.calls += 1
         self.bytes_served += len(message)
-        with contextlib.suppress(OSError):  # it has died: `recv` will tell
+        with contextlib.suppress(OSError):  # it has died: `recv` reports it
             self.connection.send_bytes(message)
 
 
@@ -309,9 +314,9 @@ def _answer_calls(
             try:
                 answer = True, function(*arguments)
             except MemoryError:
-                answer = False, Failure(False, "out of memory")
+                answer = False, CallFailure(False, "out of memory")
             except Exception as error:  # whatever the function raises on a hostile page is that page's fault
-                answer = False, Failure(False, _description(error))
+                answer = False, CallFailure(False, _description(error))
             signal.setitimer(signal.ITIMER_PROF, 0)
             connection.send(answer)
     finally:

@@ -10,15 +10,15 @@ from pipeline.extract.pages import PageExtractor, PageOptions
 from pipeline.runner import storage
 from pipeline.runner.names import file_name, named
 from pipeline.runner.records import DOCUMENTS, LINKS, Drop
-from pipeline.runner.stages import Counts, Task, edition
-from pipeline.runner.tables import Sieve, read_rows
+from pipeline.runner.stages import Counts, Task, output_version
+from pipeline.runner.tables import FilterWriter, read_rows
 from pipeline.web.warc import Page, read_coded_page
 
 _TABLES = ("links.parquet", "fetches.parquet")
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 
 
-@edition(5, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
+@output_version(5, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
 def extract_pages(task: Task) -> Counts:
     """Turn the pages of fetch logs into documents. Inputs: links, fetch logs, archives that these name."""
     options: PageOptions = task.options
@@ -34,14 +34,17 @@ def extract_pages(task: Task) -> Counts:
         for name in {row["archive"] for row in having_pages} - places.keys():
             places[name] = storage.resolve(address.rpartition("/")[0], name)
     fetches.sort(key=lambda row: row["url"])  # never the order in which the pages happened to come
-    with PageExtractor(options) as extractor, Sieve(task.folder, "documents.parquet", DOCUMENTS) as sieve:
+    with (
+        PageExtractor(options) as extractor,
+        FilterWriter(task.folder, "documents.parquet", DOCUMENTS) as writer,
+    ):
         for start in range(0, len(fetches), PAGES_AT_ONCE):
             results = {}
             for url, found in extractor.extract(_pages(fetches[start : start + PAGES_AT_ONCE], places, task)):
                 results[url] = found if isinstance(found, Drop) else _document(found, links[url])
             for _, result in sorted(results.items()):
-                sieve.put(result)
-    return sieve.counts
+                writer.put(result)
+    return writer.counts
 
 
 def _pages(

@@ -68,7 +68,7 @@ def is_wikipedia_address(address: str) -> bool:
     if isinstance(parts, Drop):
         return False
     known = _blocklist()
-    return REASON in (known.host_refusal(parts.host), known.path_refusal(parts.host, parts.path))
+    return REASON in (known.host_reject_reason(parts.host), known.path_reject_reason(parts.host, parts.path))
 
 
 @cache

@@ -20,7 +20,7 @@ import xxhash
 from pipeline.links.submissions import Submission
 from pipeline.runner.records import DROPS, UTC_SECONDS, Drop
 from pipeline.web.blocklist import load_blocklist
-from pipeline.web.guard import address_refusal, parse_networks
+from pipeline.web.guard import address_reject_reason, parse_networks
 from pipeline.web.urls import LONGEST_ADDRESS, Address, parse
 
 BATCH_SUBMISSIONS = 16_384
@@ -80,25 +80,25 @@ class LinkRules:
         self.adult = options.adult
         self.blocklist = load_blocklist(options.blocklist)
         self._networks = parse_networks(allow_networks)
-        self.host_refusal = lru_cache(maxsize=65_536)(self._judge_host)
+        self.host_reject_reason = lru_cache(maxsize=65_536)(self._judge_host)
 
-    def refusal(self, address: Address) -> Drop | None:
+    def drop_for(self, address: Address) -> Drop | None:
         """Say why a page is not wanted whoever links to it, or None if it is; for redirects' ends too."""
-        refused = self.host_refusal(address.host)
+        refused = self.host_reject_reason(address.host)
         if refused is not None:
             return Drop(refused.reason, address.url, refused.detail)
-        return self.path_refusal(address)
+        return self.path_reject_reason(address)
 
-    def path_refusal(self, address: Address) -> Drop | None:
+    def path_reject_reason(self, address: Address) -> Drop | None:
         """Say why a page is not wanted although its host is welcome, or None if it is."""
-        reason = self.blocklist.path_refusal(address.host, address.path)
+        reason = self.blocklist.path_reject_reason(address.host, address.path)
         return Drop(reason, address.url) if reason else None
 
     def _judge_host(self, host: str) -> Drop | None:
         private = self._private(host)
         if private is not None:
             return Drop("private address", detail=private)
-        reason = self.blocklist.host_refusal(host)
+        reason = self.blocklist.host_reject_reason(host)
         return Drop(reason, detail=host) if reason else None
 
     def _private(self, host: str) -> str | None:
@@ -108,7 +108,7 @@ class LinkRules:
         whether a name leads there shows when it is resolved, which the crawler's guard checks.
         """
         if host.startswith("[") or host.rpartition(".")[2].isdigit():
-            return address_refusal(host.strip("[]"), self._networks)
+            return address_reject_reason(host.strip("[]"), self._networks)
         if self._networks:
             return None
         if "." not in host:
@@ -134,17 +134,17 @@ def link_of(submission: Submission, rules: LinkRules) -> Candidate | Drop:
     parents = submission.get("crosspost_parent_list")
     post = _original_post(submission, parents) if parents else submission
     address = _text(post.get("url_overridden_by_dest")) or _text(post.get("url"))
-    reason = _refusal_of_post(submission, post, rules)
+    reason = _post_reject_reason(submission, post, rules)
     if reason is None and not address:
         reason = "no address"
     elif reason is None and address[0] == "/" and address[:2] != "//":
         reason = "Reddit"  # crossposts and galleries are linked to by their place on it
     if reason is not None:
         return Drop(reason, address[:LONGEST_ADDRESS])
-    page = parse(_unescape(address), rules.host_refusal)
+    page = parse(_unescape(address), rules.host_reject_reason)
     if isinstance(page, Drop):
         return page
-    refused = rules.path_refusal(page)
+    refused = rules.path_reject_reason(page)
     if refused is not None:
         return refused
     karma = _karma(submission)
@@ -171,7 +171,7 @@ def _original_post(submission: Submission, parents: object) -> Submission:
     return submission
 
 
-def _refusal_of_post(submission: Submission, post: Submission, rules: LinkRules) -> str | None:
+def _post_reject_reason(submission: Submission, post: Submission, rules: LinkRules) -> str | None:
     """Say why a submission is no outbound link whatever its address, or None if it may be one."""
     is_self = post.get("is_self")
     if (is_self and _yes(is_self)) or (is_self is None and _text(post.get("domain")).startswith("self.")):
@@ -186,7 +186,7 @@ def _refusal_of_post(submission: Submission, post: Submission, rules: LinkRules)
     media = post.get("is_gallery") or post.get("is_video")
     if media and (_yes(media) or _yes(post.get("is_video"))):
         return "media host"
-    return rules.blocklist.subreddit_refusal(_text(submission.get("subreddit")))
+    return rules.blocklist.subreddit_reject_reason(_text(submission.get("subreddit")))
 
 
 def _yes(value: object) -> bool:
@@ -255,7 +255,7 @@ def _submission_id(submission: Submission) -> str:
     return xxhash.xxh3_64_hexdigest(content.encode("utf-8", "replace"))  # 16 digits; Reddit's have fewer
 
 
-class Batch(NamedTuple):
+class LinkBatch(NamedTuple):
     """What some submissions became; together the two have as many rows as there were submissions."""
 
     candidates: pa.RecordBatch  # CANDIDATES
@@ -264,14 +264,14 @@ class Batch(NamedTuple):
 
 def extract(
     submissions: Iterable[Submission | Drop], rules: LinkRules, batch_submissions: int = BATCH_SUBMISSIONS
-) -> Iterator[Batch]:
+) -> Iterator[LinkBatch]:
     """Turn a dump's submissions into batches of candidates and drops, each in the dump's order."""
     stream = iter(submissions)
     while True:
         candidates, drops = _extract_batch(stream, rules, batch_submissions)
         if not candidates and not drops:
             return
-        yield Batch(_record_batch(candidates, CANDIDATES), _record_batch(drops, DROPS))
+        yield LinkBatch(_record_batch(candidates, CANDIDATES), _record_batch(drops, DROPS))
 
 
 def _extract_batch(

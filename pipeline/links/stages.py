@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.links.candidates import CANDIDATES, Batch, LinkOptions, LinkRules, extract, scatter
+from pipeline.links.candidates import CANDIDATES, LinkBatch, LinkOptions, LinkRules, extract, scatter
 from pipeline.links.merging import merge
 from pipeline.links.submissions import Submission, read_submissions
 from pipeline.runner.buckets import bucket_file
 from pipeline.runner.names import file_name
 from pipeline.runner.records import DROPS, Drop
-from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, output_version
 from pipeline.runner.tables import counts_of, read_tables
 
 ROWS_A_SCATTER = 131_072  # candidates held in memory before they are cut into buckets
@@ -31,12 +31,12 @@ class ScatterOptions:
     partitions: int
 
 
-@edition(2, "ada-url", "publicsuffixlist")
+@output_version(2, "ada-url", "publicsuffixlist")
 def scatter_submissions(task: Task) -> Counts:
     """Cut one dump's links into buckets by address. Input: a dump."""
     options: ScatterOptions = task.options
     rules = LinkRules(options.links, options.allow_networks)
-    read, told, dropped = 0, 0, Counter[str]()
+    read, reported, dropped = 0, 0, Counter[str]()
     submissions = _noting_damage(read_submissions(task.inputs[0], name=file_name(task.inputs[0])), task)
     with contextlib.ExitStack() as stack:
         drops = stack.enter_context(
@@ -53,13 +53,13 @@ def scatter_submissions(task: Task) -> Counts:
                     )
                 buckets[bucket].write_batch(part)
             now = read + dropped.total()
-            task.progress(now - told)
-            told = now
+            task.progress(now - reported)
+            reported = now
     return Counts(read + dropped.total(), read, dict(sorted(dropped.items())))
 
 
 def _in_large_batches(
-    batches: Iterable[Batch], drops: pq.ParquetWriter, dropped: Counter[str]
+    batches: Iterable[LinkBatch], drops: pq.ParquetWriter, dropped: Counter[str]
 ) -> Iterator[pa.RecordBatch]:
     """Write and count the drops of some batches, and yield their candidates, many at a time."""
     waiting: list[pa.RecordBatch] = []
@@ -92,7 +92,7 @@ class MergeOptions:
     """Least karma of a link: the highest score that any one of its submissions got."""
 
 
-@edition(2, "publicsuffixlist")
+@output_version(2, "publicsuffixlist")
 def merge_links(task: Task) -> Counts:
     """Merge one bucket's candidates into links. Inputs: the bucket's file of every dump."""
     options: MergeOptions = task.options

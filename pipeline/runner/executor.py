@@ -1,12 +1,12 @@
 """How a stage runs on Ray: partitions in, partitions out, commit, resume, retries, progress.
 
-A stage maps input partitions to output partitions; a shuffle is two stages (scatter by key, gather by
+A stage maps input partitions to output partitions; a shuffle is two stages (scatter by key, merge by
 key). A task receives and returns paths and counts, never documents, so that Ray's object store stays
 small and memory flat.
 
 A partition is a folder, `<root>/<stage>/<name>/`, and beside it a marker, `<name>.json`. The folder is
 written under a temporary name and renamed; then the marker is written. A partition counts only once its
-marker is there, and only while the marker's fingerprint (of stage, edition, options and inputs) is the
+marker is there, and only while its fingerprint (of stage, output version, options and inputs) is the
 one that this run would give it. So to resume is to run the same command again, and changed options redo
 exactly what depends on them: an input's fingerprint is the checksum of its bytes, so a stage that is
 redone with the same result redoes nothing after it.
@@ -33,7 +33,7 @@ import xxhash
 from pipeline.runner import storage
 from pipeline.runner.names import file_name, without_secrets
 from pipeline.runner.progress import Progress
-from pipeline.runner.stages import Counts, Partition, Source, Stage, StageOutput, Task
+from pipeline.runner.stages import Counts, InputFile, Partition, Stage, StageOutput, Task
 
 RETRIES = 3  # of a task whose worker, node, disk or network failed it
 
@@ -58,7 +58,7 @@ def connect() -> None:
 
 def run_stage(
     stage: Stage,
-    inputs: Mapping[str, Sequence[Source]],
+    inputs: Mapping[str, Sequence[InputFile]],
     root: str,
     *,
     workers: int | None = None,
@@ -69,7 +69,7 @@ def run_stage(
     Partitions that a run with the same fingerprint committed are not run again; partitions that the
     stage no longer has are removed. At most `workers` tasks run at once (default: as many as the
     cluster has cores). `expected` is how many records all inputs hold, where that is known: with it the
-    time left is told better.
+    estimate of the time left is better.
 
     Raises:
         StageError: a partition failed after Ray's retries. Whatever was committed stays.
@@ -91,7 +91,7 @@ def run_stage(
         if expected is not None:
             expected -= sum(partition.counts.read for partition in reused.values())
         done = _run_jobs(stage, todo, folder, workers, expected)
-    _remove_strangers(folder, set(jobs))
+    _remove_stale(folder, set(jobs))
     committed = reused | done
     output = StageOutput(
         stage=stage.name,
@@ -101,11 +101,11 @@ def run_stage(
         task_seconds=sum(partition.seconds for partition in done.values()),
         bytes_read=sum(partition.bytes_read for partition in done.values()),
     )
-    _tell(output)
+    _print_summary(output)
     return output
 
 
-def _tell(output: StageOutput) -> None:
+def _print_summary(output: StageOutput) -> None:
     read = f"{len(output.partitions):>6,} partitions {output.counts.read:>13,} records"
     there = f" ({output.reused:,} were there)" if output.reused else ""
     print(f"{output.stage:<12} {read} {output.seconds:>8.1f} s{there}", file=sys.stderr)
@@ -115,7 +115,7 @@ def _tell(output: StageOutput) -> None:
 class _Job:
     """A task before it runs: what it reads, and the fingerprint of what it will write."""
 
-    sources: Sequence[Source]
+    sources: Sequence[InputFile]
     fingerprint: str
 
 
@@ -145,19 +145,19 @@ def _run_jobs(
                 name = running.pop(reference)
                 try:
                     committed[name] = _partition(folder, name, ray.get(reference))
-                except Exception as error:  # whatever it died of is told below, with its name
+                except Exception as error:  # whatever it died of is reported below, with its name
                     failures[name] = error
             progress.update(len(committed), ray.get(tally.total.remote(folder)))
     for name, failure in failures.items():
         reads = ", ".join(file_name(source.address) for source in jobs[name].sources[:3])
-        told = without_secrets(_cause(failure, f"{storage.join(folder, name)}.error.txt"))
-        raise StageError(f"stage {stage.name}, partition {name} ({reads}): {told}") from failure
+        cause = without_secrets(_cause(failure, f"{storage.join(folder, name)}.error.txt"))
+        raise StageError(f"stage {stage.name}, partition {name} ({reads}): {cause}") from failure
     return committed
 
 
 @contextmanager
 def _asking_for(cpus: float) -> Iterator[None]:
-    """Tell a cluster that grows by need how many cores there is work for."""
+    """Ask an autoscaling cluster for as many cores as there is work for."""
     from ray.autoscaler.sdk import request_resources
 
     request_resources(num_cpus=math.ceil(cpus))
@@ -239,7 +239,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
     marker = {
         "fingerprint": job.fingerprint,
         "stage": stage.name,
-        "edition": stage.edition,
+        "edition": stage.output_version,  # the key that earlier outputs have
         "read": counts.read,
         "kept": counts.kept,
         "dropped": dict(counts.dropped),
@@ -253,12 +253,12 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
     return marker
 
 
-def _fingerprint(stage: Stage, sources: Sequence[Source]) -> str:
+def _fingerprint(stage: Stage, sources: Sequence[InputFile]) -> str:
     """Hash all that decides what a task writes."""
     options = dataclasses.asdict(stage.options) if stage.options is not None else None
     whole = [
         stage.name,
-        stage.edition,
+        stage.output_version,
         options,
         [source.fingerprint for source in sources if source.fingerprint],
     ]
@@ -304,7 +304,7 @@ def _partition(folder: str, name: str, marker: Mapping[str, Any]) -> Partition:
     )
 
 
-def _remove_strangers(folder: str, names: set[str]) -> None:
+def _remove_stale(folder: str, names: set[str]) -> None:
     """Remove partitions that an earlier run had and this one has not, so that a glob finds no stale files."""
     for address in storage.list_files(folder, ".json"):
         if address.rsplit("/", 1)[-1].removesuffix(".json") not in names:

@@ -1,4 +1,4 @@
-"""What may be told of where an input lies: its file's name, and neither a local path nor a secret.
+"""What may be published of where an input lies: its file's name, and neither a local path nor a secret.
 
 A presigned address has a key in its query, others have a user and a password. None of these, and no folder of
 somebody's machine, belongs into what is written: cards, drops, names of partitions, logs.

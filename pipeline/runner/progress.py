@@ -72,8 +72,8 @@ class Progress:
         (first, before), (now, records) = self._samples[0], self._samples[-1]
         rate = (records - before) / (now - first) if now > first else 0.0
         left = self._seconds_left(now, records, rate)
-        told = f"{self._done:,} of {self._partitions:,} partitions, {records:,} records, {rate:,.0f}/s"
-        return told if left is None else f"{told}, {tqdm.format_interval(left)} left"
+        text = f"{self._done:,} of {self._partitions:,} partitions, {records:,} records, {rate:,.0f}/s"
+        return text if left is None else f"{text}, {tqdm.format_interval(left)} left"
 
     def _seconds_left(self, now: float, records: int, rate: float) -> float | None:
         if self._expected is not None and rate:

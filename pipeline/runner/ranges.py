@@ -23,7 +23,7 @@ def check_ranges(options: Any) -> None:
             option = f"--{field.name.replace('_', '-')} is {value}"
             for bound in _bounds(hints[field.name]):
                 if not _holds(value, bound):
-                    raise ValueError(f"{option}: it must be {_said(bound)}")
+                    raise ValueError(f"{option}: it must be {_bound_text(bound)}")
             if not math.isfinite(value):
                 raise ValueError(f"{option}: it must be a finite number")
 
@@ -46,7 +46,7 @@ def _holds(value: Any, bound: Ge | Gt | Le | Lt) -> bool:
             return bool(value < above)
 
 
-def _said(bound: Ge | Gt | Le | Lt) -> str:
+def _bound_text(bound: Ge | Gt | Le | Lt) -> str:
     match bound:
         case Ge(least):
             return f"at least {least}"

@@ -33,7 +33,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Source:
+class InputFile:
     """Something a task reads: an address, and a fingerprint that changes whenever its content does.
 
     Where there is no fingerprint, the file decides nothing that other inputs do not.
@@ -44,19 +44,19 @@ class Source:
     size_bytes: int = 0
 
     @staticmethod
-    def of(address: str) -> "Source":
+    def of(address: str) -> "InputFile":
         """A file that no stage made, such as a dump."""
-        return Source(storage.absolute(address), storage.fingerprint(address), storage.size_bytes(address))
+        return InputFile(storage.absolute(address), storage.fingerprint(address), storage.size_bytes(address))
 
     @staticmethod
-    def place(address: str) -> "Source":
-        """A file that a task may look into as another input tells it to: it decides nothing by itself."""
-        return Source(storage.absolute(address), "")
+    def untracked(address: str) -> "InputFile":
+        """A file that a task may read where another input says so: it is no part of the fingerprint."""
+        return InputFile(storage.absolute(address), "")
 
 
-def by_name(addresses: Sequence[str]) -> dict[str, list[Source]]:
+def by_name(addresses: Sequence[str]) -> dict[str, list[InputFile]]:
     """Give each file a partition named after it, so that a further file changes no other's."""
-    return {name: [Source.of(address)] for name, address in named(addresses).items()}
+    return {name: [InputFile.of(address)] for name, address in named(addresses).items()}
 
 
 @dataclass(frozen=True)
@@ -67,20 +67,20 @@ class Partition:
     address: str
     files: Mapping[str, tuple[int, str]]  # name -> size in bytes, checksum
     counts: Counts
-    notes: Mapping[str, Any]  # what else the task has to tell; small, JSON
+    notes: Mapping[str, Any]  # what else the task reports; small, JSON
     bytes_read: int  # of inputs as they lie on the disk, and of pages
     seconds: float
 
-    def file(self, name: str) -> Source | None:
+    def file(self, name: str) -> InputFile | None:
         """One of the partition's files, or None where the task wrote no such file."""
         if name not in self.files:
             return None
         size_bytes, checksum = self.files[name]
-        return Source(storage.join(self.address, name), checksum, size_bytes)
+        return InputFile(storage.join(self.address, name), checksum, size_bytes)
 
 
 class Report(Protocol):
-    """How a work function tells what it has read since it last did."""
+    """How a work function reports what it has read since its last report."""
 
     def __call__(self, records: int, page_bytes: int = 0) -> None:
         """Take note of further records, and of the bytes of pages that are no inputs of the task's."""
@@ -102,18 +102,18 @@ class Task:
 Work = Callable[[Task], Counts]
 
 
-def edition(number: int, *packages: str) -> Callable[[Work], Work]:
-    """State beside a work function which edition of its output it writes; unstated, it is the first.
+def output_version(number: int, *packages: str) -> Callable[[Work], Work]:
+    """Declare the version of a work function's output; undeclared, it is 1.
 
     Raise the number when the code changes what is written. The packages named decide that too: another
-    release of one makes another edition. So what an older edition wrote is never taken for this one's.
+    release of one makes another version. So output of an older version is never reused as this one's.
     """
 
-    def stated(work: Work) -> Work:
-        work.__dict__["edition"] = (number, packages)
+    def declared(work: Work) -> Work:
+        work.__dict__["output_version"] = (number, packages)
         return work
 
-    return stated
+    return declared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +130,9 @@ class Stage:
     """Cores that one task occupies."""
 
     @property
-    def edition(self) -> dict[str, int | str]:
-        """The edition of the work function, and the releases of the packages that decide what it writes."""
-        number, packages = self.work.__dict__.get("edition", (1, ()))
+    def output_version(self) -> dict[str, int | str]:
+        """The version of the work function's output, and the releases of the packages that decide it."""
+        number, packages = self.work.__dict__.get("output_version", (1, ()))
         return {"edition": number} | {package: version(package) for package in packages}
 
 
@@ -156,7 +156,7 @@ class StageOutput:
         """What all tasks together did with their records."""
         return Counts.total(partition.counts for partition in self.partitions)
 
-    def files(self, name: str) -> list[Source]:
+    def files(self, name: str) -> list[InputFile]:
         """The file of that name from every partition that has one."""
         found = (partition.file(name) for partition in self.partitions)
         return [source for source in found if source is not None]

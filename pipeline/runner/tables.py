@@ -91,7 +91,7 @@ def read_tables(addresses: Iterable[str], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *tables])
 
 
-class Sieve:
+class FilterWriter:
     """Two files of a partition: what is kept, and what is dropped and why. Use it in a `with`."""
 
     def __init__(self, folder: Path, kept: str, schema: pa.Schema) -> None:

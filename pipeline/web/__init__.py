@@ -1,4 +1,4 @@
-"""What the web is to whoever reads it, a crawl or an archive: addresses, archives, codings, refusals.
+"""What the web is to whoever reads it, a crawl or an archive: addresses, archives, codings, reject reasons.
 
 `urls.py` gives each page one address (`tracking.py` knows what in it names no page), `blocklist.py` knows
 what is left out and why; both read their lists through `lists.py`. `warc.py` reads and writes archives

@@ -1,8 +1,8 @@
 """Records of web archives: WARC 0.17 to 1.1 and ARC, plain or with a gzip member or zstd frame a record.
 
 Twenty years of tools wrote them, and not all of them well: lengths are missing or wrong, members empty,
-lines end in bare line feeds, bytes have been lost. Damage costs the record that has it, and is told; reading
-goes on at the next record: the next member, or in a plain file the next line that begins one.
+lines end in bare line feeds, bytes have been lost. Damage costs the record that has it, and is reported;
+reading goes on at the next record: the next member, or in a plain file the next line that begins one.
 """
 
 import io
@@ -36,7 +36,7 @@ _NEXT_RECORD = re.compile(rb"WARC/\d[\d.]*[ \t]*\r?\n(?:WARC|Content)-", re.I)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class ArchiveRecord:
     """A record, and as much of its block as was asked for."""
 
     offset: int
@@ -52,7 +52,7 @@ class Damage:
 
     offset: int
     detail: str
-    is_whole_file: bool = False  # records cannot be told apart at all
+    is_whole_file: bool = False  # records cannot be separated
 
 
 class ArchiveFile:
@@ -77,7 +77,7 @@ class ArchiveFile:
                 self._first, self._size = 0, 0
                 self._broken = f"its dictionary cannot be used: {error}"
 
-    def scan(self, block_bytes: int) -> Iterator[Record | Damage]:
+    def scan(self, block_bytes: int) -> Iterator[ArchiveRecord | Damage]:
         """Yield all records, each with so many bytes of its block, and the damage between them."""
         position, found = self._first, 0
         while position < self._size:
@@ -90,12 +90,12 @@ class ArchiveFile:
         if not found:
             yield Damage(-1, self._broken)
 
-    def read(self, offset: int, block_bytes: int) -> Record | Damage:
+    def read(self, offset: int, block_bytes: int) -> ArchiveRecord | Damage:
         """Return the record at an offset that a scan gave."""
         if not self._begins_record(offset):
             return Damage(offset, f"no record at byte {offset}")
         items, _ = self._next(offset, block_bytes)
-        records = [item for item in items if isinstance(item, Record) and item.offset == offset]
+        records = [item for item in items if isinstance(item, ArchiveRecord) and item.offset == offset]
         return next(iter([*records, *items]), Damage(offset, f"no record at byte {offset}"))
 
     def _begins_record(self, offset: int) -> bool:
@@ -104,7 +104,7 @@ class ArchiveFile:
         head = self._at(offset, HEAD_BYTES)
         return head.startswith(self._magic) if self._magic else bool(_WARC.match(head) or _ARC.match(head))
 
-    def _next(self, position: int, block_bytes: int) -> tuple[list[Record | Damage], int]:
+    def _next(self, position: int, block_bytes: int) -> tuple[list[ArchiveRecord | Damage], int]:
         """Return what lies at a position, and where to read on."""
         if self._new_decoder is None:
             return self._next_plain(position, block_bytes)
@@ -148,7 +148,7 @@ class ArchiveFile:
 
     def _next_member(
         self, position: int, block_bytes: int, new_decoder: NewDecoder
-    ) -> tuple[list[Record | Damage], int]:
+    ) -> tuple[list[ArchiveRecord | Damage], int]:
         member = _Member(self._at, position, new_decoder())
         try:
             start = member.read(HEAD_BYTES + block_bytes)
@@ -159,25 +159,25 @@ class ArchiveFile:
             if head is None:
                 member.skip()
                 return ([Damage(position, "no record in a member")] if start.strip() else []), member.end
-            kind, headers, head_bytes, said = head
+            kind, headers, head_bytes, declared = head
             begin = padding + head_bytes
-            rest = member.rest_after(begin + said if said is not None else begin)
+            rest = member.rest_after(begin + declared if declared is not None else begin)
         except _MemberError as error:
             return [Damage(position, str(error))], self._find_member(position + 1)
         if _WARC.match(rest.lstrip(b"\r\n")):
-            told = "compressed as a whole; `warcio recompress` makes it seekable"
-            return [Damage(position, told, is_whole_file=True)], member.end
-        if said is None:
+            detail = "compressed as a whole; `warcio recompress` makes it seekable"
+            return [Damage(position, detail, is_whole_file=True)], member.end
+        if declared is None:
             return [Damage(position, "a record without a length")], member.end
         size = member.size - begin - member.line_ends
-        wrong = rest.strip(b"\r\n") or member.size < begin + said
-        size = size if wrong else said
-        record = Record(
+        wrong = rest.strip(b"\r\n") or member.size < begin + declared
+        size = size if wrong else declared
+        record = ArchiveRecord(
             offset=position, kind=kind, headers=headers, size_bytes=size,
             block=start[begin : begin + min(size, block_bytes)],
         )  # fmt: skip
-        told = f"a record of {size:,} bytes that says it has {said:,}"
-        return ([record, Damage(position, told)] if wrong else [record]), member.end
+        detail = f"a record of {size:,} bytes that says it has {declared:,}"
+        return ([record, Damage(position, detail)] if wrong else [record]), member.end
 
     def _find_member(self, position: int) -> int:
         """Return where a member begins that has a record in it, or the file's end."""
@@ -195,7 +195,7 @@ class ArchiveFile:
 
     # --- plain: a record ends where its length says, or else where the next one begins ---
 
-    def _next_plain(self, position: int, block_bytes: int) -> tuple[list[Record | Damage], int]:
+    def _next_plain(self, position: int, block_bytes: int) -> tuple[list[ArchiveRecord | Damage], int]:
         data = self._at(position, HEAD_BYTES)
         skipped = len(data) - len(data.lstrip(b"\r\n"))
         position += skipped
@@ -204,11 +204,11 @@ class ArchiveFile:
             if skipped == len(data):
                 return [], position
             return [Damage(position, "no record there")], self._find_plain(position + 1)
-        kind, headers, head_bytes, said = head
+        kind, headers, head_bytes, declared = head
         begin = position + head_bytes
-        if said is None:
+        if declared is None:
             return [Damage(position, "a record without a length")], self._find_plain(begin)
-        end = begin + said
+        end = begin + declared
         after = self._at(end, HEAD_BYTES).lstrip(b"\r\n") if end <= self._size else b"?"
         wrong = bool(after) and not (_WARC if _WARC.match(data, skipped) else _ARC).match(after)
         if wrong:
@@ -217,12 +217,12 @@ class ArchiveFile:
                 return [Damage(position, "cut short")], self._size
             if following < self._size:  # else no other end than the one that it says can be seen
                 end = self._without_line_ends(begin, following)
-        record = Record(
+        record = ArchiveRecord(
             offset=position, kind=kind, headers=headers, size_bytes=end - begin,
             block=self._at(begin, min(end - begin, block_bytes)),
         )  # fmt: skip
-        told = f"its length is said to be {said:,} bytes, and no record follows there"
-        return ([record, Damage(position, told)], following) if wrong else ([record], end)
+        detail = f"its length is said to be {declared:,} bytes, and no record follows there"
+        return ([record, Damage(position, detail)], following) if wrong else ([record], end)
 
     def _find_plain(self, position: int) -> int:
         return self._find(_NEXT_RECORD, position)
@@ -297,7 +297,7 @@ class _Member:
 
 
 def _parse_head(data: bytes) -> tuple[str, dict[str, str], int, int | None] | None:
-    """Return type, headers, length of the head, and length of the block if it is told; None: no record."""
+    """Return type, headers, length of the head, and length of the block if it is given; None: no record."""
     version = _WARC.match(data)
     if version is None:
         return _parse_arc_head(data)
@@ -310,8 +310,8 @@ def _parse_head(data: bytes) -> tuple[str, dict[str, str], int, int | None] | No
         name, colon, value = line.partition(":")
         if colon:
             headers.setdefault(name.strip().lower(), value.strip())
-    said = headers.get("content-length", "")
-    size = int(said) if said.isascii() and said.isdigit() and len(said) < 16 else None
+    declared = headers.get("content-length", "")
+    size = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 16 else None
     return headers.get("warc-type", "").lower(), headers, end.end(), size
 
 

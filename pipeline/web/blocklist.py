@@ -19,7 +19,7 @@ class Blocklist:
     endings: Mapping[str, str]
     subreddits: Mapping[str, str]
 
-    def host_refusal(self, host: str) -> str | None:
+    def host_reject_reason(self, host: str) -> str | None:
         """Say why a canonical host is blocked, or None if it is not; the longest entry decides."""
         name = host
         while name:
@@ -28,7 +28,7 @@ class Blocklist:
             name = name.partition(".")[2]
         return next((reason for ending, reason in self.host_endings.items() if host.endswith(ending)), None)
 
-    def path_refusal(self, host: str, path: str) -> str | None:
+    def path_reject_reason(self, host: str, path: str) -> str | None:
         """Say why a canonical path is blocked, or None if it is not."""
         dot = path.rfind(".")
         if dot > 0 and (reason := self.endings.get(path[dot:].lower())):
@@ -39,7 +39,7 @@ class Blocklist:
                 return reason
         return None
 
-    def subreddit_refusal(self, subreddit: str) -> str | None:
+    def subreddit_reject_reason(self, subreddit: str) -> str | None:
         """Say why nothing is taken from a subreddit, or None if it is."""
         return self.subreddits.get(subreddit.lower())
 

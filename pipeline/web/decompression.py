@@ -1,4 +1,4 @@
-"""Compressed files as a stream of bytes: `.zst`, `.xz`, `.bz2`, `.gz` and plain, told apart by content.
+"""Compressed files as a stream of bytes: `.zst`, `.xz`, `.bz2`, `.gz` and plain, recognised by content.
 
 The wrappers that Python offers (`gzip.open` and its like) are not enough for dumps of tens of
 gigabytes that come by torrents and mirrors: they lose what they had decoded when they meet damage.
@@ -95,7 +95,7 @@ _DECODING_ERRORS = (zstd.ZstdError, lzma.LZMAError, zlib.error, EOFError, OSErro
 
 
 def decoder_for(start: bytes, name: str) -> NewDecoder | None:
-    """Choose a decoder by a file's first six bytes, or by its name where they tell nothing; None means plain.
+    """Choose a decoder by the first six bytes, or by name where they are ambiguous; None means plain.
 
     A file with the wrong ending is read for what it is. The ending decides only where the start is
     neither a known format's nor that of a JSON object, so that a damaged start is called damage. A
@@ -114,7 +114,7 @@ def decoder_for(start: bytes, name: str) -> NewDecoder | None:
 def decompress(file: IO[bytes], name: str = "") -> Iterator[bytes]:
     """Stream what a file holds, decompressed, in pieces of at most `STEP_BYTES`.
 
-    `file` must be seekable; `name` helps where the content does not tell the format. Files of
+    `file` must be seekable; `name` helps where the content does not show the format. Files of
     several frames, streams or members are read to their end, with or without zero bytes between.
 
     Raises:

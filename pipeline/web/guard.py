@@ -87,7 +87,7 @@ def parse_networks(networks: Sequence[str]) -> tuple[Network, ...]:
 
 
 @lru_cache(maxsize=16_384)
-def address_refusal(address: str, allowed_networks: tuple[Network, ...] = ()) -> str | None:
+def address_reject_reason(address: str, allowed_networks: tuple[Network, ...] = ()) -> str | None:
     """Say why an IP address may not be connected to, or None if it may.
 
     Every form of IPv4 in IPv6 is refused, whichever address is inside: it reaches through a
@@ -114,9 +114,9 @@ class Guard:
     allowed_networks: tuple[Network, ...] = ()
     allowed_ports: frozenset[int] = frozenset({80, 443})
 
-    def refusal(self, address: str, port: int) -> str | None:
+    def reject_reason(self, address: str, port: int) -> str | None:
         """Say why this address and port may not be connected to, or None if they may."""
-        reason = address_refusal(address, self.allowed_networks)
+        reason = address_reject_reason(address, self.allowed_networks)
         if reason is not None:
             return reason
         return None if port in self.allowed_ports or self._allows(address) else "port"
@@ -127,7 +127,7 @@ class Guard:
 
     def check(self, address: str, port: int) -> None:
         """Raise `RefusedAddressError` unless this address and port may be connected to."""
-        reason = self.refusal(address, port)
+        reason = self.reject_reason(address, port)
         if reason is not None:
             raise RefusedAddressError(reason, f"{address} port {port}")
 
@@ -154,19 +154,19 @@ class GuardedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Return the addresses of a host; raise `RefusedAddressError` or the inner resolver's `OSError`."""
         results = await self._inner.resolve(host, port, family)
-        refusals = {result["host"]: self._guard.refusal(result["host"], port) for result in results}
-        refused = [reason for reason in refusals.values() if reason is not None]
+        reasons = {result["host"]: self._guard.reject_reason(result["host"], port) for result in results}
+        refused = [reason for reason in reasons.values() if reason is not None]
         if not refused:
             return results
-        reason = refused[0] if len(refused) == len(refusals) else "mixed addresses"
-        raise RefusedAddressError(reason, f"{host} is {', '.join(sorted(refusals))}, port {port}")
+        reason = refused[0] if len(refused) == len(reasons) else "mixed addresses"
+        raise RefusedAddressError(reason, f"{host} is {', '.join(sorted(reasons))}, port {port}")
 
     async def close(self) -> None:
         """Close the inner resolver."""
         await self._inner.close()
 
 
-def url_refusal(scheme: str, username: str, password: str) -> str | None:
+def url_reject_reason(scheme: str, username: str, password: str) -> str | None:
     """Say why an address may not be asked for whatever its host is, or None if it may."""
     if scheme not in ("http", "https"):
         return "scheme"

@@ -56,7 +56,7 @@ def charset_of(content_type: str) -> str:
     return found[1] if found else ""
 
 
-def dechunked(body: bytes, said: str) -> tuple[bytes, bool]:
+def dechunked(body: bytes, transfer_encoding: str) -> tuple[bytes, bool]:
     """Undo a chunked body's framing, and say whether it was cut or broken; without any, give it back.
 
     Some tools keep the framing, others remove it and keep the header that announced it, or keep it without
@@ -64,18 +64,18 @@ def dechunked(body: bytes, said: str) -> tuple[bytes, bool]:
 
     Args:
         body: as it is stored.
-        said: the value of Transfer-Encoding.
+        transfer_encoding: the value of that header.
     """
     is_cut = False
     for _ in range(2):
-        found = _chunks(body, is_said="chunked" in said.lower())
+        found = _chunks(body, is_declared="chunked" in transfer_encoding.lower())
         if found is None:
             break
         body, is_cut = found[0], found[1] or is_cut
     return body, is_cut
 
 
-def _chunks(body: bytes, *, is_said: bool) -> tuple[bytes, bool] | None:
+def _chunks(body: bytes, *, is_declared: bool) -> tuple[bytes, bool] | None:
     parts: list[bytes] = []
     position = 0
     while line := _CHUNK.match(body, position):
@@ -87,7 +87,7 @@ def _chunks(body: bytes, *, is_said: bool) -> tuple[bytes, bool] | None:
         if end <= len(body) and not body.startswith((b"\r\n", b"\n"), end) and end + 1 < len(body):
             break
         position = end + (2 if body.startswith(b"\r\n", end) else 1)
-        is_framing = is_said or body.startswith(b"<", begin) or _CHUNK.match(body, position)
+        is_framing = is_declared or body.startswith(b"<", begin) or _CHUNK.match(body, position)
         if not parts and not is_framing and position != len(body):
             return None  # a line that happens to be a number
         parts.append(body[begin:end])

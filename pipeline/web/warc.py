@@ -21,7 +21,7 @@ from isal import igzip
 from pipeline.runner.records import Drop
 from pipeline.runner.storage import open_read
 from pipeline.web import content_coding, http_head
-from pipeline.web.archive_records import ArchiveFile, Damage, Record
+from pipeline.web.archive_records import ArchiveFile, ArchiveRecord, Damage
 
 # Of ISA-L, its best: on real pages 5 times the speed of zlib's level 6, and a tenth larger.
 COMPRESSION_LEVEL = 3
@@ -166,7 +166,7 @@ def scan_archive(address: str, name: str = "") -> Iterator[PageRecord | Redirect
     """
     with open_read(address) as file:
         for found in ArchiveFile(file).scan(http_head.HEAD_BYTES):
-            if isinstance(found, Record):
+            if isinstance(found, ArchiveRecord):
                 yield _judged(found)
                 continue
             where = f" in or after the record at byte {found.offset}" if found.offset >= 0 else ""
@@ -181,7 +181,7 @@ def scan_pages(address: str, name: str = "") -> Iterator[PageRecord | Drop]:
             yield found
 
 
-def _judged(record: Record) -> PageRecord | Redirect | OtherRecord | Drop:
+def _judged(record: ArchiveRecord) -> PageRecord | Redirect | OtherRecord | Drop:
     if record.kind not in PAGE_KINDS:
         return OtherRecord(record.kind or "untyped")
     url, date = _url(record), _date(record)
@@ -202,7 +202,7 @@ def _judged(record: Record) -> PageRecord | Redirect | OtherRecord | Drop:
     return PageRecord(url=url, status=200, content_type=content_type, date=date, offset=record.offset)
 
 
-def _answer(record: Record) -> tuple[int, http_head.Headers, int] | None:
+def _answer(record: ArchiveRecord) -> tuple[int, http_head.Headers, int] | None:
     """Return status, headers, length of the head; a `resource` record is the page itself, and was found."""
     found = http_head.parse_head(record.block)
     if found is None and record.kind == "resource":
@@ -218,11 +218,11 @@ def redirect_address(base: str, location: str) -> str:
         return ""
 
 
-def _url(record: Record) -> str:
+def _url(record: ArchiveRecord) -> str:
     return record.headers.get("warc-target-uri", "").strip("<>")  # WARC 1.0 wrote them in angle brackets
 
 
-def _date(record: Record) -> datetime:
+def _date(record: ArchiveRecord) -> datetime:
     try:
         found = datetime.fromisoformat(record.headers.get("warc-date", ""))
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -37,7 +37,7 @@ from pipeline.dedup.bands import Bands, digests, sketches
 from pipeline.dedup.minhash import DuplicateOptions, normalise, shingle_hashes, signature
 from pipeline.runner.executor import connect, run_stage
 from pipeline.runner.records import DOCUMENTS
-from pipeline.runner.stages import Source, Stage, StageOutput, Task
+from pipeline.runner.stages import InputFile, Stage, StageOutput, Task
 
 OPTIONS = DuplicateOptions()
 BANDS = Bands.of(OPTIONS)
@@ -195,7 +195,7 @@ class Bare:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def run(self, name: str, work: Any, inputs: dict[str, list[Source]], options: Any) -> list[Path]:
+    def run(self, name: str, work: Any, inputs: dict[str, list[InputFile]], options: Any) -> list[Path]:
         """Return the folders that the tasks filled."""
         folders = []
         for part, sources in inputs.items():
@@ -213,7 +213,7 @@ class OnRay:
         self.root, self.workers = root, workers
         self.outputs: list[StageOutput] = []
 
-    def run(self, name: str, work: Any, inputs: dict[str, list[Source]], options: Any) -> list[Path]:
+    def run(self, name: str, work: Any, inputs: dict[str, list[InputFile]], options: Any) -> list[Path]:
         """Return the folders that the tasks filled."""
         stage = Stage(name=name, work=work, options=options)
         self.outputs.append(run_stage(stage, inputs, str(self.root), workers=self.workers))
@@ -222,11 +222,11 @@ class OnRay:
 
 def deduplicate(runner: Bare | OnRay, texts: Sequence[Path]) -> set[str]:
     """Take the near-duplicates out of documents, as the recipe does; return the addresses that stay."""
-    documents = {f"{number:05d}": [Source.of(str(path))] for number, path in enumerate(texts)}
+    documents = {f"{number:05d}": [InputFile.of(str(path))] for number, path in enumerate(texts)}
     signed = runner.run("signatures", steps.sign_documents, documents, OPTIONS)
     (found,) = cluster(runner, signed)
     splitting = {
-        part: [*sources, Source.of(str(found / steps.copies_file(number)))]
+        part: [*sources, InputFile.of(str(found / steps.copies_file(number)))]
         for number, (part, sources) in enumerate(documents.items())
     }
     limit = SplitOptions(validation_limit=0.01)
@@ -239,15 +239,15 @@ def cluster(
 ) -> list[Path]:
     """Match signed documents and name the copies."""
 
-    def files(*names: str) -> list[Source]:
-        return [Source.of(str(folder / name)) for folder in signed for name in names]
+    def files(*names: str) -> list[InputFile]:
+        return [InputFile.of(str(folder / name)) for folder in signed for name in names]
 
     matching = {
         f"{number:05d}": files("digests.npy", "sketches.npy", steps.bands_file(number))
         for number in steps.band_tasks(OPTIONS)
     }
     matches = runner.run("matches", match, matching, OPTIONS)
-    deciding = [Source.of(str(folder / "matches.npy")) for folder in matches]
+    deciding = [InputFile.of(str(folder / "matches.npy")) for folder in matches]
     deciding += files("keys.parquet", "sketches.npy")
     return runner.run("duplicates", find or steps.find_duplicates, {"all": deciding}, OPTIONS)
 
@@ -370,7 +370,7 @@ def measure_clustering(documents: int, folder: Path) -> float:
     """Print time and memory of clustering so many simulated signatures; return the seconds."""
     size = min(DOCUMENTS_A_PARTITION, documents)
     runner = OnRay(folder, workers=2)
-    parts: dict[str, list[Source]] = {f"{number:05d}": [] for number in range(documents // size)}
+    parts: dict[str, list[InputFile]] = {f"{number:05d}": [] for number in range(documents // size)}
     signed = runner.run("signatures", simulate, parts, SimulationOptions(documents=size))
     started = time.perf_counter()
     cluster(runner, signed, _measured(steps.match_documents), _measured(steps.find_duplicates))

@@ -110,8 +110,8 @@ def compare_speed(name: str, texts: Sequence[str], vocabulary: Path) -> None:
         same = all(list(ours(text)) == list(encode(text)) for text in samples[rival])
         ratio = statistics.median(a / b for a, b in zip(speeds["ours"], speeds[rival], strict=True))
         megabytes = [statistics.median(speeds[encoder]) / 1e6 for encoder in ("ours", rival)]
-        told = "{:.0f} to {:.1f} MB/s, ".format(*megabytes) + ("the same ids" if same else "OTHER IDS")
-        print(f"speed     {name:<12} {ratio:6.1f} times {rival:<11} ({told})", flush=True)
+        printed = "{:.0f} to {:.1f} MB/s, ".format(*megabytes) + ("the same ids" if same else "OTHER IDS")
+        print(f"speed     {name:<12} {ratio:6.1f} times {rival:<11} ({printed})", flush=True)
 
 
 def fresh(vocabulary: Vocabulary) -> Encode:
@@ -160,8 +160,8 @@ def compare_shards(texts: Sequence[str], vocabulary: Path) -> None:
                 encoder.encode(text)
             bare = time.process_time() - started
             ratios.append(bare / to_shard(corpus, vocabulary, Path(folder)))
-    told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"shards    {statistics.median(ratios):.2f} of the bare encoder's speed ({told})", flush=True)
+    printed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"shards    {statistics.median(ratios):.2f} of the bare encoder's speed ({printed})", flush=True)
 
 
 def to_shard(corpus: Path, vocabulary: Path, folder: Path) -> float:

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/bench_export.py --size small
 
-A checkpoint of random weights is made and exported by the command. Told are two peaks of the exporting
+A checkpoint of random weights is made and exported by the command. Printed are two peaks of the exporting
 process, by the kernel's count: of its own memory (anonymous pages), and of that with those pages of mapped
 files that happen to be there, which the kernel takes back when it needs them. Both as shares of the bytes of
-one copy of the weights in fp32. What the libraries take (the same export of a model of a few weights) is told
-apart.
+one copy of the weights in fp32. What the libraries take (the same export of a model of a
+few weights) is printed apart.
 """
 
 import argparse
@@ -68,9 +68,9 @@ def main() -> None:
                 options = ["--format", form, option, dtype] if form != "picogpt" else ["--format", form]
                 cost, base = (measure(place, Path(name) / "model", options) for place in (run, bare))
                 own, less = cost.own_bytes / copy_bytes, (cost.own_bytes - base.own_bytes) / copy_bytes
-                told = f"{cost.own_bytes / 1e6:>9,.0f} MB{own:>11.2f}{less:>16.2f}"
-                told += f"{cost.resident_bytes / copy_bytes:>19.2f}{cost.seconds:>8.1f}"
-                print(f"{form + ' ' + dtype:<24}{told}", flush=True)
+                printed = f"{cost.own_bytes / 1e6:>9,.0f} MB{own:>11.2f}{less:>16.2f}"
+                printed += f"{cost.resident_bytes / copy_bytes:>19.2f}{cost.seconds:>8.1f}"
+                print(f"{form + ' ' + dtype:<24}{printed}", flush=True)
 
 
 def make_checkpoint(run: Path, config: ModelConfig) -> None:

@@ -39,7 +39,7 @@ from pipeline.extract.extraction import Extraction, ExtractOptions, extract_text
 from pipeline.extract.pages import WARM_UP, PageOptions
 from pipeline.extract.patches import FORUM
 from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
-from pipeline.extract.sandbox import Failure, Sandbox
+from pipeline.extract.sandbox import CallFailure, Sandbox
 from pipeline.filters.language import detect_language
 from pipeline.filters.quality import RefineOptions, judge
 from pipeline.runner.records import DOCUMENTS, FETCHES, LINKS, Drop
@@ -166,7 +166,7 @@ def compare_sandbox(pages: Mapping[str, Page], rounds: int) -> None:
             list(sandbox.map([("start", (WARM_UP, ""))]))
             started = time.perf_counter()
             assert not any(
-                isinstance(result, Failure) for _, result in sandbox.map((0, body) for body in bodies)
+                isinstance(result, CallFailure) for _, result in sandbox.map((0, body) for body in bodies)
             )
             wall = time.perf_counter() - started
         cost = cpu_s() - before

@@ -70,10 +70,10 @@ def main() -> None:
             for batch in options.batches:
                 for length in LENGTHS[size]:
                     for choice in CHOICES:
-                        told = compare(
+                        printed = compare(
                             ours, theirs, batch, length, choice, options.tokens, options.rounds, clock
                         )
-                        print(f"{size:<6}{batch:>6}{length:>8}  {choice:<22}{told}", flush=True)
+                        print(f"{size:<6}{batch:>6}{length:>8}  {choice:<22}{printed}", flush=True)
 
 
 def models(size: str, folder: Path) -> tuple[GPT2, Any]:

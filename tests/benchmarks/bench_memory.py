@@ -38,8 +38,8 @@ def main() -> None:
     few, many = peaks(pages), peaks(10 * pages)
     print(f"{'peak memory of one':<20}{f'{pages:,} pages':>16}{f'{10 * pages:,} pages':>16}{'ratio':>8}")
     for part in PARTS:
-        told = f"{few[part] / 1e6:>13,.0f} MB{many[part] / 1e6:>13,.0f} MB"
-        print(f"{part:<20}{told}{many[part] / few[part]:>8.2f}")
+        printed = f"{few[part] / 1e6:>13,.0f} MB{many[part] / 1e6:>13,.0f} MB"
+        print(f"{part:<20}{printed}{many[part] / few[part]:>8.2f}")
 
 
 def peaks(pages: int) -> dict[str, int]:

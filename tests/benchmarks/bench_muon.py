@@ -131,15 +131,15 @@ def compare(name: str, data: Path, size: str, steps: int) -> None:
         print(
             f"  muon, rate {best['muon']:.2e}, {length:.0%} of the tokens: {losses[length]:.4f}", flush=True
         )
-    tell("adamw", goal, losses)
+    print_best("adamw", goal, losses)
     control = partial(train, embedding_rate=best["muon"])
     print(f"  adamw with embeddings at {best['muon']:.2e}, the rest at its own rate:", flush=True)
-    own = best_rate(control, "muon", SIZES[size].learning_rate, steps, told="adamw")
+    own = best_rate(control, "muon", SIZES[size].learning_rate, steps, printed="adamw")
     goal = control("muon", own, seed=REPORT, steps=steps)
-    tell(f"adamw with embeddings at {best['muon']:.2e}, the rest at {own:.2e}", goal, losses)
+    print_best(f"adamw with embeddings at {best['muon']:.2e}, the rest at {own:.2e}", goal, losses)
 
 
-def tell(name: str, goal: float, losses: dict[float, float]) -> None:
+def print_best(name: str, goal: float, losses: dict[float, float]) -> None:
     """Print how many tokens Muon takes to a loss."""
     share = share_to_reach(goal, losses)
     if share is None:
@@ -149,7 +149,7 @@ def tell(name: str, goal: float, losses: dict[float, float]) -> None:
     print(f"  {name}: {goal:.4f}, which muon reaches with {tokens}", flush=True)
 
 
-def best_rate(train: Train, optimizer: str, middle: float, steps: int, told: str | None = None) -> float:
+def best_rate(train: Train, optimizer: str, middle: float, steps: int, printed: str | None = None) -> float:
     """Return the rate with the lowest loss, once there is a worse one on either side of it."""
     losses: dict[int, float] = {}
     best = 0
@@ -158,7 +158,8 @@ def best_rate(train: Train, optimizer: str, middle: float, steps: int, told: str
         losses[untried[0]] = train(optimizer, rate, seed=CHOICE, steps=steps)
         seconds = time.perf_counter() - started
         print(
-            f"  {told or optimizer}, rate {rate:.2e}: {losses[untried[0]]:.4f} ({seconds:.0f} s)", flush=True
+            f"  {printed or optimizer}, rate {rate:.2e}: {losses[untried[0]]:.4f} ({seconds:.0f} s)",
+            flush=True,
         )
         best = min(losses, key=losses.__getitem__)
     return middle * 2.0**best

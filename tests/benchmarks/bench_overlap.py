@@ -174,8 +174,8 @@ def memory(texts: list[str], folder: Path) -> None:
                 writer.write(row | {"url": str(place), "text": text})
         command = [sys.executable, __file__, "--scan", str(folder), str(number)]
         peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    told = f"{count:,} and {10 * count:,} documents: {peaks[0] / 1e6:,.0f} and {peaks[1] / 1e6:,.0f} MB"
-    print(f"peak memory of scanning {told}, ratio {peaks[1] / peaks[0]:.2f}")
+    printed = f"{count:,} and {10 * count:,} documents: {peaks[0] / 1e6:,.0f} and {peaks[1] / 1e6:,.0f} MB"
+    print(f"peak memory of scanning {printed}, ratio {peaks[1] / peaks[0]:.2f}")
 
 
 def scan(folder: Path, count: int) -> None:

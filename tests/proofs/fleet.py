@@ -91,5 +91,5 @@ def outcome(run: Path) -> dict[str, object]:
     newest = finished_checkpoints(run)[-1]
     files = {path.name: path.read_bytes() for path in newest.glob("*.safetensors")}
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    told = [{name: record[name] for name in TOLD if name in record} for record in records]
-    return {"checkpoint": newest.name, "files": files, "metrics": told}
+    printed = [{name: record[name] for name in TOLD if name in record} for record in records]
+    return {"checkpoint": newest.name, "files": files, "metrics": printed}

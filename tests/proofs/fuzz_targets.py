@@ -81,7 +81,7 @@ SUBMISSION = {
 
 
 def _address(_: Path) -> Call:
-    from pipeline.web.guard import address_refusal
+    from pipeline.web.guard import address_reject_reason
     from pipeline.web.urls import canonical, parse, printable
 
     def call(data: bytes) -> None:
@@ -91,7 +91,7 @@ def _address(_: Path) -> Call:
             assert canonical(first) == first, "a canonical address is its own canonical form"
         parse(text)
         printable(text).encode()
-        address_refusal(text)
+        address_reject_reason(text)
 
     return call
 
@@ -219,7 +219,7 @@ def _robots(_: Path) -> Call:
 
     def call(data: bytes) -> None:
         rules = parse(data)
-        rules.refusal("https://example.org/a/b?c=d")
+        rules.drop_for("https://example.org/a/b?c=d")
         rules.crawl_delay_s()
 
     return call

@@ -54,8 +54,8 @@ def resume_bitwise(folder: Path, optimizer: str) -> list[float]:
             whole, begun, resumed = (ranks[0] for ranks in train_on_ranks(jobs))
             same = begun.losses + resumed.losses == whole.losses
             same = same and begun.digests + resumed.digests[1:] == whole.digests
-            told = "bitwise" if same else "DIFFERS"
-            print(f"{optimizer}, stage {name}, recompute {recompute}: {told}", flush=True)
+            printed = "bitwise" if same else "DIFFERS"
+            print(f"{optimizer}, stage {name}, recompute {recompute}: {printed}", flush=True)
             if not same:
                 sys.exit(1)
     return whole.losses
@@ -76,8 +76,8 @@ def change_layout(folder: Path, losses: list[float], optimizer: str) -> None:
             if off > 1e-5:
                 sys.exit(f"from stage {saved} to {to} on {ranks} ranks: losses differ by {off:.1e}")
             worst = max(worst, off)
-        told = f"{len(pairs)} changes of stage onto {ranks} ranks"
-        print(f"{optimizer}, {told}: losses within {worst:.1e}", flush=True)
+        printed = f"{len(pairs)} changes of stage onto {ranks} ranks"
+        print(f"{optimizer}, {printed}: losses within {worst:.1e}", flush=True)
 
 
 if __name__ == "__main__":

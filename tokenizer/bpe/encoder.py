@@ -9,7 +9,7 @@ import psutil
 from numpy.typing import NDArray
 
 from pipeline.runner import storage
-from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, output_version
 from tokenizer.bpe import vocabulary_formats
 from tokenizer.bpe.unicode_versions import is_disputed
 from tokenizer.bpe.vocabulary import Vocabulary
@@ -83,7 +83,7 @@ def _encoder(text: str) -> Encoder:
     return Encoder(Vocabulary(vocabulary_formats.read_tokenizer_json(text)))
 
 
-@edition(2, "gigatoken", "tokenizers")
+@output_version(2, "gigatoken", "tokenizers")
 def measure_file(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), only to count tokens."""
     encoder = load_encoder(task.inputs[1])

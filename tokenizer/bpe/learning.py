@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
-from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, output_version
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.merges import learn_merges
 from tokenizer.bpe.rare_words import find_cut
@@ -22,7 +22,7 @@ class LearnOptions:
     """Memory limit for the distinct words. Beyond it the rarest are left out."""
 
 
-@edition(3, "sentencepiece")
+@output_version(3, "sentencepiece")
 def learn_vocabulary(task: Task) -> Counts:
     """Stage: learn a vocabulary from tables of counted words, and note how large it became.
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, output_version
 from tokenizer.bpe.unicode_versions import is_disputed
 from tokenizer.bpe.word_counts import COUNTS, WordCounts, read_counts, write_counts
 from tokenizer.documents import Tally, read_documents
@@ -64,7 +64,7 @@ def _added(pairs: Iterable[tuple[bytes, int]], words: Iterable[bytes]) -> list[t
     return list(counts.items())
 
 
-@edition(3, "gigatoken", "tokenizers")
+@output_version(3, "gigatoken", "tokenizers")
 def count_file(task: Task) -> Counts:
     """Stage: count one corpus file, into one table per bucket of words.
 
@@ -87,7 +87,7 @@ def count_file(task: Task) -> Counts:
     return tally.counts
 
 
-@edition(2)
+@output_version(2)
 def add_up_bucket(task: Task) -> Counts:
     """Stage: add up the counts of one bucket of words over all corpus files, into a table sorted by word."""
     counts, rows = WordCounts(task.folder), 0

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.runner import storage
-from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, output_version
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import Tally, read_documents
@@ -57,7 +57,7 @@ class Usage:
         return Usage(self.by_kind + other.by_kind, self.uses + other.uses, lengths, documents)
 
 
-@edition(2, "gigatoken", "tokenizers")
+@output_version(2, "gigatoken", "tokenizers")
 def measure_usage(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with one or more vocabularies (the others)."""
     vocabularies = [load_vocabulary(address) for address in task.inputs[1:]]

@@ -20,7 +20,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline.runner import storage
-from pipeline.runner.stages import Counts, Task, edition
+from pipeline.runner.stages import Counts, Task, output_version
 from tokenizer.bpe.encoder import load_encoder
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.documents import Tally, read_documents
@@ -63,7 +63,7 @@ class CollectOptions:
     """Tokens in each bucket, over all corpus files."""
 
 
-@edition(3, "gigatoken", "tokenizers")
+@output_version(3, "gigatoken", "tokenizers")
 def encode_file(task: Task) -> Counts:
     """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), scattered over buckets."""
     encoder, tally = load_encoder(task.inputs[1]), Tally()
@@ -79,7 +79,7 @@ def encode_file(task: Task) -> Counts:
     return tally.counts
 
 
-@edition(2)
+@output_version(2)
 def collect_shard(task: Task) -> Counts:
     """Stage: write the shard whose number is the partition's name, from the pieces of its split."""
     options: CollectOptions = task.options

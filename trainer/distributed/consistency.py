@@ -13,7 +13,7 @@ from typing import Any
 import xxhash
 from torch import Tensor
 
-from trainer.distributed.ranks import fail_together, gather
+from trainer.distributed.ranks import all_gather, fail_together
 
 Values = Mapping[str, str]
 MOST_PRINTED = 5
@@ -25,7 +25,7 @@ def check_agreement(values: Values) -> None:
     Raises:
         ValueError: they differ (as `fail_together` raises); the message says in what, and on which ranks.
     """
-    differences = describe_differences(gather(dict(values)))
+    differences = describe_differences(all_gather(dict(values)))
     if differences:
         printed = "; ".join(differences[:MOST_PRINTED])
         more = len(differences) - MOST_PRINTED

@@ -47,13 +47,13 @@ class Ranks:
     @classmethod
     def from_environment(cls) -> "Ranks":
         """Read what `deepspeed`, `torchrun`, or else `mpirun` or Slurm's `srun` has set."""
-        said = os.environ if "RANK" in os.environ else {**os.environ, **(_of_mpirun() or _of_srun())}
-        size = int(said.get("WORLD_SIZE", "1"))
-        local_size = said.get("LOCAL_SIZE") or said.get("LOCAL_WORLD_SIZE") or size
+        variables = os.environ if "RANK" in os.environ else {**os.environ, **(_of_mpirun() or _of_srun())}
+        size = int(variables.get("WORLD_SIZE", "1"))
+        local_size = variables.get("LOCAL_SIZE") or variables.get("LOCAL_WORLD_SIZE") or size
         return cls(
-            rank=int(said.get("RANK", "0")),
+            rank=int(variables.get("RANK", "0")),
             size=size,
-            local_rank=int(said.get("LOCAL_RANK", "0")),
+            local_rank=int(variables.get("LOCAL_RANK", "0")),
             local_size=int(local_size),
         )
 
@@ -243,7 +243,7 @@ def _threads(ranks: Ranks) -> int:
     --bind_cores_to_rank, gives each its own. A container's quota is for all of them.
     """
     cores = _cores()
-    sharing = gather((socket.gethostname(), cores)).count((socket.gethostname(), cores))
+    sharing = all_gather((socket.gethostname(), cores)).count((socket.gethostname(), cores))
     return int(max(1, min(len(cores) // sharing, processors() / ranks.local_size)))
 
 
@@ -269,7 +269,7 @@ def import_deepspeed() -> Any:
     return deepspeed
 
 
-def gather(value: Value) -> list[Value]:
+def all_gather(value: Value) -> list[Value]:
     """Return every rank's value, in the order of the ranks, on every rank."""
     values: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(values, value)
@@ -316,7 +316,7 @@ def on_first_rank(act: Callable[[], None]) -> None:
             act()
         except (OSError, ValueError) as caught:
             error = caught
-    if any(gather(error is not None)):
+    if any(all_gather(error is not None)):
         fail_together(error or AssertionError("the first rank knows why"))
 
 

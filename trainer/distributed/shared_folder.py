@@ -4,7 +4,7 @@ import time
 import uuid
 from pathlib import Path
 
-from trainer.distributed.ranks import Ranks, fail_together, gather, on_first_rank
+from trainer.distributed.ranks import Ranks, all_gather, fail_together, on_first_rank
 
 SEEN_WITHIN_S = 10.0  # a network file system may show a new file late
 
@@ -19,13 +19,13 @@ def check_shared(folder: Path, ranks: Ranks) -> None:
     """
     if ranks.local_size == ranks.size:
         return
-    name = gather(f".shared-{uuid.uuid4().hex}")[0]
+    name = all_gather(f".shared-{uuid.uuid4().hex}")[0]
     token = folder / name
     on_first_rank(token.touch)
     deadline = time.monotonic() + SEEN_WITHIN_S
     while not (seen := token.exists()) and time.monotonic() < deadline:
         time.sleep(0.2)
-    blind = [rank for rank, sees in enumerate(gather(seen)) if not sees]
+    blind = [rank for rank, sees in enumerate(all_gather(seen)) if not sees]
     if ranks.rank == 0:
         token.unlink()
     if blind:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainer.config.model_config import IGNORED
-from trainer.distributed.ranks import Ranks, gather
+from trainer.distributed.ranks import Ranks, all_gather
 from trainer.model.gpt2 import GPT2
 from trainer.model.loss import linear_cross_entropy
 
@@ -213,7 +213,7 @@ class Scorer:
 
     def gather(self, mine: Item) -> list[Item]:
         """Return what every rank has, by rank."""
-        return gather(mine) if self._ranks.size > 1 else [mine]
+        return all_gather(mine) if self._ranks.size > 1 else [mine]
 
 
 def _guess(logits: Tensor, targets: Tensor, stopped: Tensor) -> Words:

@@ -19,7 +19,13 @@ from trainer.distributed.deepspeed.engine import Engine, StepResult
 from trainer.distributed.out_of_memory import OutOfMemoryTogetherError, all_ran_out, most_allowed, release
 from trainer.distributed.patience import Patience
 from trainer.distributed.preemption import STOPPED, StopRequests, stop_requests
-from trainer.distributed.ranks import compute_deterministically, fail_together, gather, joined, on_first_rank
+from trainer.distributed.ranks import (
+    all_gather,
+    compute_deterministically,
+    fail_together,
+    joined,
+    on_first_rank,
+)
 from trainer.distributed.shared_folder import check_shared
 from trainer.memory.available import peak_line
 from trainer.memory.choice import describe, layout_of
@@ -277,7 +283,7 @@ class _Training:
 
     def _fail_if_any(self, error: str | None) -> None:
         """End the run if a rank could not read the last step's data; no checkpoint contains that step."""
-        errors = [error for error in gather(error) if error]
+        errors = [error for error in all_gather(error) if error]
         if errors:
             fail_together(ValueError(f"{errors[0]}; the checkpoints in {self._run.output} are kept"))
 

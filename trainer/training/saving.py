@@ -21,7 +21,7 @@ from trainer.checkpoint.folder import (
     set_aside,
 )
 from trainer.distributed.deepspeed.engine import Engine
-from trainer.distributed.ranks import fail_together, gather, on_first_rank
+from trainer.distributed.ranks import all_gather, fail_together, on_first_rank
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def find_sound(run: Path) -> Path | None:
     Raises:
         ValueError: every checkpoint is damaged.
     """
-    names = gather([folder.name for folder in finished_checkpoints(run)])[0]
+    names = all_gather([folder.name for folder in finished_checkpoints(run)])[0]
     for name in reversed(names):
         damaged = _damaged_files(run / name)
         if not damaged:
@@ -83,4 +83,4 @@ def find_sound(run: Path) -> Path | None:
 def _damaged_files(folder: Path) -> list[str]:
     rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
     names = sorted(read_records(folder))
-    return [name for part in gather(damaged_files(folder, names[rank::size])) for name in part]
+    return [name for part in all_gather(damaged_files(folder, names[rank::size])) for name in part]

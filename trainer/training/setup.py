@@ -15,7 +15,7 @@ from trainer.config.recipes import MOST_EPOCHS
 from trainer.data.batches import TrainingData, ValidationData
 from trainer.data.inputs import Inputs, open_inputs
 from trainer.distributed.consistency import code_versions, option_values
-from trainer.distributed.ranks import Ranks, find_device, gather, one_error_a_machine
+from trainer.distributed.ranks import Ranks, all_gather, find_device, one_error_a_machine
 from trainer.memory.available import find_available_memory, smallest_available_memory
 from trainer.memory.choice import ChosenLayout, choose_layout
 from trainer.memory.estimate import one_moment
@@ -152,7 +152,7 @@ def lay_out(run: Run, *, most: int | None = None) -> Run:
     """
     state = newest_state(run.output)
     earlier = state.plan if state else None
-    missing = gather(missing_for_kernels(run.device) if run.plan.compiled else "")
+    missing = all_gather(missing_for_kernels(run.device) if run.plan.compiled else "")
     available = find_available_memory(run.device, local_ranks=run.ranks.local_size)
     available = smallest_available_memory(available, run.device)
     options = run.options

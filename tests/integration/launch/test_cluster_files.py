@@ -58,11 +58,11 @@ def test_ray_submit_passes_the_options_on_and_the_script_finds_its_packages(
     shutil.copy(ROOT / "pipeline" / "build_webtext.py", tmp_path)
     environment: dict[str, Any] = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     python = shlex.quote(sys.executable)
-    told = subprocess.run(
+    printed = subprocess.run(
         f"{python} ~/build_webtext.py --output {tmp_path}/out",
         shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert told.stderr.startswith("error: give --submissions"), told.stderr
+    assert printed.stderr.startswith("error: give --submissions"), printed.stderr
 
 
 def test_kubernetes_job_asks_for_what_the_command_takes() -> None:

@@ -105,7 +105,7 @@ def test_the_same_command_again_does_only_what_is_new(alone, model, sets, tmp_pa
 
 
 def printed_figures(capsys) -> list[str]:
-    """Which sets were told of as they were done."""
+    """Which sets were printed of as they were done."""
     before_the_table = capsys.readouterr().out.partition("\n# ")[0]
     return [line.partition(":")[0] for line in before_the_table.splitlines()]
 

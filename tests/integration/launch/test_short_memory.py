@@ -21,7 +21,7 @@ def train(launcher, inputs, output, *more, ranks=2, short="", where="forward", p
 
 @pytest.fixture(scope="module")
 def expected(launcher, inputs, tmp_path_factory) -> dict[str, torch.Tensor]:
-    """The weights of two ranks' run that was told to take one sequence at a time."""
+    """The weights of two ranks' run that was printed to take one sequence at a time."""
     output = tmp_path_factory.mktemp("expected") / "run"
     codes, printed = train(launcher, inputs, output, "--micro-batch", "1", "--zero-stage", "1")
     assert codes == [0, 0], printed

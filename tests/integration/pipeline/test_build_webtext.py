@@ -138,8 +138,8 @@ def test_every_kind_of_unwanted_page_is_dropped_for_its_reason(built: Built) -> 
 
 def test_drops_name_every_address_with_its_stage_and_reason(built: Built) -> None:
     drops = ds.dataset(built.folder / "out" / "corpus" / "drops", partitioning="hive").to_table().to_pylist()
-    told = sum(sum(step["dropped"].values()) for step in funnel(built.folder / "out").values())
-    assert len(drops) == told
+    printed = sum(sum(step["dropped"].values()) for step in funnel(built.folder / "out").values())
+    assert len(drops) == printed
     closed = [drop for drop in drops if drop["reason"] == "robots.txt"]
     assert all("/private/diary" in drop["url"] and drop["stage"] == "pages" for drop in closed)
     assert closed
@@ -290,9 +290,9 @@ def test_archive_cut_in_the_middle_gives_what_could_be_read_and_a_warning(
     whole = Path(archives(built)[0]).read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
     main(from_archives(built, tmp_path / "out", submissions=(), warcs=(str(cut),)))
-    told = capsys.readouterr()
-    assert "warning: damaged archive" in told.err
-    assert cut.name in told.err and str(cut) not in told.err
+    printed = capsys.readouterr()
+    assert "warning: damaged archive" in printed.err
+    assert cut.name in printed.err and str(cut) not in printed.err
     assert funnel(tmp_path / "out")["index"]["kept"] > 3
 
 
@@ -314,9 +314,9 @@ def test_dump_cut_in_the_middle_gives_what_could_be_read_and_a_warning(
     )
     for _ in range(2):
         main(options)
-    told = capsys.readouterr()
-    assert f"warning: damaged file: {cut.name}" in told.err and str(cut) not in told.err
-    assert "warning: empty file: RS_empty.zst" in told.err
+    printed = capsys.readouterr()
+    assert f"warning: damaged file: {cut.name}" in printed.err and str(cut) not in printed.err
+    assert "warning: empty file: RS_empty.zst" in printed.err
 
 
 @pytest.mark.usefixtures("ray")
@@ -461,22 +461,22 @@ def wait_until_quiet(web: EmbeddedWeb) -> None:
 
 def life(built: Built, page: str) -> list[str]:
     """What the command says of a page."""
-    with contextlib.redirect_stdout(io.StringIO()) as told:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         show(ShowOptions(page=page, output=str(built.folder / "out")))
-    return told.getvalue().splitlines()
+    return printed.getvalue().splitlines()
 
 
 def test_life_of_a_kept_document_goes_from_its_submissions_to_the_corpus(built: Built) -> None:
     document = ds.dataset(built.folder / "out" / "corpus" / "train").head(1).to_pylist()[0]
-    told = life(built, document["url"])
-    assert told == life(built, document["id"])
-    assert told[0] == document["url"]
-    assert [line.split()[0] for line in told[1:] if not line.startswith("   ")] == [
+    printed = life(built, document["url"])
+    assert printed == life(built, document["id"])
+    assert printed[0] == document["url"]
+    assert [line.split()[0] for line in printed[1:] if not line.startswith("   ")] == [
         *("submissions", "links", "pages", "documents", "refined", "corpus")
     ]
-    assert f"karma {document['karma']:,} in r/{document['subreddit']}" in told[1]
-    assert f"{document['characters']:,} characters" in "".join(told)
-    assert told[-1].endswith(f"train, id {document['id']}")
+    assert f"karma {document['karma']:,} in r/{document['subreddit']}" in printed[1]
+    assert f"{document['characters']:,} characters" in "".join(printed)
+    assert printed[-1].endswith(f"train, id {document['id']}")
 
 
 def test_life_of_every_dropped_link_ends_with_its_reason(built: Built) -> None:

@@ -16,7 +16,7 @@ PROGRAM = textwrap.dedent("""
     import ray
     from ray.cluster_utils import Cluster
     from pipeline.runner.executor import run_stage
-    from pipeline.runner.stages import Counts, Source, Stage
+    from pipeline.runner.stages import Counts, InputFile, Stage
 
     folder = Path(sys.argv[1])
 
@@ -50,7 +50,7 @@ PROGRAM = textwrap.dedent("""
         (folder / "lost").touch()
     threading.Thread(target=lose, daemon=True).start()
 
-    inputs = {str(n): [Source.of(str(folder / f"{n}.txt"))] for n in range(6)}
+    inputs = {str(n): [InputFile.of(str(folder / f"{n}.txt"))] for n in range(6)}
     output = run_stage(Stage(name="stage", work=work), inputs, str(folder / "out"))
     print([Path(source.address).read_text() for source in output.files("out.txt")])
     ray.shutdown()

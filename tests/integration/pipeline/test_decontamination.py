@@ -42,9 +42,9 @@ def refined(output: Path) -> list[dict[str, Any]]:
 
 
 def life(output: Path, page: str) -> str:
-    with contextlib.redirect_stdout(io.StringIO()) as told:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         show(ShowOptions(page=page, output=str(output)))
-    return told.getvalue()
+    return printed.getvalue()
 
 
 def test_documents_that_copy_an_evaluation_set_go_and_the_rest_is_as_it_was(
@@ -78,8 +78,8 @@ def test_documents_that_copy_an_evaluation_set_go_and_the_rest_is_as_it_was(
     assert "| made.test.txt | 1 | 113 |" in card
     assert "--decontaminate tests/" in card
     assert str(tmp_path) not in card + (tmp_path / "out" / "corpus" / "report.html").read_text()
-    told = life(tmp_path / "out", gone[0]["url"])
-    assert "decontaminated dropped: evaluation overlap (made.test.txt: 60 words in a row" in told
+    printed = life(tmp_path / "out", gone[0]["url"])
+    assert "decontaminated dropped: evaluation overlap (made.test.txt: 60 words in a row" in printed
 
     by_one_worker = all_files(tmp_path / "out" / "corpus")
     for stage in ("evaluation", "decontaminated", "signatures", "split", "corpus"):

@@ -33,10 +33,10 @@ def test_interrupted_build_ends_with_a_line_and_leaves_no_process(
         time.sleep(0.02)
     started = psutil.Process(build.pid).children(recursive=True)
     os.killpg(build.pid, signal.SIGINT)  # as a terminal does: to all that it runs
-    _, told = build.communicate(timeout=60)
+    _, printed = build.communicate(timeout=60)
     assert build.returncode == 130
-    assert told.endswith("interrupted: run the same command again to resume\n"), told
-    assert "Traceback" not in told
+    assert printed.endswith("interrupted: run the same command again to resume\n"), printed
+    assert "Traceback" not in printed
     assert psutil.wait_procs(started, timeout=30)[1] == [], "processes are left"
     main(Options(submissions=dumps, warcs=archives, partitions=6, output=str(tmp_path)))
     assert all_files(tmp_path / "corpus") == built_in_six

@@ -15,6 +15,6 @@ def test_killed_builds_give_the_same_bytes_and_redo_nothing(
 
     monkeypatch.setenv("RAY_ADDRESS", get_runtime_context().gcs_address)
     kill_pipeline.prove(tmp_path, kill_pipeline.EACH, pages=8, partitions=2, chance=random.Random(4))
-    told = capsys.readouterr().out
-    assert "kills: 1 driver, 1 extractor, 1 worker; 2 starts; 1 builds, each byte-identical" in told
-    assert "no committed partition was done again" in told
+    printed = capsys.readouterr().out
+    assert "kills: 1 driver, 1 extractor, 1 worker; 2 starts; 1 builds, each byte-identical" in printed
+    assert "no committed partition was done again" in printed

@@ -63,8 +63,8 @@ def sets(tmp_path: Path) -> tuple[str, str]:
 
 
 def report(output: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((output / "report.json").read_text())
-    return told
+    printed: dict[str, Any] = json.loads((output / "report.json").read_text())
+    return printed
 
 
 def test_shares_are_those_of_sets_of_strings(
@@ -72,11 +72,11 @@ def test_shares_are_those_of_sets_of_strings(
 ) -> None:
     options = {"evaluation": sets, "corpus": str(corpus)}
     main(OverlapOptions(**options, output=str(tmp_path / "one"), workers=1))  # type: ignore[arg-type]
-    told = report(tmp_path / "one")
+    printed = report(tmp_path / "one")
     documents = documents_of(corpus)
     there = {gram for text in documents.values() for gram in grams(text)}
     texts = [[made_up(1, 900)], [made_up(seed, 30) for seed in range(2, 40)]]
-    for one, of_set in zip(told["sets"], texts, strict=True):
+    for one, of_set in zip(printed["sets"], texts, strict=True):
         counts = Counter(gram for text in of_set for gram in grams(text))
         found = there & counts.keys()
         assert (one["texts"], one["grams"], one["distinct"]) == (len(of_set), counts.total(), len(counts))
@@ -88,13 +88,13 @@ def test_shares_are_those_of_sets_of_strings(
             key=lambda pair: (-pair[0], pair[1]),
         )
         assert [(row["grams"], row["url"]) for row in one["documents"]] == most[:10]
-    assert told["grams"] == sum(len(grams(text)) for text in documents.values())
-    assert told["filter"]["random_strings"] == 1_000_000
-    assert told["filter"]["random_strings_found"] == 0
-    assert told["filter"]["false_positive_rate"] <= 1e-8
+    assert printed["grams"] == sum(len(grams(text)) for text in documents.values())
+    assert printed["filter"]["random_strings"] == 1_000_000
+    assert printed["filter"]["random_strings_found"] == 0
+    assert printed["filter"]["false_positive_rate"] <= 1e-8
     page = (tmp_path / "one" / "report.md").read_text()
     assert page in capsys.readouterr().out
-    assert f"| a.txt.gz | 1 | {told['sets'][0]['grams']:,} |" in page
+    assert f"| a.txt.gz | 1 | {printed['sets'][0]['grams']:,} |" in page
     assert "| in WebText's training set | 0.88% | 1.63% | 6.31% | 3.94% | 2.42% | 3.75% |" in page
     assert "http://x.org/0\\|9" in page
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pipeline.extract import sandbox as sandboxes
-from pipeline.extract.sandbox import Failure, Sandbox
+from pipeline.extract.sandbox import CallFailure, Sandbox
 
 MISBEHAVE = """
 import ctypes, os, pickle, re, signal, sys, time
@@ -122,7 +122,7 @@ def test_each_misdeed_costs_its_own_call_and_no_other(misbehave: Callable[[str],
                 assert outcome == how
                 continue
             timed_out, detail = FATES[how]
-            assert isinstance(outcome, Failure), how
+            assert isinstance(outcome, CallFailure), how
             assert outcome.timed_out == timed_out, how
             assert detail in outcome.detail
 
@@ -132,7 +132,7 @@ def test_call_that_waits_for_ever_meets_the_limit_by_the_clock(
 ) -> None:
     monkeypatch.setattr(sandboxes, "WALL_FACTOR", 2)
     with open_sandbox(misbehave, deadline_s=0.5) as sandbox:
-        assert outcomes(sandbox, "sleep", "well") == [Failure(True, "no answer in 1 s"), "well"]
+        assert outcomes(sandbox, "sleep", "well") == [CallFailure(True, "no answer in 1 s"), "well"]
 
 
 def test_deadline_counts_no_time_in_which_the_machine_does_other_things(
@@ -210,7 +210,7 @@ def test_call_whose_child_is_killed_is_made_once_more(
 ) -> None:
     calls = [f"be killed:{times}:{tmp_path / str(times)}" for times in (1, 2)]
     with open_sandbox(misbehave) as sandbox:
-        assert outcomes(sandbox, calls[0], calls[1]) == [calls[0], Failure(False, "killed by SIGKILL")]
+        assert outcomes(sandbox, calls[0], calls[1]) == [calls[0], CallFailure(False, "killed by SIGKILL")]
 
 
 def test_function_that_cannot_be_called_is_named_at_the_start(misbehave: Callable[[str], Any]) -> None:

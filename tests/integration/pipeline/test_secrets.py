@@ -1,4 +1,4 @@
-"""Nothing that is written or told holds a key, a password or a place on somebody's machine."""
+"""Nothing that is written or printed holds a key, a password or a place on somebody's machine."""
 
 import functools
 import http.server

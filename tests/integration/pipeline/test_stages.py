@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runner.executor import StageError, run_stage
-from pipeline.runner.stages import Counts, Source, Stage, StageOutput, Task, Work, edition
+from pipeline.runner.stages import Counts, InputFile, Stage, StageOutput, Task, Work, output_version
 from pipeline.runner.summary import summary_json, summary_table
 
 
@@ -36,9 +36,9 @@ def copy_words(task: Task) -> Counts:
     return Counts(len(lines), len(kept), {"empty": len(lines) - len(kept)})
 
 
-@edition(2, "numpy")
+@output_version(2, "numpy")
 def copy_words_better(task: Task) -> Counts:
-    """Another edition of the same work."""
+    """Another version of the same work."""
     return copy_words(task)
 
 
@@ -84,7 +84,7 @@ def run(folder: Path, stage: Stage, texts: dict[str, str]) -> StageOutput:
         path = folder / f"{name}.txt"
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
-        inputs[name] = [Source.of(str(path))]
+        inputs[name] = [InputFile.of(str(path))]
     return run_stage(stage, inputs, str(folder / "out"))
 
 
@@ -124,7 +124,7 @@ class TestOnRay:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         Path("a.txt").write_text("one")
-        output = run_stage(STAGE, {"a": [Source.of("a.txt")]}, "out")
+        output = run_stage(STAGE, {"a": [InputFile.of("a.txt")]}, "out")
         assert words(output) == ["one"]
 
     def test_second_run_does_no_work(self, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ class TestOnRay:
         loud = Stage(name="copy", work=copy_words, options=Options(shout=True))
         assert words(run(tmp_path, loud, {"a": "one", "b": "two"})) == ["ONE", "TWO"]
 
-    def test_another_edition_of_the_work_redoes_every_partition(self, tmp_path: Path) -> None:
+    def test_another_output_version_redoes_every_partition(self, tmp_path: Path) -> None:
         first = Stage(name="copy", work=copy_words, options=Options())
         second = Stage(name="copy", work=copy_words_better, options=Options())
         run(tmp_path, first, {"a": "one"})
@@ -225,10 +225,10 @@ class TestOnRay:
     def test_cost_of_a_run_is_told_by_stage(self, tmp_path: Path) -> None:
         run(tmp_path, STAGE, {"a": "one"})
         output = run(tmp_path, STAGE, {"a": "one", "b": "two\n\n"})
-        (told,) = summary_json([output])
-        assert told["seconds"] >= told["task_seconds"] > 0
-        assert (told["partitions"], told["reused"], told["bytes_read"]) == (2, 1, 5)
-        assert (told["read"], told["kept"], told["dropped"]) == (3, 2, {"empty": 1})
+        (printed,) = summary_json([output])
+        assert printed["seconds"] >= printed["task_seconds"] > 0
+        assert (printed["partitions"], printed["reused"], printed["bytes_read"]) == (2, 1, 5)
+        assert (printed["read"], printed["kept"], printed["dropped"]) == (3, 2, {"empty": 1})
         assert summary_table([output]).splitlines()[1].split()[:6] == ["copy", "2", "1", "3", "2", "1"]
         again = run(tmp_path, STAGE, {"a": "one", "b": "two\n\n"})
         assert summary_table([again]).splitlines()[1].split() == ["copy", "2", "2", "3", "2", "1"]
@@ -242,7 +242,7 @@ def test_killed_run_leaves_no_half_partition_and_goes_on(tmp_path: Path) -> None
         import sys, time
         from pathlib import Path
         from pipeline.runner.executor import run_stage
-        from pipeline.runner.stages import Counts, Source, Stage
+        from pipeline.runner.stages import Counts, InputFile, Stage
 
         def work(task):
             text = Path(task.inputs[0]).read_text()
@@ -256,7 +256,7 @@ def test_killed_run_leaves_no_half_partition_and_goes_on(tmp_path: Path) -> None
         if __name__ == "__main__":
             folder = Path(sys.argv[1])
             from slow_stage import work
-            inputs = {str(n): [Source.of(str(folder / f"{n}.txt"))] for n in range(3)}
+            inputs = {str(n): [InputFile.of(str(folder / f"{n}.txt"))] for n in range(3)}
             output = run_stage(Stage(name="slow", work=work), inputs, str(folder / "out"), workers=1)
             print("reused", output.reused)
         """)

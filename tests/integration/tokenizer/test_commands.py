@@ -124,9 +124,9 @@ def test_rare_words_are_left_out_for_want_of_memory_and_it_is_told(
     cut = said["cut"]
     assert cut["pretokens_seen_less_than"] > 1
     assert 0 < cut["share_of_pretokens"] < cut["share_of_distinct_pretokens"] < 1
-    told = capsys.readouterr().out
-    assert f"pre-tokens that occur fewer than {cut['pretokens_seen_less_than']} times" in told
-    assert f"{cut['share_of_distinct_pretokens']:.1%} of the distinct ones" in told
+    printed = capsys.readouterr().out
+    assert f"pre-tokens that occur fewer than {cut['pretokens_seen_less_than']} times" in printed
+    assert f"{cut['share_of_distinct_pretokens']:.1%} of the distinct ones" in printed
 
 
 def test_a_vocabulary_of_no_merges_is_the_bytes_and_the_end_of_text(

@@ -19,7 +19,7 @@ from trainer.distributed.deepspeed.optimizer_state import MOMENTS, Partitions
 from trainer.distributed.deepspeed.update_gate import UpdateGate
 from trainer.distributed.muon import MuonWithAdamW, matrix_names
 from trainer.distributed.out_of_memory import OutOfMemoryTogetherError
-from trainer.distributed.ranks import Ranks, fail_together, gather, import_deepspeed
+from trainer.distributed.ranks import Ranks, all_gather, fail_together, import_deepspeed
 from trainer.memory.estimate import reduce_bucket
 from trainer.model.gpt2 import GPT2
 
@@ -182,7 +182,7 @@ class Engine:
                         tensors[name] = tensor.cpu()
                 if writes:
                     writer.write(folder / file.name, tensors)
-        parts = gather((writer.records, writer.error))
+        parts = all_gather((writer.records, writer.error))
         errors = sorted({error for _, error in parts if error})
         if errors:
             fail_together(OSError("; ".join(errors)))

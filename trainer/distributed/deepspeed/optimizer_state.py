@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.distributed.muon import Matrix
-from trainer.distributed.ranks import gather
+from trainer.distributed.ranks import all_gather
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -101,7 +101,7 @@ class Partitions:
         places = [self._place(self._parameters[name]) for name in self.one_moment]
         counts = [tuple(count for _, _, count in places)]
         if self._zero_stage > 0:
-            counts = gather(counts[0])
+            counts = all_gather(counts[0])
         return [
             Matrix(tensor=tensor, at=at, shape=self.shapes[name], counts=held)
             for name, (tensor, at, _), held in zip(

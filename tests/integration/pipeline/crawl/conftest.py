@@ -89,7 +89,7 @@ class Web:
         from pipeline.crawl.segments import fetch_log
 
         arguments = {
-            name: options.pop(name) for name in ("refusal", "owns", "tls", "on_progress") if name in options
+            name: options.pop(name) for name in ("drop_for", "owns", "tls", "on_progress") if name in options
         }
         crawl(links, folder, CrawlOptions(**{**IMPATIENT, **options}), resolver=self.resolver(), **arguments)
         return {row["url"]: row for row in fetch_log(folder).to_pylist()}

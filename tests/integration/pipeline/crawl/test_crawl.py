@@ -84,7 +84,7 @@ def test_redirect_to_a_domain_of_another_crawl_is_left_to_that_one(web: "Web", t
 def test_redirect_to_what_is_not_wanted_is_told_here_whoever_owns_it(web: "Web", tmp_path: Path) -> None:
     web.site("brief.example", {"/": web.redirect("https://en.wikipedia.org/wiki/Web")})
     link = web.url("brief.example")
-    row = web.crawl([link], tmp_path, owns={"brief.example"}.__contains__, refusal=_no_wikipedia)[link]
+    row = web.crawl([link], tmp_path, owns={"brief.example"}.__contains__, drop_for=_no_wikipedia)[link]
     assert row["reason"] == "Wikipedia"
 
 
@@ -190,11 +190,11 @@ def test_link_that_ends_on_an_unwanted_host_is_dropped_as_such(web: "Web", tmp_p
     web.site("short.example", {"/w": web.redirect("https://en.wikipedia.org/wiki/Web")})
     link = web.url("short.example", "/w")
 
-    def refusal(url: str) -> str | None:
+    def drop_for(url: str) -> str | None:
         assert "robots.txt" not in url  # whether a page is wanted is no question for the files about it
         return "wikipedia" if "wikipedia.org" in url else None
 
-    row = web.crawl([link], tmp_path, refusal=refusal)[link]
+    row = web.crawl([link], tmp_path, drop_for=drop_for)[link]
     assert (row["reason"], row["final_url"]) == ("wikipedia", "https://en.wikipedia.org/wiki/Web")
 
 

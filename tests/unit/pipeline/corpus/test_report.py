@@ -66,7 +66,7 @@ def test_card_begins_with_what_the_hub_reads() -> None:
 
 def test_card_tells_numbers_inputs_options_and_days() -> None:
     card = dataset_card(STEPS, FIGURES, PROVENANCE)
-    for told in (
+    for printed in (
         "| train | 1,234,567 | 6,000,000,000 |",
         "98,765 registrable domains",
         "| RS_2012-01.zst | 123,456,789 | 1,200 | 1,000 |",
@@ -77,7 +77,7 @@ def test_card_tells_numbers_inputs_options_and_days() -> None:
         "in 21 bands of\n6.",
         "0.80: 86.1 %.",
     ):
-        assert told in card
+        assert printed in card
 
 
 def test_card_admits_that_opt_outs_were_not_honoured() -> None:
@@ -103,7 +103,7 @@ def test_options_that_decide_leave_places_and_people_out() -> None:
 
 def test_report_shows_every_figure_and_only_escaped_text() -> None:
     page = report_html(STEPS, FIGURES, PROVENANCE)
-    for told in (
+    for printed in (
         "1,234,567",
         "6,000,001,000",
         "98,765",
@@ -115,7 +115,7 @@ def test_report_shows_every_figure_and_only_escaped_text() -> None:
         "44",
         "86.1 %",
     ):
-        assert told in page
+        assert printed in page
     assert "<script" not in page
     assert "<b>odd</b>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

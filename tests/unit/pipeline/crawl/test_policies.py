@@ -38,7 +38,7 @@ def test_policy_tells_whether_and_how_soon_a_page_may_be_asked_for() -> None:
     assert policy.crawl_delay_s(default_s=1.0, max_s=60.0) == 7.0
     assert policy.crawl_delay_s(default_s=1.0, max_s=5.0) == 5.0
     assert Policy().crawl_delay_s(default_s=1.0, max_s=60.0) == 1.0
-    refusals = [policy.refusal("http://site.example/", give_up_after) for give_up_after in (0, 3, 4)]
-    assert [drop.reason if drop else "" for drop in refusals] == ["", "opt-out of the whole site", ""]
-    refusal = policy.refusal("http://site.example/no", 0)
-    assert refusal is not None and refusal.reason == "robots.txt"
+    drops = [policy.drop_for("http://site.example/", give_up_after) for give_up_after in (0, 3, 4)]
+    assert [drop.reason if drop else "" for drop in drops] == ["", "opt-out of the whole site", ""]
+    drop = policy.drop_for("http://site.example/no", 0)
+    assert drop is not None and drop.reason == "robots.txt"

@@ -6,13 +6,13 @@ import tracemalloc
 import pytest
 
 from pipeline.crawl import robots
-from pipeline.crawl.fetch import Failure
+from pipeline.crawl.fetch import FetchFailure
 from pipeline.crawl.responses import robots_from
 from pipeline.runner.records import Drop
 
 
 def allowed(text: str, path: str = "/page") -> bool:
-    return robots.parse(text.encode()).refusal(f"https://site.example{path}") is None
+    return robots.parse(text.encode()).drop_for(f"https://site.example{path}") is None
 
 
 def test_our_group_is_obeyed_before_the_one_for_all() -> None:
@@ -56,9 +56,9 @@ def test_only_the_first_512_kib_count_and_half_a_rule_does_not() -> None:
     body = head + filler * lines
     body += b"Disallow: /".ljust(robots.MAX_BYTES - len(body), b"l") + b"ate\nDisallow: /never\n"
     found = robots.parse(body)
-    assert found.refusal("http://site.example/early") is not None
-    assert found.refusal("http://site.example/llll") is None
-    assert found.refusal("http://site.example/never") is None
+    assert found.drop_for("http://site.example/early") is not None
+    assert found.drop_for("http://site.example/llll") is None
+    assert found.drop_for("http://site.example/never") is None
     assert found.size_bytes <= robots.MAX_BYTES
 
 
@@ -144,34 +144,34 @@ def test_size_is_what_is_really_held(rule: str) -> None:
 
 def test_more_rules_with_wildcards_than_can_be_tried_forbid_the_whole_origin() -> None:
     text = "User-agent: *\n" + "Allow: /*x$\n" * (robots.MAX_WILDCARD_RULES + 1)
-    assert robots.parse(text.encode()).refusal("http://site.example/") == Drop(
+    assert robots.parse(text.encode()).drop_for("http://site.example/") == Drop(
         "robots.txt", "http://site.example/", "over 2,000 rules with wildcards"
     )
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])
 def test_4xx_allows(status: int) -> None:
-    found = robots_from(Failure(Drop("client error"), status), redirected=False)
-    assert found.refusal("http://site.example/") is None
+    found = robots_from(FetchFailure(Drop("client error"), status), redirected=False)
+    assert found.drop_for("http://site.example/") is None
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_5xx_and_429_disallow(status: int) -> None:
-    found = robots_from(Failure(Drop("server error"), status), redirected=False)
-    refusal = found.refusal("http://site.example/")
-    assert refusal is not None and refusal.reason == "robots.txt unreachable"
+    found = robots_from(FetchFailure(Drop("server error"), status), redirected=False)
+    drop = found.drop_for("http://site.example/")
+    assert drop is not None and drop.reason == "robots.txt unreachable"
 
 
 def test_unreachable_host_is_told_as_what_it_is() -> None:
-    found = robots_from(Failure(Drop("host not found")), redirected=False)
-    assert found.refusal("http://site.example/") == Drop("host not found", "http://site.example/")
+    found = robots_from(FetchFailure(Drop("host not found")), redirected=False)
+    assert found.drop_for("http://site.example/") == Drop("host not found", "http://site.example/")
 
 
 def test_robots_that_redirects_to_a_private_address_disallows() -> None:
-    found = robots_from(Failure(Drop("private address")), redirected=True)
-    refusal = found.refusal("http://site.example/")
-    assert refusal is not None and refusal.reason == "robots.txt unreachable"
+    found = robots_from(FetchFailure(Drop("private address")), redirected=True)
+    drop = found.drop_for("http://site.example/")
+    assert drop is not None and drop.reason == "robots.txt unreachable"
 
 
 def test_more_than_five_redirects_count_as_no_robots() -> None:
-    assert robots_from(Failure(Drop("too many redirects"), 302), redirected=True) == robots.ALLOW_ALL
+    assert robots_from(FetchFailure(Drop("too many redirects"), 302), redirected=True) == robots.ALLOW_ALL

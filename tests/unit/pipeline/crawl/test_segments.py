@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.crawl.options import CrawlOptions
-from pipeline.crawl.segments import Finished, SegmentWriter, committed_logs, fetch_log, finish_interrupted
+from pipeline.crawl.segments import (
+    FinishedLinks,
+    SegmentWriter,
+    committed_logs,
+    fetch_log,
+    finish_interrupted,
+)
 from pipeline.web.warc import Page, Response, read_page, scan_pages
 
 OPTIONS = CrawlOptions(contact="tests@example.org")
@@ -128,11 +134,11 @@ def test_finished_are_pages_and_what_failed_under_the_same_options(tmp_path: Pat
     faster = CrawlOptions(contact="other@example.org", delay_s=9.0, max_connections=1)
     patient = CrawlOptions(contact="tests@example.org", deadline_s=600.0)
     for options, finished in [(OPTIONS, [0, 1]), (faster, [0, 1]), (patient, [0])]:
-        found = Finished(tmp_path, options.fingerprint())
+        found = FinishedLinks(tmp_path, options.fingerprint())
         assert [number for number in range(3) if f"http://site.example/{number}" in found] == finished
         assert len(found) == len(finished)
 
 
 def test_log_of_nothing_is_empty(tmp_path: Path) -> None:
     assert fetch_log(tmp_path).num_rows == 0
-    assert "http://site.example/" not in Finished(tmp_path, "any")
+    assert "http://site.example/" not in FinishedLinks(tmp_path, "any")

@@ -184,8 +184,8 @@ def test_limits_are_reached_from_the_given_figure_on(
 
 def test_what_is_told_of_an_overlap_names_the_set(folder: Path) -> None:
     (found,) = overlaps([evaluation_of(folder, [SENTENCE])], [f"{SENTENCE} {cut(ARTICLE, 0, 75)}"])
-    told = "ptb.txt: 25 words in a row, a whole example of 25, 19.4% of its 8-grams"  # 18 of 93
-    assert describe(found[0], "ptb.txt") == told
+    printed = "ptb.txt: 25 words in a row, a whole example of 25, 19.4% of its 8-grams"  # 18 of 93
+    assert describe(found[0], "ptb.txt") == printed
 
 
 @pytest.mark.parametrize(
@@ -252,10 +252,10 @@ def test_what_is_wrong_with_a_set_is_told_in_a_line(
     tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message) as told:
+    with pytest.raises(ValueError, match=message) as printed:
         find_sets([str(tmp_path / name)], TextOptions())
         read_set(str(tmp_path / name), TextOptions())
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(printed.value)
 
 
 def test_a_set_that_is_not_there_is_told() -> None:

@@ -64,8 +64,8 @@ def test_digests_are_the_same_for_the_same_signatures_only() -> None:
 
 
 def test_the_description_names_bands_rows_and_both_rates() -> None:
-    told = Bands.of(DuplicateOptions(similarity=0.8)).describe()
-    assert "21 × 6" in told
+    printed = Bands.of(DuplicateOptions(similarity=0.8)).describe()
+    assert "21 × 6" in printed
     for row in ("similarity", "by bands", "and verified"):
-        assert f"\n  {row} " in told
-    assert "0.80" in told
+        assert f"\n  {row} " in printed
+    assert "0.80" in printed

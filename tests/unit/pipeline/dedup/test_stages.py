@@ -49,7 +49,7 @@ def run(
 def deduplicate(
     root: Path, partitions: Sequence[Sequence[Document]], options: DuplicateOptions
 ) -> tuple[Counts, Task, dict[str, tuple[str, str]]]:
-    """Sign, match and find, as the recipe does; return what is told of each document that goes."""
+    """Sign, match and find, as the recipe does; return what is printed of each document that goes."""
     root.mkdir(exist_ok=True)
     signed = []
     for number, documents in enumerate(partitions):
@@ -71,16 +71,16 @@ def deduplicate(
         )
     keys = [part / name for part in signed for name in ("keys.parquet", "sketches.npy")]
     counts, task = run(root / "duplicates", steps.find_duplicates, [*matches, *keys], options)
-    told = {}
+    printed = {}
     for number, documents in enumerate(partitions):
         for row in read_rows(str(root / "duplicates" / steps.copies_file(number))):
             assert row["url"] in {document["url"] for document in documents}
-            told[row["url"]] = (row["reason"], row["detail"])
-    return counts, task, told
+            printed[row["url"]] = (row["reason"], row["detail"])
+    return counts, task, printed
 
 
-def survivors(partitions: Sequence[Sequence[Document]], told: dict[str, tuple[str, str]]) -> set[str]:
-    return {row["url"] for part in partitions for row in part} - told.keys()
+def survivors(partitions: Sequence[Sequence[Document]], printed: dict[str, tuple[str, str]]) -> set[str]:
+    return {row["url"] for part in partitions for row in part} - printed.keys()
 
 
 def edited(chance: random.Random, text: list[str], edits: int) -> list[str]:
@@ -110,13 +110,13 @@ def test_planted_near_duplicates_are_found_and_others_are_not(tmp_path: Path) ->
             document(f"http://b/{number}", " ".join(other)),
         ]
         planted[f"http://b/{number}"] = jaccard(text, other)
-    _, _, told = deduplicate(tmp_path, [documents], DuplicateOptions())
-    alike = [url in told for url, similarity in planted.items() if similarity >= 0.85]
-    unlike = [url in told for url, similarity in planted.items() if similarity <= 0.6]
+    _, _, printed = deduplicate(tmp_path, [documents], DuplicateOptions())
+    alike = [url in printed for url, similarity in planted.items() if similarity >= 0.85]
+    unlike = [url in printed for url, similarity in planted.items() if similarity <= 0.6]
     assert len(alike) > 200 and len(unlike) > 200
     assert sum(alike) >= 0.98 * len(alike)
     assert sum(unlike) <= 0.005 * len(unlike)
-    assert all(told[url][1].startswith(f"of {url.replace('//b', '//a')}") for url in told)
+    assert all(printed[url][1].startswith(f"of {url.replace('//b', '//a')}") for url in printed)
 
 
 @pytest.mark.parametrize(("threshold", "stay"), [(0.3, {"a"}), (0.8, {"a", "c"}), (1.0, {"a", "b", "c"})])
@@ -127,9 +127,9 @@ def test_any_threshold_may_be_asked_for(tmp_path: Path, threshold: float, stay: 
     assert jaccard(text, near) > 0.9 and 0.4 < jaccard(text, far) < 0.6
     documents = [document(url, " ".join(some)) for url, some in (("a", text), ("b", near), ("c", far))]
     copy = document("d", " ".join(text).upper() + "!")
-    _, _, told = deduplicate(tmp_path, [[*documents, copy]], DuplicateOptions(similarity=threshold))
-    assert survivors([documents], told) == stay
-    assert told["d"] == ("exact duplicate", "of a")
+    _, _, printed = deduplicate(tmp_path, [[*documents, copy]], DuplicateOptions(similarity=threshold))
+    assert survivors([documents], printed) == stay
+    assert printed["d"] == ("exact duplicate", "of a")
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_karma_then_age_then_address_decide_who_stays(
     text = words(random.Random(3), 200)
     other = text if is_exact else [*text[:-1], "another"]
     documents = [document(text=" ".join(other), **worse), document(text=" ".join(text), **better)]
-    counts, task, told = deduplicate(tmp_path, [documents], DuplicateOptions())
+    counts, task, printed = deduplicate(tmp_path, [documents], DuplicateOptions())
     reason = "exact duplicate" if is_exact else "near duplicate"
-    assert [(url, why) for url, (why, _) in told.items()] == [(worse["url"], reason)]
-    assert told[worse["url"]][1].split(",")[0] == f"of {better['url']}"
+    assert [(url, why) for url, (why, _) in printed.items()] == [(worse["url"], reason)]
+    assert printed[worse["url"]][1].split(",")[0] == f"of {better['url']}"
     assert (counts.read, counts.kept, counts.dropped) == (2, 1, {reason: 1})
     assert task.notes["cluster_sizes"] == {"2": 1}
     assert task.notes["smallest_ids"] == [documents[1]["id"]]
@@ -190,7 +190,7 @@ def test_survivors_depend_on_neither_order_nor_partitions(
 
 def test_signatures_may_lie_on_an_object_store(tmp_path: Path) -> None:
     documents = corpus()
-    counts, _, told = deduplicate(tmp_path / "local", [documents[:9], documents[9:]], DuplicateOptions())
+    counts, _, printed = deduplicate(tmp_path / "local", [documents[:9], documents[9:]], DuplicateOptions())
     store = fsspec.filesystem("memory")
     store.put(f"{tmp_path}/local/", "/store/", recursive=True)
 
@@ -210,7 +210,7 @@ def test_signatures_may_lie_on_an_object_store(tmp_path: Path) -> None:
         row for number in (0, 1) for row in read_rows(str(tmp_path / "found" / steps.copies_file(number)))
     ]
     assert found == counts
-    assert {row["url"]: (row["reason"], row["detail"]) for row in rows} == told
+    assert {row["url"]: (row["reason"], row["detail"]) for row in rows} == printed
 
 
 def test_cluster_sizes_are_told_exactly_up_to_nine_and_then_by_steps(tmp_path: Path) -> None:
@@ -224,5 +224,5 @@ def test_cluster_sizes_are_told_exactly_up_to_nine_and_then_by_steps(tmp_path: P
 
 
 def test_nothing_in_is_nothing_out(tmp_path: Path) -> None:
-    counts, task, told = deduplicate(tmp_path, [[], []], DuplicateOptions())
-    assert (counts.read, told, task.notes["smallest_ids"]) == (0, {}, [])
+    counts, task, printed = deduplicate(tmp_path, [[], []], DuplicateOptions())
+    assert (counts.read, printed, task.notes["smallest_ids"]) == (0, {}, [])

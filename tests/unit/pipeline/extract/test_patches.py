@@ -10,7 +10,7 @@ from trafilatura import bare_extraction, xpaths
 from pipeline.extract.patches import FORUM, quickened, thinned
 
 STORY = "".join(
-    f"<p>The ferry was late on day {n}, and those who waited told each other why.</p>" for n in range(8)
+    f"<p>The ferry was late on day {n}, and those who waited printed each other why.</p>" for n in range(8)
 )
 NOISE = "<nav><p>Harbour</p></nav>{}<script>let tide = 1</script> tail <svg><use/></svg><aside>Fares</aside>"
 VALUES = st.sampled_from(

@@ -1,4 +1,4 @@
-"""What may be told of an address."""
+"""What may be printed of an address."""
 
 import pytest
 
@@ -27,8 +27,8 @@ def test_addresses_are_told_bare_and_files_by_name(address: str, plain: str, nam
 
 
 def test_query_in_a_message_is_seen_to_be_left_out() -> None:
-    told = "no dump at https://a:b@host.org/RS.zst?sig=x: give a file"
-    assert without_secrets(told) == "no dump at https://host.org/RS.zst?... give a file"
+    printed = "no dump at https://a:b@host.org/RS.zst?sig=x: give a file"
+    assert without_secrets(printed) == "no dump at https://host.org/RS.zst?... give a file"
 
 
 def test_names_are_unique_and_change_with_no_signature() -> None:

@@ -6,7 +6,7 @@ from pipeline.runner.progress import Progress
 
 
 class Clock:
-    """Goes when it is told to."""
+    """Goes when it is printed to."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -66,11 +66,11 @@ def test_published_folder_holds_files_from_elsewhere_and_texts(root: str) -> Non
     for name in ("old.txt", "new.txt"):
         storage.publish(
             {f"sub/{name}": storage.join(root, "stage", "x.txt")},
-            {"told.txt": name},
+            {"printed.txt": name},
             storage.join(root, "out"),
         )
     assert storage.read_text(storage.join(root, "out", "sub", "new.txt")) == "x"
-    assert storage.read_text(storage.join(root, "out", "told.txt")) == "new.txt"
+    assert storage.read_text(storage.join(root, "out", "printed.txt")) == "new.txt"
     assert not storage.exists(storage.join(root, "out", "sub", "old.txt"))
 
 
@@ -119,9 +119,9 @@ def test_nothing_is_listed_where_nothing_is(root: str) -> None:
 
 
 def test_text_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
-    target = tmp_path / "told.json"
+    target = tmp_path / "printed.json"
     storage.write_text(str(target), "first")
     with pytest.raises(UnicodeEncodeError):
         storage.write_text(str(target), "second \ud800")
-    assert [path.name for path in tmp_path.iterdir()] == ["told.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["printed.json"]
     assert target.read_text() == "first"

@@ -1,4 +1,4 @@
-"""Rows go into Parquet and come back; what is not Parquet is told with its address."""
+"""Rows go into Parquet and come back; what is not Parquet is printed with its address."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.runner.records import Drop
-from pipeline.runner.tables import ROWS_PER_GROUP, Sieve, TableWriter, read_rows, read_tables
+from pipeline.runner.tables import ROWS_PER_GROUP, FilterWriter, TableWriter, read_rows, read_tables
 
 SCHEMA = pa.schema([("url", pa.string()), ("seen", pa.timestamp("s", tz="UTC"))])
 
@@ -55,9 +55,9 @@ def test_missing_column_is_named(tmp_path: Path) -> None:
 
 
 def test_sieve_counts_what_it_keeps_and_what_it_drops(tmp_path: Path) -> None:
-    with Sieve(tmp_path, "kept.parquet", SCHEMA) as sieve:
-        sieve.put({"url": "a", "seen": 1})
-        sieve.put(Drop("too short", "b", "3 words"))
-        sieve.put(Drop("too short", "c"))
-    assert (sieve.counts.read, sieve.counts.kept, sieve.counts.dropped) == (3, 1, {"too short": 2})
+    with FilterWriter(tmp_path, "kept.parquet", SCHEMA) as writer:
+        writer.put({"url": "a", "seen": 1})
+        writer.put(Drop("too short", "b", "3 words"))
+        writer.put(Drop("too short", "c"))
+    assert (writer.counts.read, writer.counts.kept, writer.counts.dropped) == (3, 1, {"too short": 2})
     assert [row["url"] for row in read_rows(str(tmp_path / "drops.parquet"))] == ["b", "c"]

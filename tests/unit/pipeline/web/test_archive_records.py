@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from pipeline.runner.records import Drop
-from pipeline.web.archive_records import Record
+from pipeline.web.archive_records import ArchiveRecord
 from pipeline.web.warc import OtherRecord, Page, PageRecord, Redirect, read_page, scan_archive, scan_pages
 
 BODY = b"<p>The harbour was quiet that morning, number %d.</p>"
@@ -223,5 +223,5 @@ def test_record_is_what_a_scan_gives(tmp_path: Path) -> None:
     address = write(tmp_path, "members.warc.gz", [record(0)])
     with Path(address).open("rb") as file:
         (found,) = ArchiveFile(file).scan(10)
-    assert isinstance(found, Record)
+    assert isinstance(found, ArchiveRecord)
     assert (found.kind, found.block, found.size_bytes) == ("response", HEAD[:10], len(HEAD + BODY % 0))

@@ -27,7 +27,7 @@ WEBTEXT = load_blocklist("webtext")
     ],
 )
 def test_webtext_leaves_out_each_host_for_its_reason(reason: str, hosts: str) -> None:
-    assert {host: WEBTEXT.host_refusal(host) for host in hosts.split()} == dict.fromkeys(
+    assert {host: WEBTEXT.host_reject_reason(host) for host in hosts.split()} == dict.fromkeys(
         hosts.split(), reason
     )
 
@@ -42,7 +42,7 @@ def test_webtext_leaves_out_each_host_for_its_reason(reason: str, hosts: str) ->
     ],
 )
 def test_webtext_keeps_what_webtext_kept_and_what_only_looks_alike(hosts: str) -> None:
-    assert [host for host in hosts.split() if WEBTEXT.host_refusal(host)] == []
+    assert [host for host in hosts.split() if WEBTEXT.host_reject_reason(host)] == []
 
 
 @pytest.mark.parametrize(
@@ -62,20 +62,20 @@ def test_webtext_keeps_what_webtext_kept_and_what_only_looks_alike(hosts: str) -
     ],
 )
 def test_paths_are_judged_by_their_last_part(path: str, reason: str | None) -> None:
-    assert WEBTEXT.path_refusal("a.com", path) == reason
+    assert WEBTEXT.path_reject_reason("a.com", path) == reason
 
 
 def test_subreddits_are_known_in_any_case() -> None:
-    assert WEBTEXT.subreddit_refusal("NSFW") == "adult subreddit"
-    assert WEBTEXT.subreddit_refusal("science") is None
+    assert WEBTEXT.subreddit_reject_reason("NSFW") == "adult subreddit"
+    assert WEBTEXT.subreddit_reject_reason("science") is None
 
 
 def test_one_s_own_file_takes_the_profile_s_place(tmp_path: Path) -> None:
     file = tmp_path / "mine.tsv"
     file.write_text("# mine\nkind\tvalue\treason\twhy\nhost\tExample.org\tboring\tseen it\n")
     mine = load_blocklist(str(file))
-    assert mine.host_refusal("www.example.org") == "boring"
-    assert mine.host_refusal("www.reddit.com") is None
+    assert mine.host_reject_reason("www.example.org") == "boring"
+    assert mine.host_reject_reason("www.reddit.com") is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.web.guard import Guard, GuardedResolver, RefusedAddressError, address_refusal, parse_networks
+from pipeline.web.guard import (
+    Guard,
+    GuardedResolver,
+    RefusedAddressError,
+    address_reject_reason,
+    parse_networks,
+)
 
 REFUSED = {
     "0.0.0.0": "unspecified address",
@@ -60,12 +66,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("address", REFUSED)
 def test_address_that_is_not_public_is_refused_with_its_reason(address: str) -> None:
-    assert address_refusal(address) == REFUSED[address]
+    assert address_reject_reason(address) == REFUSED[address]
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"])
 def test_public_address_is_allowed(address: str) -> None:
-    assert address_refusal(address) is None
+    assert address_reject_reason(address) is None
 
 
 @settings(deadline=None)
@@ -75,7 +81,7 @@ def test_no_address_is_allowed_that_the_standard_library_calls_private(
 ) -> None:
     if not address.is_global or address.is_multicast:
         # 192.0.0.9 and the like: later releases call some anycast addresses of 192.0.0.0/24 global.
-        assert address_refusal(str(address)) is not None
+        assert address_reject_reason(str(address)) is not None
 
 
 @settings(deadline=None)
@@ -89,15 +95,15 @@ def test_no_ipv4_address_passes_inside_ipv6(address: ipaddress.IPv4Address) -> N
         0x2002 << 112 | number << 80,  # 6to4
         0x20010000 << 96 | number ^ 0xFFFFFFFF,  # Teredo
     ]
-    assert all(address_refusal(str(ipaddress.IPv6Address(form))) is not None for form in forms)
+    assert all(address_reject_reason(str(ipaddress.IPv6Address(form))) is not None for form in forms)
 
 
 def test_allowed_network_is_allowed_and_nothing_beside_it() -> None:
     allowed = parse_networks(["127.0.0.0/30", "fd00:1::/32"])
-    assert address_refusal("127.0.0.3", allowed) is None
-    assert address_refusal("fd00:1::9", allowed) is None
-    assert address_refusal("127.0.0.4", allowed) == "loopback address"
-    assert address_refusal("::ffff:127.0.0.1", allowed) == "IPv4 in IPv6"
+    assert address_reject_reason("127.0.0.3", allowed) is None
+    assert address_reject_reason("fd00:1::9", allowed) is None
+    assert address_reject_reason("127.0.0.4", allowed) == "loopback address"
+    assert address_reject_reason("::ffff:127.0.0.1", allowed) == "IPv4 in IPv6"
 
 
 def test_networks_that_are_none_are_a_mistake_with_a_hint() -> None:
@@ -107,10 +113,10 @@ def test_networks_that_are_none_are_a_mistake_with_a_hint() -> None:
 
 def test_ports_are_checked_unless_the_network_was_allowed() -> None:
     guard = Guard(parse_networks(["127.0.0.1/32"]), frozenset({80, 443}))
-    assert guard.refusal("8.8.8.8", 443) is None
-    assert guard.refusal("8.8.8.8", 22) == "port"
-    assert guard.refusal("127.0.0.1", 22) is None
-    assert guard.refusal("127.0.0.2", 80) == "loopback address"
+    assert guard.reject_reason("8.8.8.8", 443) is None
+    assert guard.reject_reason("8.8.8.8", 22) == "port"
+    assert guard.reject_reason("127.0.0.1", 22) is None
+    assert guard.reject_reason("127.0.0.2", 80) == "loopback address"
 
 
 def test_socket_is_made_for_checked_addresses_only() -> None:

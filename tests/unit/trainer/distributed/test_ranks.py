@@ -10,8 +10,8 @@ from trainer.distributed.ranks import (
     Ranks,
     _first_host,
     _name_on_this_machine,
+    all_gather,
     find_device,
-    gather,
     joined,
 )
 
@@ -109,7 +109,7 @@ def one_of_srun(rank: int, cores: list[int] | None, folder: str, answers: object
     os.sched_getaffinity = lambda _: set(cores or range(8))
     ranks = Ranks.from_environment()
     with joined(ranks, torch.device("cpu")):
-        answers.put((gather(ranks.rank), torch.get_num_threads(), os.environ["LOCAL_RANK"]))  # type: ignore[attr-defined]
+        answers.put((all_gather(ranks.rank), torch.get_num_threads(), os.environ["LOCAL_RANK"]))  # type: ignore[attr-defined]
         torch.distributed.barrier()
 
 
@@ -150,7 +150,7 @@ def one_of_mpirun(rank: int, answers: object) -> None:
     for name in (*NAMES, "RANK", "MASTER_ADDR", "MASTER_PORT"):
         os.environ.pop(name, None)
     with joined(Ranks.from_environment(), torch.device("cpu")):
-        answers.put(gather(rank))  # type: ignore[attr-defined]
+        answers.put(all_gather(rank))  # type: ignore[attr-defined]
         torch.distributed.barrier()
 
 

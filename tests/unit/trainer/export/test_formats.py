@@ -60,8 +60,8 @@ def logits(model, tokens: Sequence[int]) -> Array:
 
 @pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name in DTYPES for dtype in DTYPES[name]])
 def test_an_export_says_how_near_it_is(source, expected, tmp_path, name, dtype):
-    told = export(name, tmp_path, source, dtype=dtype, expected=expected)
-    assert told.startswith(f"{dtype}; all weights read back equal; logits by ")
+    printed = export(name, tmp_path, source, dtype=dtype, expected=expected)
+    assert printed.startswith(f"{dtype}; all weights read back equal; logits by ")
 
 
 def test_the_same_model_gives_the_same_bytes(source, expected, tmp_path):
@@ -280,7 +280,7 @@ def test_gguf_tensors_have_the_names_shapes_and_types_that_llama_cpp_loads(writt
     parts = {f"blk.{layer}.{part}" for layer in (0, 1) for part in block} | {"output_norm"}
     names = {f"{part}.{kind}" for part in parts for kind in ("weight", "bias")}
     assert tensors.keys() == names | {"token_embd.weight", "position_embd.weight"}
-    # Sizes are told innermost first: a row's length, then the rows.
+    # Sizes are printed innermost first: a row's length, then the rows.
     assert tensors["blk.1.attn_qkv.weight"].shape.tolist() == [64, 192]
     assert tensors["blk.1.ffn_down.weight"].shape.tolist() == [256, 64]
     assert tensors["token_embd.weight"].shape.tolist() == [64, source.config.vocabulary]

@@ -60,9 +60,9 @@ def test_biases_in_each_others_place_are_found(command, source, tmp_path, monkey
 
 
 def test_a_setting_that_makes_transformers_compute_otherwise_is_found(command, tmp_path, monkeypatch):
-    told = huggingface._config
+    printed = huggingface._config
     monkeypatch.setattr(
-        huggingface, "_config", lambda *arguments: {**told(*arguments), "activation_function": "relu"}
+        huggingface, "_config", lambda *arguments: {**printed(*arguments), "activation_function": "relu"}
     )
     with pytest.raises(ValueError, match="the written files do not match the model: logits differ by"):
         command("huggingface")

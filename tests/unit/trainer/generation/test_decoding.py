@@ -128,10 +128,10 @@ def test_log_probabilities_are_the_models_own(model):
     batch = DecodingBatch(
         model, [TokenSequence(tokens=[1, 2, 3])], Sampling(top_k=5, repetition_penalty=2.0), most_tokens=8
     )
-    (token,), (told,) = batch.step()
+    (token,), (printed,) = batch.step()
     with torch.inference_mode():
         expected = torch.log_softmax(model(torch.tensor([[1, 2, 3]]))[0, -1], -1)[token]
-    assert told == pytest.approx(float(expected), abs=1e-5)
+    assert printed == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_a_token_forgotten_with_its_half_of_the_context_is_penalised_no_more(model):

@@ -1,4 +1,4 @@
-"""Where copies go on beside the computation: streams that note what they are told, in place of a GPU's."""
+"""Where copies go on beside the computation: streams that note what they are printed, in place of a GPU's."""
 
 from contextlib import contextmanager
 
@@ -13,18 +13,18 @@ class Streams:
     """The order of work on a GPU, as `Offload` requires it."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, int]] = []
+        self.printed: list[tuple[str, int]] = []
         self.copies = 0
 
     def wait_stream(self, _: object) -> None:  # the side stream: for what is computed so far
-        self.told.append(("copy after computing", self.copies))
+        self.printed.append(("copy after computing", self.copies))
 
     def record_event(self) -> int:
         self.copies += 1
         return self.copies - 1
 
     def wait_event(self, copy: int) -> None:  # the computing stream: for a copy
-        self.told.append(("compute after copy", copy))
+        self.printed.append(("compute after copy", copy))
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ def test_a_stream_waits_for_every_copy_before_its_memory_is_used_again(streams):
     away = [("copy after computing", 0)]
     for copy in (1, 2):  # before the next is kept, the one before may go
         away += [("compute after copy", copy - 1), ("copy after computing", copy)]
-    assert streams.told == away
-    streams.told.clear()
+    assert streams.printed == away
+    streams.printed.clear()
     for number in (2, 1, 0):
         assert torch.equal(store._bring_back(known[number]), tensors[number])
-    assert streams.told == [
+    assert streams.printed == [
         ("compute after copy", 2),  # the last is still here, and may go only when it is copied
         ("copy after computing", 3),  # the one before it, while the last block is computed
         ("compute after copy", 3),
