@@ -12,6 +12,7 @@ import dataclasses
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -51,16 +52,17 @@ def main() -> None:
         print(f"largest difference, {name}: {difference:.4f}")
 
 
-def curves(shards: Path, steps: int) -> dict[str, list[float]]:
+def curves(shards: Path, steps: int, batch_tokens: int | None = None) -> dict[str, list[float]]:
     """Return the mean losses of each tenth of the runs."""
+    run = partial(train, shards, steps, batch_tokens=batch_tokens)
     with mock.patch("trainer.model.gpt2.lower", lambda x: x):
-        wide = train(shards, steps, precision="bf16", seed=1)
+        wide = run(precision="bf16", seed=1)
     return {
-        "fp32": train(shards, steps, precision="fp32", seed=1),
+        "fp32": run(precision="fp32", seed=1),
         "bf16, residual stream in fp32": wide,
-        "bf16": train(shards, steps, precision="bf16", seed=1),
-        "float8 in the blocks": train(shards, steps, precision="bf16", seed=1, float8=True),
-        "fp32, another order": train(shards, steps, precision="fp32", seed=1, order=2),
+        "bf16": run(precision="bf16", seed=1),
+        "float8 in the blocks": run(precision="bf16", seed=1, float8=True),
+        "fp32, another order": run(precision="fp32", seed=1, order=2),
     }
 
 
@@ -79,7 +81,14 @@ def differences(found: dict[str, list[float]]) -> dict[str, float]:
 
 
 def train(
-    shards: Path, steps: int, *, precision: str, seed: int, order: int = 1, float8: bool = False
+    shards: Path,
+    steps: int,
+    *,
+    precision: str,
+    seed: int,
+    order: int = 1,
+    float8: bool = False,
+    batch_tokens: int | None = None,
 ) -> list[float]:
     """Train micro, and return the mean loss of each tenth of the steps."""
     options = TrainingOptions(
@@ -87,6 +96,7 @@ def train(
         output="",
         size="micro",
         steps=steps,
+        global_batch_tokens=batch_tokens,
         precision=precision,  # type: ignore[arg-type]
     )
     inputs = open_inputs(str(shards))

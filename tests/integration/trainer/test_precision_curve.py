@@ -16,7 +16,7 @@ import precision_curve
 from made_shards import write_shards
 from trainer.distributed.ranks import joined
 with tempfile.TemporaryDirectory() as folder, joined(precision_curve.ALONE, precision_curve.CPU):
-    found = precision_curve.curves(write_shards(Path(folder, "shards")), 20)
+    found = precision_curve.curves(write_shards(Path(folder, "shards")), 10, 512)
 print(json.dumps(precision_curve.differences(found)))
 """
 
