@@ -4,9 +4,10 @@
     python tests/benchmarks/bench_libraries.py loss --positions 8192
 
 `loss` is PyTorch's `linear_cross_entropy` (2.13 and later), `sandbox` is pebble and the standard library's
-forkserver, `counts` is DuckDB's GROUP BY under a memory limit. Each candidate runs in a process of its own.
-Printed are processor time, peak resident memory beyond what was there before the call, and what a candidate
-cannot do. pebble is not a dependency: `pip install -c constraints.txt pebble` first.
+forkserver, `counts` is DuckDB's GROUP BY under a memory limit, `rewriting` is what a stage costs that
+only copies the documents it keeps, which verdicts in a side file would save. Each candidate runs in a
+process of its own. Printed are processor time, peak resident memory beyond what was there before the call,
+and what a candidate cannot do. pebble is not a dependency: `pip install -c constraints.txt pebble` first.
 """
 
 import argparse
@@ -30,7 +31,12 @@ CALLS = 300
 
 def main() -> None:
     """Run the parts that were asked for, all by default."""
-    parts = {"loss": compare_losses, "sandbox": compare_sandboxes, "counts": compare_counts}
+    parts = {
+        "loss": compare_losses,
+        "sandbox": compare_sandboxes,
+        "counts": compare_counts,
+        "rewriting": measure_rewriting,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}")
     parser.add_argument("--positions", type=int, default=1024)
@@ -263,6 +269,56 @@ def _duckdb_counts(files: list[str], folder: str) -> Iterator[str]:
     else:
         words = connection.execute(f"SELECT count(*) FROM '{output}'").fetchall()[0][0]
         yield f"{words:,} words"
+
+
+def measure_rewriting(options: argparse.Namespace) -> None:
+    """Read documents from Parquet and write them again, row by row, as the stages do."""
+    del options
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        source, target = Path(folder, "source.parquet"), Path(folder, "target.parquet")
+        characters = _write_documents(source)
+        for name, function in (("read", _read), ("read and write", _copy)):
+            seconds, _, rows = measured(function, str(source), str(target))
+            print(
+                f"{name:<16}{characters / 1e6 / seconds:>7.0f} MB of text a second of one core, {rows:,} rows"
+            )
+
+
+def _write_documents(path: Path) -> int:
+    import numpy as np
+
+    from pipeline.runner.records import DOCUMENTS
+    from pipeline.runner.tables import TableWriter
+
+    random = np.random.default_rng(0)
+    words = ["".join(map(chr, random.integers(97, 123, length))) for length in random.integers(2, 11, 30_000)]
+    empty = dict.fromkeys(DOCUMENTS.names)
+    characters = 0
+    with TableWriter(path, DOCUMENTS) as writer:
+        for number in range(20_000):
+            text = " ".join(words[index % len(words)] for index in random.zipf(1.2, 700))
+            characters += len(text)
+            writer.write(
+                empty | {"text": text, "url": f"https://site.example/{number}", "id": f"{number:032x}"}
+            )
+    return characters
+
+
+def _read(source: str, target: str) -> Iterator[int]:
+    from pipeline.runner.tables import read_rows
+
+    del target
+    yield sum(1 for _ in read_rows(source))
+
+
+def _copy(source: str, target: str) -> Iterator[int]:
+    from pipeline.runner.records import DOCUMENTS
+    from pipeline.runner.tables import TableWriter, read_rows
+
+    with TableWriter(Path(target), DOCUMENTS) as writer:
+        for document in read_rows(source, DOCUMENTS.names):
+            writer.write(document)
+    yield writer.rows
 
 
 if __name__ == "__main__":

@@ -148,6 +148,13 @@ class TrainingOptions:
     profile_steps: str | None = None
     """Profile these steps, such as 10:13 (10, 11 and 12); writes a trace and a table to `profile` in the
     run's folder."""
+    sample_every: Annotated[int | None, Ge(0)] = None
+    """Steps between texts that the model writes, for run.html and samples.jsonl; 0: none. Default: with every
+    validation loss, if the shards have a vocabulary."""
+    sample_prompts: tuple[str, ...] = ("", "The ")
+    """What the texts begin with; an empty one begins a document."""
+    sample_tokens: Annotated[int, Ge(1)] = 64
+    """Length of each text in tokens, beyond its prompt."""
     anomalies: AnomalyOptions = field(default_factory=AnomalyOptions)
     """What to do about bad updates."""
     trackers: TrackerOptions = field(default_factory=TrackerOptions)

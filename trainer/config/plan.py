@@ -76,6 +76,7 @@ class TrainingPlan(TrainingOptions):
     evaluation_tokens: int
     checkpoint_every: int
     log_every: int
+    sample_every: int
     # Beyond the options:
     model: ModelConfig
     world_size: int
@@ -138,6 +139,7 @@ def resolve(
     compiled = _compile(options, stage, accelerator=accelerator)
     _check_float8(precision, model.width, compiled=compiled, wanted=options.float8)
     profiled_steps(options)
+    evaluate_every = _given(options.evaluate_every, max(1, min(250, steps // 4)))
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     resolved = {
         "output": _given(options.output, f"out/{name}"),
@@ -153,10 +155,11 @@ def resolve(
         "decay_steps": _decay_steps(options, steps, warmup_steps),
         "precision": precision,
         "zero_stage": stage,
-        "evaluate_every": _given(options.evaluate_every, max(1, min(250, steps // 4))),
+        "evaluate_every": evaluate_every,
         "evaluation_tokens": _given(options.evaluation_tokens, size.evaluation_tokens),
         "checkpoint_every": _given(options.checkpoint_every, max(1, min(1000, steps // 2))),
         "log_every": _given(options.log_every, max(1, min(10, steps // 20))),
+        "sample_every": _given(options.sample_every, evaluate_every),
     }
     return TrainingPlan(
         **(given | resolved),

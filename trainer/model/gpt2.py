@@ -152,12 +152,21 @@ class GPT2(nn.Module):
         norm = torch.compile(lowered_layer_norm, backend=backend, dynamic=False, fullgraph=True)
         self._last_norm = lambda ln, x: norm(x, ln.weight, ln.bias)
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None, reduction: Reduction = "none") -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        targets: Tensor | None = None,
+        reduction: Reduction = "none",
+        position: Tensor | None = None,
+    ) -> Tensor:
         """Return logits [B, T, V]; with targets [B, T] the loss in nats, of each position [B, T] or the mean.
 
-        Targets that are `IGNORED` have loss 0 and do not count towards the mean.
+        Targets that are `IGNORED` have loss 0 and do not count towards the mean. With one `position` a row
+        [B] the logits are those after it, [B, V].
         """
         x = self.features(tokens)  # [B, T] -> [B, T, C]
+        if position is not None:
+            x = x[torch.arange(len(x), device=x.device), position]  # [B, T, C] -> [B, C]
         if targets is None:
             return F.linear(x, self.wte.weight)[..., : self.config.vocabulary].float()  # -> [B, T, V]
         losses = linear_cross_entropy(

@@ -5,8 +5,8 @@ from typing import Any
 from trainer.config.plan import TrainingPlan
 from trainer.config.recipes import SIZES
 from trainer.distributed.muon import MOMENTUM, STEPS
+from trainer.report.units import GIB, duration
 
-GIB = 2**30
 Record = dict[str, Any]
 
 
@@ -132,12 +132,3 @@ class Console:
 
 def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1%}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in its two largest units: 1 d 07 h, 2 h 05 min, 3 min 09 s, 8 s."""
-    whole = round(seconds)
-    for unit, smaller, size, part in (("d", "h", 86_400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // part:02d} {smaller}"
-    return f"{whole} s"

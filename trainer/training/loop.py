@@ -31,9 +31,11 @@ from trainer.memory.available import peak_line
 from trainer.memory.choice import describe, layout_of
 from trainer.model.float8 import use_float8
 from trainer.model.gpt2 import GPT2, build, outline
-from trainer.training.console import duration
+from trainer.report.page import PAGE
+from trainer.report.units import duration
 from trainer.training.profiler import Profiler
 from trainer.training.reports import Reports, advice
+from trainer.training.samples import Sampler
 from trainer.training.saving import find_sound, save, sole_writer
 from trainer.training.schedule import learning_rate
 from trainer.training.setup import Run, lay_out
@@ -177,6 +179,8 @@ class _Training:
         self._profiler = Profiler(range(*profiled_steps(run.plan)), run.output if self._leads else None)
         self._reports = Reports(run, shown=self._leads)
         self._patience = Patience(run.plan.rank_timeout_s)
+        vocabulary = run.inputs.vocabulary
+        self._sampler = Sampler(run.plan, vocabulary) if vocabulary and run.plan.sample_every else None
 
     def go(self, requests: StopRequests) -> int:
         """Train until the last step or a request to stop; return the exit code."""
@@ -203,6 +207,7 @@ class _Training:
             "plan": as_record(self._plan),
             "initial_model": self._run.initial_model.record() if self._run.initial_model else None,
             "files": self._run.inputs.file_stats,
+            "environment": self._run.environment,
         }
         write_text(str(output / "options.json"), json.dumps(options, indent=2))
         if self._run.inputs.vocabulary_text is not None:
@@ -213,12 +218,20 @@ class _Training:
         plan, stopped = self._plan, False
         if self._step == 0:
             self._evaluate()
+            self._sample()
+            self._reports.page()
         while self._step < plan.steps and not stopped:
             with self._patience.in_step():
                 stopped = self._take_step(stop=bool(requests))
             ended = self._step == plan.steps
-            if ended or (plan.evaluate_every and self._step % plan.evaluate_every == 0):
+            evaluates = ended or _is_due(self._step, plan.evaluate_every)
+            samples = ended or _is_due(self._step, plan.sample_every)
+            if evaluates:
                 self._evaluate()
+            if samples:
+                self._sample()
+            if evaluates or samples:
+                self._reports.page()
             if ended or stopped or self._step % plan.checkpoint_every == 0:
                 self._save()
 
@@ -302,6 +315,10 @@ class _Training:
             loss = validation_loss(self._engine, self._run.validation, micro_batch=self._plan.micro_batch)
             self._reports.evaluation(step=self._step, loss=loss)
 
+    def _sample(self) -> None:
+        if self._sampler:
+            self._reports.samples(self._sampler.write(self._engine, self._step))
+
     def _save(self) -> None:
         """Save a checkpoint, if the ranks agree on their position and on the weights they share."""
         state, plan = self._state(), self._plan
@@ -343,5 +360,12 @@ class _Training:
             line(peak_line(self._run.chosen_layout.memory, self._run.device))
         self._reports.summarise()
         line(f"checkpoint {folder_of_step(self._run.output, self._step)}")
-        if self._step < plan.steps:
+        stopped = self._step < plan.steps
+        self._reports.page(state=f"stopped on request after step {self._step:,}" if stopped else "finished")
+        line(f"charts and samples {self._run.output / PAGE}")
+        if stopped:
             line(f"stopped on request (exit code {STOPPED}): run the same command to resume")
+
+
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

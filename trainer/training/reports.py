@@ -7,8 +7,9 @@ import torch
 from trainer.config.plan import as_record
 from trainer.memory.available import peak_bytes
 from trainer.model.flops import model_flops_utilisation, peak_flops
+from trainer.report.metrics import Record, RecordFile, metrics_file, samples_file
+from trainer.report.page import write_run_page
 from trainer.training.console import Console, settings_table
-from trainer.training.metrics import MetricsFile, Record
 from trainer.training.setup import Run
 from trainer.training.trackers import Tracker, open_trackers
 
@@ -20,7 +21,8 @@ class Reports:
         self._run, self._plan = run, run.plan
         self._peak = _peak(run)
         self._console = Console(run.plan, shown=shown)
-        self._metrics = MetricsFile(run.output) if shown else None
+        self._metrics: RecordFile | None = metrics_file(run.output) if shown else None
+        self._samples = samples_file(run.output)
         self._trackers: list[Tracker] = []
         self._evaluations: list[Record] = []
 
@@ -32,6 +34,7 @@ class Reports:
         """
         assert self._metrics is not None, "the first rank begins"
         self._metrics.resume_after(resumed)
+        self._samples.resume_after(resumed)
         self._evaluations = [record for record in self._metrics.read() if "validation_loss" in record]
         self._trackers = open_trackers(
             self._plan.trackers, self._run.output, options=as_record(self._plan), resumed=resumed
@@ -57,6 +60,17 @@ class Reports:
         self._evaluations.append(record)
         self._write(record)
         self.line(f"step {step:,} of {self._plan.steps:,}: validation loss {_loss_text(record)}")
+
+    def samples(self, texts: list[Record]) -> None:
+        """Log what the model has written."""
+        if self._metrics is not None:
+            for text in texts:
+                self._samples.append(text)
+
+    def page(self, *, state: str = "") -> None:
+        """Write run.html anew; `state` says how the run ended, if it has."""
+        if self._metrics is not None:
+            write_run_page(self._run.output, state=state)
 
     def line(self, text: str) -> None:
         """Print a line."""

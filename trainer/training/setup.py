@@ -1,7 +1,9 @@
 """Checks before the ranks meet: options, shards and output folder must fit together."""
 
+import platform
 import shutil
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,16 @@ class Run:
             ("device", _device_name(self.device)),
             *([("layout", self.chosen_layout.reason)] if self.chosen_layout else []),
         ]
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the run is on, for those who look at it later."""
+        return {
+            "device": _device_name(self.device),
+            "machines": -(-self.ranks.size // max(1, self.ranks.local_size)),
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "deepspeed")},
+        }
 
     @property
     def consistency_values(self) -> dict[str, str]:

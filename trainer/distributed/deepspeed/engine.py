@@ -155,6 +155,13 @@ class Engine:
         loss, count = sums.tolist()
         return loss, int(count)
 
+    def logits(self, tokens: Tensor, position: Tensor) -> Tensor:
+        """Return the logits [B, V] after one position [B] of each row of tokens [B, T]; on all ranks."""
+        self._engine.eval()
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # there are no kernels for the shape
+            logits: Tensor = self._engine(tokens.to(self.device), position=position.to(self.device))
+        return logits
+
     @property
     def updates(self) -> int:
         """The number of applied updates."""
