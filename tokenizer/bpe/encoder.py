@@ -85,10 +85,11 @@ def _encoder(text: str) -> Encoder:
 
 @output_version(2, "gigatoken", "tokenizers")
 def measure_file(task: Task) -> Counts:
-    """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), only to count tokens."""
-    encoder = load_encoder(task.inputs[1])
+    """Stage: encode corpus files (inputs) with a `tokenizer.json` (the last), only to count tokens."""
+    *files, tokenizer_json = task.inputs
+    encoder = load_encoder(tokenizer_json)
     tally, tokens = Tally(), 0
-    for batch in read_documents(task.inputs[0]):
+    for batch in read_documents(files, task.options):
         tally.add(batch)
         tokens += sum(len(encoder.encode(text)) for text in batch.texts)
         task.progress(batch.rows)
