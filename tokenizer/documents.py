@@ -148,7 +148,7 @@ def _one_by_one(addresses: Iterable[str]) -> dict[str, list[InputFile]]:
 def _grouped(addresses: Sequence[str]) -> dict[str, list[InputFile]]:
     """Give each file a task, named after it; small files share one."""
     names = {address: name for name, address in named(addresses).items()}
-    groups, size = dict[str, list[InputFile]](), GROUP_BYTES
+    groups, size = dict[str, list[InputFile]](), GROUP_BYTES + 1
     group = list[InputFile]()
     for address in addresses:
         source = InputFile.of(address)

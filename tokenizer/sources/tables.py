@@ -47,8 +47,9 @@ def read_arrow(address: str, reading: Reading) -> Iterator[DocumentBatch]:
     Raises:
         ValueError: the file is damaged, or has no such column of text.
     """
-    path = storage.local_path(address)
-    with pa.memory_map(str(path)) if path else storage.open_read(address) as file:
+    with storage.open_read(
+        address
+    ) as file:  # not mapped: the whole file would count as this process's memory
         try:
             for batch in _record_batches(file, reading.text_column):
                 rows = _rows_at_once(batch.nbytes, batch.num_rows)
