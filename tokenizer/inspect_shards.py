@@ -64,10 +64,9 @@ def decode(shards: Shards, vocabulary: Vocabulary, split: str, start: int, end: 
         ValueError: a shard is damaged, or a token is not in the vocabulary.
     """
     ids = shards.open(split).read(start, end - start).tolist()
-    if ids and max(ids) > vocabulary.end_of_text:
+    if ids and max(ids) >= vocabulary.size:
         raise ValueError(f"token {max(ids)} is not in the vocabulary: check the shards with --verify")
-    entries = [*vocabulary.tokens, b"<|endoftext|>"]
-    return b"".join(entries[number] for number in ids).decode(errors="replace")
+    return b"".join(vocabulary.entries[number] for number in ids).decode(errors="replace")
 
 
 def _window(shards: Shards, options: InspectOptions) -> tuple[int, int]:

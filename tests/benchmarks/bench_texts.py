@@ -49,8 +49,8 @@ def write(path: Path, megabytes: int) -> None:
         orjson.dumps({"text": text}) + b"\n" if ".jsonl" in path.name else f"{text}\n{SEPARATOR}\n".encode()
         for text in texts
     )
-    openers = {".gz": lambda: gzip.open(path, "wb", 1), ".zst": lambda: zstandard.open(path, "wb")}
-    with openers.get(path.suffix, lambda: path.open("wb"))() as file:
+    opened = {".gz": gzip.open, ".zst": zstandard.open}.get(path.suffix, open)
+    with opened(path, "wb") as file:
         for piece in pieces:
             file.write(piece)
 

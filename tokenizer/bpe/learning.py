@@ -60,7 +60,7 @@ def merges_used(vocabulary: Vocabulary, words: Iterable[tuple[bytes, int]]) -> i
     for word, _ in words:
         if last_token in word:  # where the corpus is large enough this finds the last merge soon
             last = max(last, int(encoder.encode(word).max()))
-            if last == vocabulary.end_of_text - 1:
+            if last == vocabulary.size - 2:  # <|endoftext|> is the last entry
                 return last - 255
     for word, _ in words:
         last = max(last, int(encoder.encode(word).max()))

@@ -141,7 +141,7 @@ class _Meter:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.usage = Usage.none(vocabulary.size)
         self._encoder = Encoder(vocabulary)
-        self._sizes = np.array([*map(len, vocabulary.tokens), 0])
+        self._sizes = vocabulary.byte_lengths
 
     def add(self, texts: Sequence[bytes], line_sizes: Integers, kinds: Integers) -> None:
         """Encode some documents; the sizes and kinds are those of their lines in order."""

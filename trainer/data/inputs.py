@@ -31,7 +31,7 @@ class Inputs:
         """Bytes of text per token id; 0 for `<|endoftext|>`."""
         if self.vocabulary is None:
             return None
-        return np.array([*map(len, self.vocabulary.tokens), 0], np.int64)
+        return self.vocabulary.byte_lengths
 
     @property
     def vocabulary_text(self) -> str | None:

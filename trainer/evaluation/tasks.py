@@ -73,7 +73,7 @@ class Reader:
         content = files("trainer.evaluation").joinpath("stop_words.txt").read_text(encoding="utf-8")
         stop_words = {line for line in content.splitlines() if not line.startswith("#")}
         spellings = {b" " + word.encode() for word in stop_words}
-        return [number for number, token in enumerate(self.vocabulary.tokens) if token.lower() in spellings]
+        return [number for number, token in enumerate(self.vocabulary.entries) if token.lower() in spellings]
 
     def _document_ids(self, pieces: Iterator[bytes]) -> Iterator[Ids]:
         yield self._beginning
