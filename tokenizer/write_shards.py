@@ -147,7 +147,7 @@ def _split(name: str, encoded: StageOutput, collected: StageOutput, form: Format
         Shard(file=formats.file_name(form, name, number), **partition.notes)
         for number, partition in enumerate(collected.partitions)
     ]
-    documents = sum(shard.documents for shard in shards)
+    documents = sum(partition.notes["documents"] for partition in collected.partitions)
     assert documents == encoded.counts.kept, "documents lost between the stages"
     return Split(
         documents=documents,
@@ -174,7 +174,7 @@ def _print_summary(index: ShardIndex, counts: Counts, folder: str, seconds: floa
     """Print what the shards hold."""
     print(f"{'':12}{'documents':>12}{'tokens':>16}{'characters/token':>18}{'bytes/token':>13}{'shards':>8}")
     for name, split in index.splits.items():
-        text_tokens = max(1, split.tokens - split.documents)  # <|endoftext|> stands for no text
+        text_tokens = max(1, split.tokens - (split.documents or 0))  # <|endoftext|> stands for no text
         print(
             f"{name:12}{split.documents:>12,}{split.tokens:>16,}{split.characters / text_tokens:>18.3f}"
             f"{split.bytes / text_tokens:>13.3f}{len(split.shards):>8,}"

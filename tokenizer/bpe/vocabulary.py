@@ -124,6 +124,12 @@ def load_vocabulary(address: str) -> Vocabulary:
     return first
 
 
+def holds_vocabulary(folder: str) -> bool:
+    """Say whether a folder has all files of one of the formats."""
+    names = {name.rsplit("/", 1)[-1] for name in storage.list_files(folder)}
+    return any(names.issuperset(format_files) for format_files in _FORMATS)
+
+
 _FORMATS: Final[dict[tuple[str, ...], Callable[..., Entries]]] = {
     ("tokenizer.json",): vocabulary_formats.read_tokenizer_json,
     ("vocab.json", "merges.txt"): vocabulary_formats.read_vocab_and_merges,

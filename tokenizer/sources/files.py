@@ -31,8 +31,10 @@ _READERS: Final[dict[Kind, Callable[[str, Reading], Iterator[DocumentBatch]]]] =
     "JSON Lines": read_json_lines,
     "plain text": read_plain_text,
 }
-_VALIDATION: Final = ("validation", "valid", "val", "dev", "eval", "test", "testing")
-_SIDES: Final = {"train": "train", "training": "train"} | dict.fromkeys(_VALIDATION, "validation")
+_SIDES: Final[dict[str, Split]] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "eval", "test", "testing"), "validation"),
+}
 _TEST: Final = ("test", "testing")
 STATE: Final = "state.json"  # of a data set that `datasets` saved
 ROWS_LOOKED_AT: Final = 100
@@ -107,6 +109,15 @@ def find_text_files(address: str, output: str = "") -> TextFiles:
         return TextFiles(by_side=told, is_own_layout=False, tells_split=True)
     taken = told["train"] or files
     return TextFiles(by_side={"train": taken, "validation": ()}, is_own_layout=False, tells_split=False)
+
+
+def told_sides(names: Sequence[str]) -> dict[str, Split]:
+    """Return on which side some files are, as far as a word of their names says so.
+
+    A test split is used for validation where there is no other, and left out where there is.
+    """
+    words = {name: _first_word(re.split(r"[^a-z]+", name.lower())) for name in names}
+    return _by_side({name: word for name, word in words.items() if word})
 
 
 def check_fields(address: str, text_column: str) -> None:
@@ -186,13 +197,15 @@ def _told_sides(files: Sequence[str], base: str) -> dict[Split, Sequence[str]]:
         told = {file: word for file, word in words.items() if word}
         is_told = words is by_folder or len(told) == len(files)
         if is_told and "train" in {_SIDES[word] for word in told.values()}:
-            others = {word for word in told.values() if _SIDES[word] == "validation"}
-            tests = set(_TEST) if others - set(_TEST) else set()
-            return {
-                split: [file for file, word in told.items() if _SIDES[word] == split and word not in tests]
-                for split in SPLITS
-            }
+            sides = _by_side(told)
+            return {split: [file for file in sides if sides[file] == split] for split in SPLITS}
     return {"train": (), "validation": ()}
+
+
+def _by_side(words: Mapping[str, str]) -> dict[str, Split]:
+    others = {word for word in words.values() if _SIDES[word] == "validation"}
+    tests = set(_TEST) if others - set(_TEST) else set()
+    return {name: _SIDES[word] for name, word in words.items() if word not in tests}
 
 
 def _first_word(words: Sequence[str]) -> str | None:
