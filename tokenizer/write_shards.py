@@ -21,7 +21,7 @@ from pipeline.runner.stages import Counts, InputFile, Partition, Stage, StageOut
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import describe_left_out, open_corpus
 from tokenizer.publish import CommittedFile, check_output, publish
-from tokenizer.shards import formats, shuffle
+from tokenizer.shards import formats, meta_pickle, shuffle
 from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
 from tokenizer.shards.formats import FormatName
 from tokenizer.sources.options import TextOptions
@@ -71,6 +71,8 @@ def main(options: ShardOptions) -> None:
 
     splits, counts = dict[str, Split](), list[Counts]()
     files = {VOCABULARY_FILE: CommittedFile(text.address, len(vocabulary.tokenizer_json.encode()))}
+    if options.format == "nanogpt" and vocabulary.fingerprint != meta_pickle.GPT2:
+        files[meta_pickle.META] = _keep_meta(vocabulary, storage.join(root, meta_pickle.META))
     for split in SPLITS:
         buckets = shuffle.bucket_count(corpus.text_bytes[split])
         scatter = shuffle.ScatterOptions(seed=options.seed, buckets=buckets, reading=corpus.reading[split])
@@ -122,6 +124,15 @@ def _keep(vocabulary: Vocabulary, address: str) -> InputFile:
     if not storage.exists(address) or storage.read_text(address) != vocabulary.tokenizer_json:
         storage.write_text(address, vocabulary.tokenizer_json)
     return InputFile(address, vocabulary.fingerprint)
+
+
+def _keep_meta(vocabulary: Vocabulary, address: str) -> CommittedFile:
+    """Store nanoGPT's description of the vocabulary, to be published."""
+    content = meta_pickle.write_meta(vocabulary)
+    filesystem, path = storage.locate(address)
+    if not filesystem.exists(path) or filesystem.cat_file(path) != content:
+        filesystem.pipe_file(path, content)
+    return CommittedFile(address, len(content))
 
 
 def _cut(

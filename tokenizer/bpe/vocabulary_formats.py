@@ -99,6 +99,15 @@ def write_formats(merges: Sequence[Merge], end_of_text: int) -> dict[str, str]:
     }
 
 
+def write_model_config(context: int) -> str:
+    """Return the `tokenizer_config.json` beside a model: it pads batches, and warns of texts too long for it.
+
+    Padding takes <|endoftext|>, as is usual for GPT-2: the attention mask leaves it out, so its id is of no
+    matter, and a token of its own would want a row of the embedding.
+    """
+    return json.dumps({**_CONFIG, "pad_token": END_OF_TEXT, "model_max_length": context}, indent=2) + "\n"
+
+
 def write_tokenizer_json(merges: Sequence[Merge], end_of_text: int) -> str:
     """Write what `tokenizers` would save for these merges."""
     return json.dumps(tokenizer_of(merges, end_of_text), ensure_ascii=False, indent=2) + "\n"

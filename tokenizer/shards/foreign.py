@@ -22,10 +22,9 @@ from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.shards import formats
 from tokenizer.shards.formats import FormatName, TypeName
 from tokenizer.shards.index import Shard, ShardIndex, Split, VocabularyReference
-from tokenizer.shards.meta_pickle import read_vocabulary_size
+from tokenizer.shards.meta_pickle import META, read_vocabulary_size
 from tokenizer.sources.files import told_sides
 
-META: Final = "meta.pkl"
 _NANOGPT: Final = ("train.bin", "val.bin")
 SAMPLES: Final = 64
 SAMPLE_BYTES: Final = 2**16

@@ -1,6 +1,8 @@
-"""The size of a vocabulary from nanoGPT's `meta.pkl`, which is a pickle: read without running what is in it.
+"""nanoGPT's `meta.pkl`, which says how large a vocabulary is and what its ids stand for: written, and read.
 
-nanoGPT writes a dictionary with `vocab_size`, and for characters `itos` and `stoi`. Only the opcodes that
+It is a pickle of a dictionary: `vocab_size`, from which `train.py` makes the embedding; `stoi`, the ids of
+characters, and `itos`, the text of ids, with which `sample.py` encodes a prompt and decodes what follows.
+Without the file both take GPT-2's vocabulary. It is read without running what is in it: only the opcodes that
 such plain containers need are taken. A pickle that names a class, calls something, or asks for memory
 that its size does not account for is refused before any of it is read.
 """
@@ -11,6 +13,11 @@ import pickletools
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from tokenizer.bpe.vocabulary import Vocabulary
+
+META: Final = "meta.pkl"
+# The fingerprint of GPT-2's vocabulary, which nanoGPT takes where there is no meta.pkl.
+GPT2: Final = "e146322d5b332cd5dec90341a184f491370bdd4caef67e7d60891ce77f3a5284"
 MOST_BYTES: Final = 16 * 2**20  # that of GPT-2's 50,257 entries would have 2 MB
 # fmt: off
 _PLAIN: Final = frozenset({
@@ -62,6 +69,22 @@ def _check_opcodes(raw: bytes) -> None:
             raw
         ):  # the reader's table is as long as this says
             raise ValueError(f"it numbers a value {argument:,}, but has {len(raw):,} bytes")
+
+
+def write_meta(vocabulary: Vocabulary) -> bytes:
+    """Return the `meta.pkl` of a vocabulary of our own.
+
+    `sample.py` encodes a prompt character by character, so each character that one entry stands for is in
+    `stoi`, ASCII at least; others it cannot encode. Bytes that are only part of a character decode to U+FFFD.
+    """
+    texts = [entry.decode(errors="replace") for entry in vocabulary.entries]
+    characters = {
+        text: number
+        for number, (text, entry) in enumerate(zip(texts, vocabulary.entries, strict=True))
+        if len(text) == 1 and text.encode() == entry
+    }
+    meta = {"vocab_size": vocabulary.size, "stoi": characters, "itos": dict(enumerate(texts))}
+    return pickle.dumps(meta, protocol=4)
 
 
 class _Plain(pickle.Unpickler):

@@ -80,6 +80,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_bos_token_id(vocabulary.end_of_text)
     writer.add_eos_token_id(vocabulary.end_of_text)
     writer.add_unk_token_id(vocabulary.end_of_text)
+    writer.add_pad_token_id(vocabulary.end_of_text)
     writer.add_add_bos_token(False)
 
 

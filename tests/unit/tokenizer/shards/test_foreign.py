@@ -12,6 +12,7 @@ from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.shards.folder import Shards, open_shards
 
 TRAIN = [[9, 1, 2, 3, 9, 4], [5, 6, 7]]
+ALL = [*TRAIN[0], *TRAIN[1]]
 VALIDATION = [9, 8, 7, 6]
 VOCABULARY = Vocabulary([(b"a", b"b")])  # 258 entries; <|endoftext|> is 257
 
@@ -31,7 +32,9 @@ def megatron(path: Path, documents: list[list[int]], code: int = 8, kind: str = 
     head = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, code, len(lengths), len(lengths) + 1)
     index = head + lengths.tobytes() + starts.tobytes() + np.arange(len(lengths) + 1, dtype="<i8").tobytes()
     path.with_suffix(".idx").write_bytes(index)
-    path.with_suffix(".bin").write_bytes(np.array(sum(documents, []), kind).tobytes())
+    path.with_suffix(".bin").write_bytes(
+        np.array([token for document in documents for token in document], kind).tobytes()
+    )
 
 
 def fineweb(folder: Path) -> None:
@@ -48,12 +51,12 @@ def llama(folder: Path) -> None:
 
 def tiny_shakespeare(folder: Path) -> None:
     (folder / "tiny_shakespeare.txt").write_text("text")
-    llm_c(folder / "tiny_shakespeare_train.bin", sum(TRAIN, []))
+    llm_c(folder / "tiny_shakespeare_train.bin", ALL)
     llm_c(folder / "tiny_shakespeare_val.bin", VALIDATION)
 
 
 def nanogpt(folder: Path) -> None:
-    (folder / "train.bin").write_bytes(np.array(sum(TRAIN, []), "<u2").tobytes())
+    (folder / "train.bin").write_bytes(np.array(ALL, "<u2").tobytes())
     (folder / "val.bin").write_bytes(np.array(VALIDATION, "<u2").tobytes())
 
 
@@ -77,7 +80,7 @@ def tokens(shards: Shards, split: str) -> list[int]:
 def test_each_tools_layout_is_read_as_its_tokens(tmp_path: Path, layout: Layout) -> None:
     layout(tmp_path)
     shards = open_shards(str(tmp_path), vocabulary_size=10)
-    assert tokens(shards, "train") == sum(TRAIN, [])
+    assert tokens(shards, "train") == ALL
     assert tokens(shards, "validation") == VALIDATION
     assert shards.are_foreign
     for split in shards.index.splits.values():

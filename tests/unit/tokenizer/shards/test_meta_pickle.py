@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.shards import meta_pickle
-from tokenizer.shards.meta_pickle import read_vocabulary_size
+from tokenizer.shards.meta_pickle import read_vocabulary_size, write_meta
 
 CHARACTERS = "\n abcé東"
 META = {
@@ -41,7 +42,7 @@ class Calls:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickle_that_calls_something_is_refused_and_not_run(tmp_path: Path, protocol: int) -> None:
     raw = pickle.dumps({"vocab_size": 7, "more": Calls(tmp_path / "ran")}, protocol)
-    with pytest.raises(ValueError, match="cannot be read safely.*--vocabulary-size"):
+    with pytest.raises(ValueError, match=r"cannot be read safely.*--vocabulary-size"):
         size_in(tmp_path, raw)
     assert not (tmp_path / "ran").exists()
 
@@ -79,3 +80,18 @@ def test_a_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(meta_pickle, "MOST_BYTES", 100)
     with pytest.raises(ValueError, match="has 101 bytes"):
         size_in(tmp_path, bytes(101))
+
+
+def test_our_own_serves_nanogpts_train_and_sample(tmp_path: Path) -> None:
+    vocabulary = Vocabulary([(b"h", b"e"), (b"\xc3", b"\xa9")], 0)
+    raw = write_meta(vocabulary)
+    assert size_in(tmp_path, raw) == 259
+    assert write_meta(vocabulary) == raw
+    meta = pickle.loads(raw)
+    assert meta["vocab_size"] == 259
+    # As sample.py encodes and decodes.
+    ids = [meta["stoi"][character] for character in "The café\n"]
+    assert b"".join(vocabulary.entries[number] for number in ids) == "The café\n".encode()
+    assert "".join([meta["itos"][number] for number in ids]) == "The café\n"
+    assert set(meta["itos"]) == set(range(259))
+    assert set(map(chr, range(128))) <= set(meta["stoi"])
