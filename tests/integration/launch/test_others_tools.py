@@ -1,4 +1,4 @@
-"""Shards and vocabularies of other tools go through every command: trained on, exported, sampled, evaluated."""
+"""Shards and vocabularies of other tools go through every command."""
 
 import json
 import math
@@ -106,7 +106,7 @@ def test_the_size_is_enough_to_train_and_the_vocabulary_can_come_later(
     found = train(launcher, shards, tmp_path / "run", "--vocabulary-size", 448)  # padded
     assert "validation_bits_per_byte" not in found
     assert found["validation_loss"] == pytest.approx(run[1]["validation_loss"], abs=math.log(448 / 400) + 0.1)
-    with pytest.raises(ValueError, match="no vocabulary at .*: give it with --vocabulary"):
+    with pytest.raises(ValueError, match=r"no vocabulary at .*: give it with --vocabulary"):
         export.main(ExportOptions(checkpoint=tmp_path / "run", output=tmp_path / "model"))
     export.main(
         ExportOptions(checkpoint=tmp_path / "run", output=tmp_path / "model", vocabulary=str(vocabulary))
