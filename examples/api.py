@@ -67,7 +67,7 @@ def use_model(model: Path) -> dict[str, object]:
 
 def first_batch(run: Path) -> tuple[int, ...]:
     """Return the shape of a run's first batch."""
-    from trainer.data.run_batches import read_batches
+    from trainer.training.run_batches import read_batches
 
     inputs, _ = next(read_batches(run))
     return inputs.shape

@@ -93,7 +93,7 @@ def resume(checkpoint: Path, shards: str, steps: int) -> list[float]:
         logits = model(inputs).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), plan["gradient_clip"])
         for group in optimizer.param_groups:
             group["lr"] = rate_of(step, plan)

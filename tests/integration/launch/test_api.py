@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.run_batches import read_batches
 from trainer.evaluation.one_text import evaluate_text
 from trainer.evaluation.run import EvaluateOptions, evaluate_sets
 from trainer.evaluation.suite import SetOptions
 from trainer.pretrained.loaded_model import ModelOptions, load_model
+from trainer.training.run_batches import read_batches
 
 # The first test waits for a run that others share.
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
@@ -38,7 +38,7 @@ def imported(names: list[str]) -> tuple[float, set[str]]:
 
 
 def test_what_needs_no_model_is_imported_in_a_second_and_without_torch():
-    assert len(WITHOUT_TORCH) == 8
+    assert len(WITHOUT_TORCH) == 9
     seconds, packages = imported(WITHOUT_TORCH)
     assert (seconds < 1.5, packages) == (True, set()), seconds
 
