@@ -25,7 +25,7 @@ ROOMS = {
         "decontaminate",
         "recipe",
     ],
-    "tokenizer": ["documents", "publish", "bpe", "shards", "report"],
+    "tokenizer": ["sources", "documents", "publish", "bpe", "shards", "report"],
     "trainer": [
         "config",
         "model",

@@ -5,7 +5,7 @@ format (`bpe/`). `write_shards.py` encodes the documents, shuffles them and writ
 format or another (`shards/`); `inspect_shards.py` shows what they hold. `report_vocabulary.py` compares
 vocabularies on a corpus (`report/`).
 
-All read the corpus through `documents.py` and publish results through `publish.py`. A folder imports only
-from those before it in this list: `documents.py`, `publish.py`, `bpe/`, `shards/`,
-`report/`, the commands.
+All read the corpus through `documents.py`, whose files `sources/` knows, and publish results through
+`publish.py`. A folder imports only from those before it in this list: `sources/`, `documents.py`,
+`publish.py`, `bpe/`, `shards/`, `report/`, the commands.
 """

@@ -1,28 +1,30 @@
-"""Reads a corpus: its files, checked, and their documents a batch at a time."""
+"""Opens a corpus of any kind: its files checked and grouped for tasks, and their documents in batches."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from pipeline.corpus.layout import SPLITS, parquet_files
+from pipeline.corpus.layout import SPLITS, Split
+from pipeline.corpus.split import LEAST_VALIDATION, validation_limit
 from pipeline.runner import storage
-from pipeline.runner.stages import Counts, InputFile
+from pipeline.runner.executor import run_stage
+from pipeline.runner.names import named
+from pipeline.runner.stages import Counts, InputFile, Stage, Task, output_version
+from tokenizer.sources.batches import DocumentBatch, content_id
+from tokenizer.sources.files import (
+    check_fields,
+    find_text_files,
+    is_compressed,
+    kind_of,
+    read_file,
+)
+from tokenizer.sources.options import VALIDATION_SHARE, Reading, TextOptions
+from tokenizer.sources.tables import measure_parquet
 
-DOCUMENTS_PER_BATCH = 1024
-TEXT_BYTES_PER_BATCH = 16 * 2**20  # fewer at once if documents are long
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentBatch:
-    """Some documents of a file: their ids, and their texts in UTF-8. Documents without text are left out."""
-
-    rows: int  # read, including those without text
-    ids: Sequence[bytes]
-    texts: Sequence[bytes]
-    characters: int
+GROUP_BYTES: Final = 64 * 2**20  # of small files that one task reads
+FILES_LOOKED_AT: Final = 10  # of JSON Lines, before any task runs
+COMPRESSION: Final = 3  # of text in .gz and .zst, roughly; it only sizes buckets
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Tally:
     documents: int = 0
     characters: int = 0
     bytes: int = 0  # of the texts in UTF-8
+    left_out: Counter[str] = field(default_factory=Counter)  # reason -> rows
 
     def add(self, batch: DocumentBatch) -> None:
         """Count a batch."""
@@ -40,115 +43,150 @@ class Tally:
         self.documents += len(batch.texts)
         self.characters += batch.characters
         self.bytes += sum(map(len, batch.texts))
+        self.left_out.update(batch.left_out)
 
     @property
     def counts(self) -> Counts:
-        """The documents read, kept, and dropped for having no text."""
-        empty = self.rows - self.documents
-        return Counts(self.rows, self.documents, {"no text": empty} if empty else {})
+        """The rows read, those kept as documents, and the others by reason."""
+        return Counts(self.rows, self.documents, dict(sorted(self.left_out.items())))
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The Parquet files of a corpus, and the sizes of its splits."""
+    """The files of a corpus, grouped for tasks, and the sizes of its splits."""
 
-    files: Mapping[str, Mapping[str, InputFile]]  # split -> name without suffix -> file
-    text_bytes: Mapping[str, int]  # by split, approximate: as Parquet holds the texts before compression
-    parquet_bytes: int
+    address: str
+    files: Mapping[Split, Mapping[str, Sequence[InputFile]]]  # split -> name of a task -> what it reads
+    reading: Mapping[Split, Reading]
+    text_bytes: Mapping[Split, int]  # by split, approximate
+    file_bytes: int
 
 
-def open_corpus(address: str) -> Corpus:
-    """Open and check every file of a corpus without reading its texts.
+def open_corpus(
+    address: str, options: TextOptions | None = None, *, output: str, workers: int | None = None
+) -> Corpus:
+    """Find and check every file of a corpus, and find out which documents are for validation.
+
+    That takes reading all texts once, on Ray, if neither folders nor file names tell it.
+
+    Args:
+        address: a file, a folder or a glob of texts.
+        output: folder of the results: texts in it are not read, and the stage keeps there what it has found.
+        workers: tasks at once.
 
     Raises:
-        ValueError: there is no corpus or no training document, or a file is damaged or lacks a column.
+        ValueError: there is no corpus or no training document, or a file is damaged or lacks the column.
     """
-    parquet_files(address, "train")  # raises if there is no corpus
-    addresses = {split: storage.list_files(storage.join(address, split), ".parquet") for split in SPLITS}
-    sizes = {split: [_measure(name) for name in names] for split, names in addresses.items()}
-    if not any(size.documents for size in sizes["train"]):
-        raise ValueError(f"no documents in {storage.join(address, 'train')}: its files have no rows")
-    return Corpus(
-        files={
-            split: {_stem(name): InputFile.of(name) for name in names} for split, names in addresses.items()
-        },
-        text_bytes={split: sum(size.text_bytes for size in sizes[split]) for split in SPLITS},
-        parquet_bytes=sum(size.bytes for split in SPLITS for size in sizes[split]),
+    options = options or TextOptions()
+    found = find_text_files(address, output)
+    if found.tells_split and options.validation_share is not None:
+        raise ValueError(
+            f"--validation-share: {address} has a validation split already; give only the training files to "
+            "split them anew"
+        )
+    names = [name for split in SPLITS for name in found.by_side[split]]
+    for name in [name for name in names if kind_of(name) == "JSON Lines"][:FILES_LOOKED_AT]:
+        check_fields(name, options.text_column)
+    sizes = {name: _measure(name, options.text_column) for name in names}
+    of_train = [sizes[name] for name in found.by_side["train"]]
+    if not any(size.rows for size in of_train):
+        raise ValueError(f"no documents in {address} to train on: its files have no rows")
+    reading = Reading(text_column=options.text_column, separator=options.separator)
+    group = _one_by_one if found.is_own_layout else _grouped
+    corpus = Corpus(
+        address=address,
+        files={split: group(found.by_side[split]) for split in SPLITS},
+        reading=dict.fromkeys(SPLITS, reading),
+        text_bytes={split: sum(sizes[name].text_bytes for name in found.by_side[split]) for split in SPLITS},
+        file_bytes=sum(size.bytes for size in sizes.values()),
     )
+    is_ours = found.is_own_layout and all(size.has_ids for size in of_train)  # without validation by intent
+    share = options.validation_share
+    if share is None:
+        share = 0.0 if found.tells_split or is_ours else VALIDATION_SHARE
+    return _split(corpus, share, storage.join(output, ".stages"), workers) if share else corpus
 
 
-def read_documents(address: str) -> Iterator[DocumentBatch]:
-    """Yield a file's documents in order, a batch of them in memory at a time.
+def read_documents(addresses: str | Sequence[str], reading: Reading | None = None) -> Iterator[DocumentBatch]:
+    """Yield the documents of one or more files in order, a batch of them in memory at a time.
 
     Raises:
-        ValueError: the file is damaged, or a text is not UTF-8.
+        ValueError: a file is damaged, or has no such column.
     """
-    with storage.open_read(address) as file:
-        try:
-            table = pq.ParquetFile(file, buffer_size=2**20)  # not a whole row group at once
-            for batch in table.iter_batches(_batch_size(table), columns=["id", "text"], use_threads=False):
-                batch.validate(full=True)  # Parquet readers do not check UTF-8
-                yield _with_text(batch)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"cannot read {address}: {error}") from error
+    for address in [addresses] if isinstance(addresses, str) else addresses:
+        yield from read_file(address, reading or Reading())
 
 
-def _batch_size(table: pq.ParquetFile) -> int:
-    """Return how many documents to read at once, so that they do not fill the memory."""
-    document_bytes = _text_bytes(table.metadata) / max(1, table.metadata.num_rows)
-    return max(1, min(DOCUMENTS_PER_BATCH, int(TEXT_BYTES_PER_BATCH / max(1, document_bytes))))
-
-
-def _with_text(batch: pa.RecordBatch) -> DocumentBatch:
-    """Return the documents that have text."""
-    kept = batch.filter(pc.fill_null(pc.not_equal(batch["text"], ""), False))
-    columns = (pc.fill_null(kept[name], "").cast(pa.large_binary()) for name in ("id", "text"))
-    ids, texts = (column.to_pylist() for column in columns)
-    return DocumentBatch(batch.num_rows, ids, texts, pc.sum(pc.utf8_length(kept["text"])).as_py() or 0)
+def describe_left_out(counts: Counts) -> str:
+    """Return a line about rows that are no documents."""
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in counts.dropped.items())
+    return f"{sum(counts.dropped.values()):,} of {counts.read:,} rows: {reasons}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """The size of a file."""
-
-    documents: int
+    rows: int  # 1 where that is unknown
     text_bytes: int
     bytes: int
+    has_ids: bool
 
 
-def _measure(address: str) -> _Size:
-    """Read a file's footer and check its columns' types."""
-    try:
-        with storage.open_read(address) as file:
-            table = pq.ParquetFile(file)
-            _check_columns(table.schema_arrow)
-            return _Size(table.metadata.num_rows, _text_bytes(table.metadata), file.seek(0, 2))
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise ValueError(f"cannot read {address}: {error}") from error
+def _measure(address: str, text_column: str) -> _Size:
+    """Look at a file without reading its texts; check that a Parquet file has the column."""
+    size = storage.size_bytes(address)
+    if kind_of(address) == "Parquet":
+        rows, text_bytes, has_ids = measure_parquet(address, text_column)
+        return _Size(rows, text_bytes, size, has_ids)
+    return _Size(1, COMPRESSION * size if is_compressed(address) else size, size, has_ids=False)
 
 
-def _text_bytes(footer: pq.FileMetaData) -> int:
-    """Return the approximate size of the texts before compression."""
-    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
-    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    return sum(column.total_uncompressed_size for column in columns if column.path_in_schema == "text")
+def _one_by_one(addresses: Iterable[str]) -> dict[str, list[InputFile]]:
+    """Give each file of our own layout a task, named after it."""
+    return {_stem(address): [InputFile.of(address)] for address in addresses}
 
 
-def _check_columns(schema: pa.Schema) -> None:
-    """Reject a table that lacks a column or has it in another type."""
-    for name, is_right in _COLUMNS.items():
-        if name not in schema.names:
-            raise ValueError(f"no column {name!r} among {', '.join(schema.names)}")
-        if not is_right(schema.field(name).type):
-            raise ValueError(f"column {name!r} has type {schema.field(name).type}")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-_COLUMNS = {"id": _is_text, "text": _is_text}
+def _grouped(addresses: Sequence[str]) -> dict[str, list[InputFile]]:
+    """Give each file a task, named after it; small files share one."""
+    names = {address: name for name, address in named(addresses).items()}
+    groups, size = dict[str, list[InputFile]](), GROUP_BYTES + 1
+    group = list[InputFile]()
+    for address in addresses:
+        source = InputFile.of(address)
+        if size + source.size_bytes > GROUP_BYTES:
+            group, size = [], 0
+            groups[names[address]] = group
+        group.append(source)
+        size += source.size_bytes
+    return groups
 
 
 def _stem(address: str) -> str:
     return address.rsplit("/", 1)[-1].removesuffix(".parquet")
+
+
+def _split(corpus: Corpus, share: float, root: str, workers: int | None) -> Corpus:
+    """Split the training files by the hash of each text."""
+    look = Stage(name="look", work=look_at_files, options=corpus.reading["train"])
+    looked = run_stage(look, corpus.files["train"], root, workers=workers)
+    ids = sorted({name for partition in looked.partitions for name in partition.notes["smallest_ids"]})
+    limit = validation_limit(share, ids[: LEAST_VALIDATION + 1], looked.counts.kept)
+    total = sum(partition.notes["bytes"] for partition in looked.partitions)
+    files = corpus.files["train"]
+    return replace(
+        corpus,
+        files=dict.fromkeys(SPLITS, files),
+        reading={split: replace(corpus.reading[split], side=split, limit=limit) for split in SPLITS},
+        text_bytes={"train": total, "validation": int(limit * total)},
+    )
+
+
+@output_version(1)
+def look_at_files(task: Task) -> Counts:
+    """Stage: count the documents of some files (inputs), and find the smallest ids of their texts."""
+    tally, smallest = Tally(), set[str]()
+    for batch in read_documents(task.inputs, task.options):
+        tally.add(batch)
+        smallest = set(sorted(smallest.union(map(content_id, batch.texts)))[: LEAST_VALIDATION + 1])
+        task.progress(batch.rows)
+    task.notes.update(bytes=tally.bytes, smallest_ids=sorted(smallest))
+    return tally.counts

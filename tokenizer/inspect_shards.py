@@ -29,11 +29,14 @@ class InspectOptions:
     """Which shards, and what to show."""
 
     shards: str
-    """Folder of shards, as tokenizer/write_shards.py writes it, in any format."""
+    """Folder of shards, as tokenizer/write_shards.py writes it, in any format; or llm.c's, nanoGPT's or
+    Megatron's own."""
     verify: bool = False
     """Read every file in full: check checksums, documents, and that all ids are in the vocabulary."""
     vocabulary: str | None = None
     """Folder or file of the vocabulary that the shards must have. Default: the copy next to the shards."""
+    vocabulary_size: int | None = None
+    """Entries of the vocabulary, for another tool's shards of which only that is known."""
     split: SplitName = "train"
     """Split that --start and --document refer to."""
     start: int | None = None
@@ -50,11 +53,15 @@ def main(options: InspectOptions) -> None:
     Raises:
         ValueError: there are no shards, something is damaged, or there is no such token or document.
     """
-    shards = open_shards(options.shards)
+    shards = open_shards(
+        options.shards, vocabulary=options.vocabulary, vocabulary_size=options.vocabulary_size
+    ).counted()
+    if options.split not in shards.index.splits:
+        raise ValueError(f"{options.shards} has no {options.split} split: give the other --split")
     if options.start is None and options.document is None:
         _summarise(shards, options)
     else:
-        _show(decode(shards, _vocabulary(shards, options), options.split, *_window(shards, options)))
+        _show(decode(shards, _vocabulary(shards), options.split, *_window(shards, options)))
 
 
 def decode(shards: Shards, vocabulary: Vocabulary, split: str, start: int, end: int) -> str:
@@ -64,10 +71,9 @@ def decode(shards: Shards, vocabulary: Vocabulary, split: str, start: int, end: 
         ValueError: a shard is damaged, or a token is not in the vocabulary.
     """
     ids = shards.open(split).read(start, end - start).tolist()
-    if ids and max(ids) > vocabulary.end_of_text:
+    if ids and max(ids) >= vocabulary.size:
         raise ValueError(f"token {max(ids)} is not in the vocabulary: check the shards with --verify")
-    entries = [*vocabulary.tokens, b"<|endoftext|>"]
-    return b"".join(entries[number] for number in ids).decode(errors="replace")
+    return b"".join(vocabulary.entries[number] for number in ids).decode(errors="replace")
 
 
 def _window(shards: Shards, options: InspectOptions) -> tuple[int, int]:
@@ -91,9 +97,13 @@ def _show(text: str) -> None:
     sys.stdout.buffer.write((text + "\n").encode())
 
 
-def _vocabulary(shards: Shards, options: InspectOptions) -> Vocabulary:
+def _vocabulary(shards: Shards) -> Vocabulary:
     """Load the vocabulary, and check that it is the one that the shards were written with."""
-    address = options.vocabulary or str(shards.folder / VOCABULARY_FILE)
+    address = shards.vocabulary_address
+    if address is None:
+        if shards.are_foreign:
+            raise ValueError("to show text, give the --vocabulary of the shards")
+        address = str(shards.folder / VOCABULARY_FILE)
     vocabulary, theirs = load_vocabulary(address), shards.index.vocabulary
     if vocabulary.fingerprint != theirs.fingerprint:
         raise ValueError(
@@ -106,21 +116,29 @@ def _vocabulary(shards: Shards, options: InspectOptions) -> Vocabulary:
 def _summarise(shards: Shards, options: InspectOptions) -> None:
     """Print what the shards hold, and check the files."""
     index = shards.index
-    print(f"format      {index.format}, {index.token_type} ids, shuffled with seed {index.seed}")
-    print(f"vocabulary  {index.vocabulary.size:,} entries, {index.vocabulary.fingerprint[:16]}")
+    origin = "another tool's" if shards.are_foreign else f"shuffled with seed {index.seed}"
+    print(f"format      {index.format}, {index.token_type} ids, {origin}")
+    known = index.vocabulary.fingerprint[:16] or "of which only the size is known"
+    print(f"vocabulary  {index.vocabulary.size:,} entries, {known}")
     damages = _damages(shards, options)
     for name, split in index.splits.items():
         files = f"{len(split.shards):,} files"
-        print(f"{name:<12}{split.documents:,} documents, {split.tokens:,} tokens in {files}")
+        documents = "" if split.documents is None else f"{split.documents:,} documents, "
+        print(f"{name:<12}{documents}{split.tokens:,} tokens in {files}")
         if split.documents and not damages:
             print(f"{'':12}{_lengths(shards, split)}")
     for damage in damages:
         print(f"damaged     {damage}")
     if damages:
         raise ValueError(f"{options.shards} is damaged (see above): write the shards again")
-    checked = (
-        "all checksums are right" if options.verify else f"sizes match {INDEX} (--verify reads them all)"
-    )
+    if shards.are_foreign:
+        checked = (
+            "all ids are in the vocabulary" if options.verify else "sizes match (--verify reads all ids)"
+        )
+    else:
+        checked = (
+            "all checksums are right" if options.verify else f"sizes match {INDEX} (--verify reads them all)"
+        )
     print(f"files       {checked}")
 
 
@@ -134,7 +152,8 @@ def _damages(shards: Shards, options: InspectOptions) -> list[str]:
             except (ValueError, OSError) as error:
                 found.append(str(error))
     try:
-        _vocabulary(shards, options)
+        if shards.vocabulary_address or not shards.are_foreign:
+            _vocabulary(shards)
     except (ValueError, OSError) as error:
         found.append(str(error))
     return found

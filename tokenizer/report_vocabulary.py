@@ -7,7 +7,7 @@ python tokenizer/report_vocabulary.py --vocabulary out/vocabulary --corpus out/w
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
@@ -21,8 +21,9 @@ from pipeline.runner.stages import InputFile, Partition, Stage
 from tokenizer.bpe.vocabulary import load_vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.publish import check_output
-from tokenizer.report.usage import KINDS, USAGE, Usage, measure_usage, read_usage
+from tokenizer.report.usage import KINDS, USAGE, Usage, UsageOptions, measure_usage, read_usage
 from tokenizer.report.vocabulary_report import Measured, Text, describe, to_markdown
+from tokenizer.sources.options import TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +33,16 @@ class ReportOptions:
     vocabulary: str
     """Folder of a vocabulary, as tokenizer/train_bpe.py writes it; or a tokenizer.json such as GPT-2's."""
     corpus: str
-    """Folder with train/*.parquet and validation/*.parquet, as pipeline/build_webtext.py writes it."""
+    """A corpus as pipeline/build_webtext.py writes it; or any text: a file, folder or glob of Parquet, JSON
+    Lines or plain text (.gz, .zst or not), or a data set that `datasets` saved to disk."""
     output: str
     """Folder for report.md and report.json."""
     compare: tuple[str, ...] = ()
     """Other vocabularies to measure on the same text."""
     workers: int | None = None
     """Number of tasks to run at once. Default: the number of cores of the Ray cluster."""
+    text: TextOptions = field(default_factory=TextOptions)
+    """Where the texts are."""
 
 
 def main(options: ReportOptions) -> None:
@@ -50,15 +54,16 @@ def main(options: ReportOptions) -> None:
     addresses = [options.vocabulary, *options.compare]
     vocabularies = [load_vocabulary(address) for address in addresses]
     check_output(options.output)
-    corpus = open_corpus(options.corpus)
+    corpus = open_corpus(options.corpus, options.text, output=options.output, workers=options.workers)
     sources = [
         InputFile(storage.absolute(address), vocabulary.fingerprint)
         for address, vocabulary in zip(addresses, vocabularies, strict=True)
     ]
     texts, usages = dict[str, Text](), dict[str, list[Usage]]()
     for split in SPLITS:
-        stage = Stage(name=f"use_{split}", work=measure_usage)
-        inputs = {name: [file, *sources] for name, file in corpus.files[split].items()}
+        usage = UsageOptions(vocabularies=len(sources), reading=corpus.reading[split])
+        stage = Stage(name=f"use_{split}", work=measure_usage, options=usage)
+        inputs = {name: [*files, *sources] for name, files in corpus.files[split].items()}
         root = storage.join(options.output, ".stages")
         measured = run_stage(stage, inputs, root, workers=options.workers)
         texts[split] = _text(measured.partitions)

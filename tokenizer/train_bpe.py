@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
-from pipeline.runner.stages import Partition, Stage
+from pipeline.runner.stages import Counts, Partition, Stage
 from tokenizer.bpe import pretokens, vocabulary
 from tokenizer.bpe.encoder import measure_file
 from tokenizer.bpe.learning import LearnOptions, learn_vocabulary
-from tokenizer.documents import open_corpus
+from tokenizer.documents import describe_left_out, open_corpus
 from tokenizer.publish import CommittedFile, check_output, publish
+from tokenizer.sources.options import TextOptions
 
-PARQUET_BYTES_PER_BUCKET = 2**30
+FILE_BYTES_PER_BUCKET = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,8 @@ class TrainOptions:
     """What to learn from, and the size of the vocabulary."""
 
     corpus: str
-    """Folder with train/*.parquet and validation/*.parquet, as pipeline/build_webtext.py writes it."""
+    """A corpus as pipeline/build_webtext.py writes it; or any text: a file, folder or glob of Parquet, JSON
+    Lines or plain text (.gz, .zst or not), or a data set that `datasets` saved to disk."""
     output: str
     """Folder for the vocabulary."""
     vocab_size: int = 50257
@@ -42,6 +44,8 @@ class TrainOptions:
     that the rarest are left out; the command prints the cutoff."""
     workers: int | None = None
     """Number of tasks to run at once. Default: the number of cores of the Ray cluster."""
+    text: TextOptions = field(default_factory=TextOptions)
+    """Where the texts are."""
 
 
 def main(options: TrainOptions) -> None:
@@ -55,15 +59,15 @@ def main(options: TrainOptions) -> None:
     if options.word_counts_memory_gb <= 0:
         raise ValueError(f"--word-counts-memory-gb {options.word_counts_memory_gb}: must be greater than 0")
     check_output(options.output)
-    corpus = open_corpus(options.corpus)
+    corpus = open_corpus(options.corpus, options.text, output=options.output, workers=options.workers)
     root, workers = storage.join(options.output, ".stages"), options.workers
 
-    buckets = 1 + corpus.parquet_bytes // PARQUET_BYTES_PER_BUCKET
-    count = Stage(name="count", work=pretokens.count_file, options=pretokens.CountOptions(buckets=buckets))
-    train = {name: [file] for name, file in corpus.files["train"].items()}
-    counted = run_stage(count, train, root, workers=workers)
+    buckets = 1 + corpus.file_bytes // FILE_BYTES_PER_BUCKET
+    count_options = pretokens.CountOptions(buckets=buckets, reading=corpus.reading["train"])
+    count = Stage(name="count", work=pretokens.count_file, options=count_options)
+    counted = run_stage(count, corpus.files["train"], root, workers=workers)
     if not counted.counts.kept:
-        raise ValueError(f"no text in {options.corpus}: all {counted.counts.read:,} documents are empty")
+        raise ValueError(f"no text in {options.corpus}: left out {describe_left_out(counted.counts)}")
 
     add_up = Stage(name="add_up", work=pretokens.add_up_bucket)
     scattered = {f"{bucket:04d}": counted.files(pretokens.bucket_file(bucket)) for bucket in range(buckets)}
@@ -76,9 +80,9 @@ def main(options: TrainOptions) -> None:
 
     _check_learned(learned.partitions[0], options)
 
-    measure = Stage(name="measure", work=measure_file)
+    measure = Stage(name="measure", work=measure_file, options=corpus.reading["validation"])
     tokenizer_json = learned.files("tokenizer.json")
-    validation = {name: [file, *tokenizer_json] for name, file in corpus.files["validation"].items()}
+    validation = {name: [*files, *tokenizer_json] for name, files in corpus.files["validation"].items()}
     measured = run_stage(measure, validation, root, workers=workers)
 
     files = {name: CommittedFile.of(learned.partitions[0], name) for name in learned.partitions[0].files}
@@ -88,7 +92,7 @@ def main(options: TrainOptions) -> None:
     if changed:
         used = json.dumps(asdict(options), indent=2) + "\n"
         storage.write_text(storage.join(options.output, "options.json"), used)
-    _print_summary(report, options.output, time.monotonic() - started if changed else None)
+    _print_summary(report, counted.counts, options.output, time.monotonic() - started if changed else None)
 
 
 def _check_learned(learned: Partition, options: TrainOptions) -> None:
@@ -161,7 +165,7 @@ def _sum(partitions: Sequence[Partition], note: str) -> int:
     return sum(partition.notes[note] for partition in partitions)
 
 
-def _print_summary(report: dict[str, Any], folder: str, seconds: float | None) -> None:
+def _print_summary(report: dict[str, Any], counts: Counts, folder: str, seconds: float | None) -> None:
     """Print what was learned, and from what."""
     corpus, validation = report["corpus"], report["validation"]
     size = report["vocabulary"]["size"]
@@ -170,6 +174,8 @@ def _print_summary(report: dict[str, Any], folder: str, seconds: float | None) -
         f"learned on  {corpus['documents']:,} documents, {corpus['characters']:,} characters, "
         f"{corpus['bytes']:,} bytes, {corpus['distinct_pretokens']:,} distinct pre-tokens"
     )
+    if counts.dropped:
+        print(f"no document {describe_left_out(counts)}")
     if report["cut"]["distinct_pretokens"]:
         print(f"left out    {_describe_cut(report['cut'])}")
     if validation["tokens"]:

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
@@ -17,13 +17,14 @@ from pipeline.corpus.layout import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
-from pipeline.runner.stages import InputFile, Partition, Stage, StageOutput
+from pipeline.runner.stages import Counts, InputFile, Partition, Stage, StageOutput
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
-from tokenizer.documents import open_corpus
+from tokenizer.documents import describe_left_out, open_corpus
 from tokenizer.publish import CommittedFile, check_output, publish
-from tokenizer.shards import formats, shuffle
+from tokenizer.shards import formats, meta_pickle, shuffle
 from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
 from tokenizer.shards.formats import FormatName
+from tokenizer.sources.options import TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,8 @@ class ShardOptions:
     """What to encode, with which vocabulary, in which order and format."""
 
     corpus: str
-    """Folder with train/*.parquet and validation/*.parquet, as pipeline/build_webtext.py writes it."""
+    """A corpus as pipeline/build_webtext.py writes it; or any text: a file, folder or glob of Parquet, JSON
+    Lines or plain text (.gz, .zst or not), or a data set that `datasets` saved to disk."""
     vocabulary: str
     """Folder of a vocabulary, as tokenizer/train_bpe.py writes it; or a tokenizer.json such as GPT-2's."""
     output: str
@@ -44,6 +46,8 @@ class ShardOptions:
     """Seed of the shuffle."""
     workers: int | None = None
     """Number of tasks to run at once. Default: the number of cores of the Ray cluster."""
+    text: TextOptions = field(default_factory=TextOptions)
+    """Where the texts are."""
 
 
 def main(options: ShardOptions) -> None:
@@ -61,21 +65,26 @@ def main(options: ShardOptions) -> None:
             f"{vocabulary.size:,} entries: use another format"
         )
     check_output(options.output)
-    corpus = open_corpus(options.corpus)
+    corpus = open_corpus(options.corpus, options.text, output=options.output, workers=options.workers)
     root = storage.join(options.output, ".stages")
     text = _keep(vocabulary, storage.join(storage.absolute(root), VOCABULARY_FILE))
 
-    splits = dict[str, Split]()
+    splits, counts = dict[str, Split](), list[Counts]()
     files = {VOCABULARY_FILE: CommittedFile(text.address, len(vocabulary.tokenizer_json.encode()))}
+    if options.format == "nanogpt" and vocabulary.fingerprint != meta_pickle.GPT2:
+        files[meta_pickle.META] = _keep_meta(vocabulary, storage.join(root, meta_pickle.META))
     for split in SPLITS:
         buckets = shuffle.bucket_count(corpus.text_bytes[split])
-        scatter = shuffle.ScatterOptions(seed=options.seed, buckets=buckets)
+        scatter = shuffle.ScatterOptions(seed=options.seed, buckets=buckets, reading=corpus.reading[split])
         encode = Stage(name=f"encode_{split}", work=shuffle.encode_file, options=scatter)
-        documents = {name: [file, text] for name, file in corpus.files[split].items()}
+        documents = {name: [*sources, text] for name, sources in corpus.files[split].items()}
         encoded = run_stage(encode, documents, root, workers=options.workers)
         cut = _cut(encoded, buckets, vocabulary, options)
         if split == "train" and not sum(cut.bucket_tokens):
-            raise ValueError(f"no text in {storage.join(options.corpus, 'train')}: all documents are empty")
+            raise ValueError(
+                f"no text in {options.corpus} to train on: left out {describe_left_out(encoded.counts)}"
+            )
+        counts.append(encoded.counts)
 
         # Stages are named on disk, so this one keeps its first name.
         collect = Stage(name=f"gather_{split}", work=shuffle.collect_shard, options=cut)
@@ -96,7 +105,9 @@ def main(options: ShardOptions) -> None:
     if changed:
         used = json.dumps(asdict(options), indent=2) + "\n"
         storage.write_text(storage.join(options.output, "options.json"), used)
-    _print_summary(index, options.output, time.monotonic() - started if changed else None)
+    _print_summary(
+        index, Counts.total(counts), options.output, time.monotonic() - started if changed else None
+    )
 
 
 def _check(options: ShardOptions) -> None:
@@ -113,6 +124,15 @@ def _keep(vocabulary: Vocabulary, address: str) -> InputFile:
     if not storage.exists(address) or storage.read_text(address) != vocabulary.tokenizer_json:
         storage.write_text(address, vocabulary.tokenizer_json)
     return InputFile(address, vocabulary.fingerprint)
+
+
+def _keep_meta(vocabulary: Vocabulary, address: str) -> CommittedFile:
+    """Store nanoGPT's description of the vocabulary, to be published."""
+    content = meta_pickle.write_meta(vocabulary)
+    filesystem, path = storage.locate(address)
+    if not filesystem.exists(path) or filesystem.cat_file(path) != content:
+        filesystem.pipe_file(path, content)
+    return CommittedFile(address, len(content))
 
 
 def _cut(
@@ -138,7 +158,7 @@ def _split(name: str, encoded: StageOutput, collected: StageOutput, form: Format
         Shard(file=formats.file_name(form, name, number), **partition.notes)
         for number, partition in enumerate(collected.partitions)
     ]
-    documents = sum(shard.documents for shard in shards)
+    documents = sum(partition.notes["documents"] for partition in collected.partitions)
     assert documents == encoded.counts.kept, "documents lost between the stages"
     return Split(
         documents=documents,
@@ -161,15 +181,17 @@ def _files(split: str, collected: Sequence[Partition], form: FormatName) -> dict
     return files
 
 
-def _print_summary(index: ShardIndex, folder: str, seconds: float | None) -> None:
+def _print_summary(index: ShardIndex, counts: Counts, folder: str, seconds: float | None) -> None:
     """Print what the shards hold."""
     print(f"{'':12}{'documents':>12}{'tokens':>16}{'characters/token':>18}{'bytes/token':>13}{'shards':>8}")
     for name, split in index.splits.items():
-        text_tokens = max(1, split.tokens - split.documents)  # <|endoftext|> stands for no text
+        text_tokens = max(1, split.tokens - (split.documents or 0))  # <|endoftext|> stands for no text
         print(
             f"{name:12}{split.documents:>12,}{split.tokens:>16,}{split.characters / text_tokens:>18.3f}"
             f"{split.bytes / text_tokens:>13.3f}{len(split.shards):>8,}"
         )
+    if counts.dropped:
+        print(f"no document {describe_left_out(counts)}")
     if seconds is None:
         print(f"nothing to do: {folder} is up to date")
     else:

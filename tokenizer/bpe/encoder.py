@@ -36,7 +36,9 @@ class Encoder:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         # Special tokens would be recognised in text; without any, their names are ordinary text.
-        self._json = json.dumps({**vocabulary_formats.tokenizer_of(vocabulary.merges), "added_tokens": []})
+        self._json = json.dumps(
+            {**vocabulary_formats.tokenizer_of(vocabulary.merges, vocabulary.end_of_text), "added_tokens": []}
+        )
         self._process = psutil.Process()
         self._unchecked = 0  # bytes of text since the memory was checked
         self._renew()
@@ -80,15 +82,16 @@ def load_encoder(tokenizer_json: str) -> Encoder:
 
 @lru_cache(maxsize=1)
 def _encoder(text: str) -> Encoder:
-    return Encoder(Vocabulary(vocabulary_formats.read_tokenizer_json(text)))
+    return Encoder(Vocabulary(*vocabulary_formats.read_tokenizer_json(text)))
 
 
 @output_version(2, "gigatoken", "tokenizers")
 def measure_file(task: Task) -> Counts:
-    """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), only to count tokens."""
-    encoder = load_encoder(task.inputs[1])
+    """Stage: encode corpus files (inputs) with a `tokenizer.json` (the last), only to count tokens."""
+    *files, tokenizer_json = task.inputs
+    encoder = load_encoder(tokenizer_json)
     tally, tokens = Tally(), 0
-    for batch in read_documents(task.inputs[0]):
+    for batch in read_documents(files, task.options):
         tally.add(batch)
         tokens += sum(len(encoder.encode(text)) for text in batch.texts)
         task.progress(batch.rows)

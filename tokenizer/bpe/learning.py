@@ -1,14 +1,16 @@
 """From word counts to the files of a vocabulary: one task, since learning takes seconds."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 from pipeline.runner.stages import Counts, Task, output_version
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.merges import learn_merges
+from tokenizer.bpe.pretokens import TEXT_BYTES_AT_ONCE, count_words
 from tokenizer.bpe.rare_words import find_cut
-from tokenizer.bpe.vocabulary import SMALLEST_SIZE, Vocabulary
+from tokenizer.bpe.vocabulary import SMALLEST_SIZE, Vocabulary, check_size
 from tokenizer.bpe.word_counts import CountedWords
 
 
@@ -46,6 +48,38 @@ def learn_vocabulary(task: Task) -> Counts:
     return Counts(cut.words, cut.words - cut.words_cut, {"too rare": cut.words_cut} if cut.words_cut else {})
 
 
+def learn_from_texts(texts: Iterable[str], vocab_size: int) -> Vocabulary:
+    """Learn a vocabulary from texts, which are read once; all distinct words are held in memory.
+
+    The result is that of `tokenizer/train_bpe.py` for the same texts.
+
+    Raises:
+        ValueError: the texts are too few for that many entries; the message says how many there can be.
+    """
+    check_size(vocab_size)
+    counts, batch, size = Counter[bytes](), list[bytes](), 0
+    for text in texts:
+        batch.append(text.encode())
+        size += len(batch[-1])
+        if size >= TEXT_BYTES_AT_ONCE:
+            _add(counts, batch)
+            batch, size = [], 0
+    _add(counts, batch)
+    words = sorted(counts.items())
+    vocabulary = Vocabulary(learn_merges(words, vocab_size - SMALLEST_SIZE).merges)
+    used = merges_used(vocabulary, words)
+    if used < vocab_size - SMALLEST_SIZE:
+        raise ValueError(
+            f"the texts are too small for {vocab_size:,} entries: at most {SMALLEST_SIZE + used:,}"
+        )
+    return vocabulary
+
+
+def _add(counts: Counter[bytes], texts: Sequence[bytes]) -> None:
+    table = count_words(texts)
+    counts.update(dict(zip(table["word"].to_pylist(), table["count"].to_pylist(), strict=True)))
+
+
 def merges_used(vocabulary: Vocabulary, words: Iterable[tuple[bytes, int]]) -> int:
     """Return the number of merges up to the last one whose token still occurs in a word.
 
@@ -60,7 +94,7 @@ def merges_used(vocabulary: Vocabulary, words: Iterable[tuple[bytes, int]]) -> i
     for word, _ in words:
         if last_token in word:  # where the corpus is large enough this finds the last merge soon
             last = max(last, int(encoder.encode(word).max()))
-            if last == vocabulary.end_of_text - 1:
+            if last == vocabulary.size - 2:  # <|endoftext|> is the last entry
                 return last - 255
     for word, _ in words:
         last = max(last, int(encoder.encode(word).max()))

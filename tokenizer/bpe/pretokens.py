@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from pipeline.runner.stages import Counts, Task, output_version
 from tokenizer.bpe.unicode_versions import is_disputed
 from tokenizer.bpe.word_counts import COUNTS, WordCounts, read_counts, write_counts
 from tokenizer.documents import Tally, read_documents
+from tokenizer.sources.options import Reading
 
 SEPARATOR = b"\xff"  # occurs in no UTF-8, so no document can hold it
 COUNTED = "counts.parquet"
@@ -34,6 +35,8 @@ class CountOptions:
     buckets: int
     """Number of parts that the words are scattered into, each added up by one task. It does not change the
     result."""
+    reading: Reading = field(default_factory=Reading)
+    """How the files are read."""
 
 
 def count_words(texts: Sequence[bytes]) -> pa.Table:
@@ -66,14 +69,14 @@ def _added(pairs: Iterable[tuple[bytes, int]], words: Iterable[bytes]) -> list[t
 
 @output_version(3, "gigatoken", "tokenizers")
 def count_file(task: Task) -> Counts:
-    """Stage: count one corpus file, into one table per bucket of words.
+    """Stage: count some corpus files, into one table per bucket of words.
 
     `text_digest` is the sum of the documents' hashes: the digests of a corpus's files add up to the same
     however it is cut into files and ordered.
     """
     counts, digest, tally = WordCounts(task.folder), 0, Tally()
     pending, pending_from = list[bytes](), 0
-    for batch in read_documents(task.inputs[0]):
+    for batch in read_documents(task.inputs, task.options.reading):
         tally.add(batch)
         digest += sum(map(xxhash.xxh3_128_intdigest, batch.texts))
         pending += batch.texts

@@ -1,4 +1,4 @@
-"""The vocabulary: 256 bytes, the learned merges, `<|endoftext|>`; read from any of its formats."""
+"""The vocabulary: 256 bytes, the merges, and `<|endoftext|>`; read from any of its formats."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -6,30 +6,38 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.runner import storage
 from tokenizer.bpe import vocabulary_formats
 from tokenizer.bpe.merges import Merge
-from tokenizer.bpe.vocabulary_formats import END_OF_TEXT
+from tokenizer.bpe.vocabulary_formats import END_OF_TEXT, Entries
 
 INDEX: Final = "training.json"
 SMALLEST_SIZE: Final = 257  # the bytes and the end of text
+LAST: Final = -1
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A byte-level BPE in GPT-2's numbering: bytes, then merges by rank, then `<|endoftext|>`."""
+    """A byte-level BPE in GPT-2's numbering: bytes, then merges by rank, and somewhere `<|endoftext|>`.
+
+    It is the last entry in GPT-2 and in what we learn, and mostly the first in what `tokenizers` trains.
+    """
 
     merges: Sequence[Merge]
+    end_of_text: int = LAST  # its id
+
+    def __post_init__(self) -> None:
+        if self.end_of_text == LAST:
+            object.__setattr__(self, "end_of_text", self.size - 1)
+        assert 0 <= self.end_of_text < self.size, "an id beyond the vocabulary"
 
     @property
     def size(self) -> int:
         """The number of ids, including `<|endoftext|>`."""
         return 256 + len(self.merges) + 1
-
-    @property
-    def end_of_text(self) -> int:
-        """The id of `<|endoftext|>`: the last one."""
-        return self.size - 1
 
     @cached_property
     def fingerprint(self) -> str:
@@ -39,16 +47,30 @@ class Vocabulary:
     @cached_property
     def tokenizer_json(self) -> str:
         """The text of `tokenizer.json`."""
-        return vocabulary_formats.write_tokenizer_json(self.merges)
+        return vocabulary_formats.write_tokenizer_json(self.merges, self.end_of_text)
 
     @cached_property
     def tokens(self) -> Sequence[bytes]:
-        """The bytes of each id except the last."""
+        """The bytes of each entry but `<|endoftext|>`, in the order of ids."""
         return vocabulary_formats.tokens_of(self.merges)
+
+    @cached_property
+    def entries(self) -> Sequence[bytes]:
+        """The bytes of each id; those of `<|endoftext|>` are its name."""
+        entries = list(self.tokens)
+        entries.insert(self.end_of_text, END_OF_TEXT.encode())
+        return entries
+
+    @property
+    def byte_lengths(self) -> NDArray[np.int64]:
+        """How many bytes of text each id stands for; 0 for `<|endoftext|>`."""
+        lengths = np.array([len(entry) for entry in self.entries], np.int64)
+        lengths[self.end_of_text] = 0
+        return lengths
 
     def files(self) -> dict[str, str]:
         """Return the text of every file of the vocabulary, by name."""
-        return vocabulary_formats.write_formats(self.merges)
+        return vocabulary_formats.write_formats(self.merges, self.end_of_text)
 
 
 def check_size(size: int) -> None:
@@ -102,7 +124,13 @@ def load_vocabulary(address: str) -> Vocabulary:
     return first
 
 
-_FORMATS: Final[dict[tuple[str, ...], Callable[..., list[Merge]]]] = {
+def holds_vocabulary(folder: str) -> bool:
+    """Say whether a folder has all files of one of the formats."""
+    names = {name.rsplit("/", 1)[-1] for name in storage.list_files(folder)}
+    return any(names.issuperset(format_files) for format_files in _FORMATS)
+
+
+_FORMATS: Final[dict[tuple[str, ...], Callable[..., Entries]]] = {
     ("tokenizer.json",): vocabulary_formats.read_tokenizer_json,
     ("vocab.json", "merges.txt"): vocabulary_formats.read_vocab_and_merges,
     ("encoder.json", "vocab.bpe"): vocabulary_formats.read_vocab_and_merges,
@@ -115,11 +143,11 @@ def _holds(address: str, text: str) -> bool:
         return file.read() == text.encode()
 
 
-def _read(reader: Callable[..., list[Merge]], folder: str, names: Sequence[str]) -> Vocabulary:
+def _read(reader: Callable[..., Entries], folder: str, names: Sequence[str]) -> Vocabulary:
     """Read one format of a vocabulary, and name its files if that fails."""
     addresses = [storage.join(folder, name) if folder else name for name in names]
     try:
-        return Vocabulary(reader(*map(storage.read_text, addresses)))
+        return Vocabulary(*reader(*map(storage.read_text, addresses)))
     except UnicodeDecodeError as error:
         raise ValueError(f"{' or '.join(addresses)} is damaged: it is not UTF-8") from error
     except ValueError as error:

@@ -6,7 +6,9 @@
 | `vocab.json`, `merges.txt` | `transformers`; OpenAI and picoGPT call them `encoder.json` and `vocab.bpe` |
 | `vocabulary.tiktoken` | tiktoken: one token per line, its bytes in base64 and its rank |
 
-A setting that would make another library encode differently from GPT-2 is refused.
+A setting that would make another library encode differently from GPT-2 is refused. `<|endoftext|>` may have
+any id, as in vocabularies that `tokenizers` has trained, which number special tokens first; where it is not
+the last, all other entries have GPT-2's order around it.
 """
 
 import base64
@@ -17,6 +19,8 @@ from typing import Any, Final
 
 from pipeline.runner.json_text import parse_json
 from tokenizer.bpe.merges import BYTE_TO_CHARACTER, Merge, from_printable, merges_of, printable
+
+Entries = tuple[list[Merge], int]  # the merges, and the id of <|endoftext|>
 
 END_OF_TEXT: Final = "<|endoftext|>"
 MOST_TOKEN_BYTES: Final = 4096  # GPT-2's longest has 128; the time to read a vocabulary grows with the square
@@ -50,13 +54,14 @@ _CONFIG: Final = {
 
 
 def tokens_of(merges: Sequence[Merge]) -> list[bytes]:
-    """Return the bytes of every id except the last, which is `<|endoftext|>`."""
+    """Return the bytes of every entry but `<|endoftext|>`, in the order of ids."""
     return [bytes([byte]) for byte in BYTE_ORDER] + [left + right for left, right in merges]
 
 
-def ids_of(merges: Sequence[Merge]) -> dict[str, int]:
-    """Return the id of every entry by its printable form: bytes, merges by rank, `<|endoftext|>`."""
-    entries = [*map(printable, tokens_of(merges)), END_OF_TEXT]
+def ids_of(merges: Sequence[Merge], end_of_text: int) -> dict[str, int]:
+    """Return the id of every entry by its printable form, in the order of ids: bytes, then merges by rank."""
+    entries = list(map(printable, tokens_of(merges)))
+    entries.insert(end_of_text, END_OF_TEXT)
     return {entry: number for number, entry in enumerate(entries)}
 
 
@@ -78,30 +83,40 @@ def check_merges(merges: Sequence[Merge]) -> None:
         known.add(left + right)
 
 
-def write_formats(merges: Sequence[Merge]) -> dict[str, str]:
+def write_formats(merges: Sequence[Merge], end_of_text: int) -> dict[str, str]:
     """Return the text of every file of a vocabulary, by name."""
-    vocab_json = json.dumps(ids_of(merges), ensure_ascii=False) + "\n"
+    # ASCII as in OpenAI's file, whose encoder.py reads it in whatever encoding the locale has.
+    vocab_json = json.dumps(ids_of(merges, end_of_text))
     merges_txt = "\n".join([MERGES_HEADER, *_written(merges)]) + "\n"
     return {
-        "tokenizer.json": write_tokenizer_json(merges),
+        "tokenizer.json": write_tokenizer_json(merges, end_of_text),
         "tokenizer_config.json": json.dumps(_CONFIG, indent=2) + "\n",
         "vocab.json": vocab_json,
         "merges.txt": merges_txt,
         "encoder.json": vocab_json,
         "vocab.bpe": merges_txt,
-        "vocabulary.tiktoken": write_tiktoken(merges),
+        "vocabulary.tiktoken": write_tiktoken(merges, end_of_text),
     }
 
 
-def write_tokenizer_json(merges: Sequence[Merge]) -> str:
+def write_model_config(context: int) -> str:
+    """Return the `tokenizer_config.json` beside a model: it pads batches, and warns of texts too long for it.
+
+    Padding takes <|endoftext|>, as is usual for GPT-2: the attention mask leaves it out, so its id is of no
+    matter, and a token of its own would want a row of the embedding.
+    """
+    return json.dumps({**_CONFIG, "pad_token": END_OF_TEXT, "model_max_length": context}, indent=2) + "\n"
+
+
+def write_tokenizer_json(merges: Sequence[Merge], end_of_text: int) -> str:
     """Write what `tokenizers` would save for these merges."""
-    return json.dumps(tokenizer_of(merges), ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(tokenizer_of(merges, end_of_text), ensure_ascii=False, indent=2) + "\n"
 
 
-def tokenizer_of(merges: Sequence[Merge]) -> dict[str, Any]:
+def tokenizer_of(merges: Sequence[Merge], end_of_text: int) -> dict[str, Any]:
     """Return the content of `tokenizer.json`, in the order in which `tokenizers` would save it."""
-    end_of_text = {
-        "id": 256 + len(merges),
+    added = {
+        "id": end_of_text,
         "content": END_OF_TEXT,
         "single_word": False,
         "lstrip": False,
@@ -118,14 +133,14 @@ def tokenizer_of(merges: Sequence[Merge]) -> dict[str, Any]:
         "fuse_unk": False,
         "byte_fallback": False,
         "ignore_merges": False,
-        "vocab": ids_of(merges),
+        "vocab": ids_of(merges, end_of_text),
         "merges": _written(merges),
     }
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [end_of_text],
+        "added_tokens": [added],
         "normalizer": None,
         "pre_tokenizer": _BYTE_LEVEL,
         "post_processor": {**_BYTE_LEVEL, "trim_offsets": False},
@@ -134,8 +149,8 @@ def tokenizer_of(merges: Sequence[Merge]) -> dict[str, Any]:
     }
 
 
-def read_tokenizer_json(text: str) -> list[Merge]:
-    """Return the merges in a `tokenizer.json`.
+def read_tokenizer_json(text: str) -> Entries:
+    """Return the merges in a `tokenizer.json`, and the id of `<|endoftext|>`.
 
     Raises:
         ValueError: it is truncated or damaged, or a setting makes it encode differently from GPT-2.
@@ -155,16 +170,19 @@ def read_tokenizer_json(text: str) -> list[Merge]:
         merges = [_merge(merge) for merge in model["merges"]]
     except (TypeError, AttributeError) as error:
         raise ValueError(f"its merges cannot be read: {error}") from error
-    _check_numbering(model["vocab"], merges)
     special = [(token.get("content"), token.get("id")) for token in whole.get("added_tokens") or []]
-    if special != [(END_OF_TEXT, 256 + len(merges))]:
+    if [name for name, _ in special] != [END_OF_TEXT]:
         found = ", ".join(f"{name} {number}" for name, number in special) or "none"
-        raise ValueError(f"its only special token should be {END_OF_TEXT}, the last id; it has {found}")
-    return merges
+        raise ValueError(f"its only special token should be {END_OF_TEXT}; it has {found}")
+    # A token that was added after training is in no vocabulary but its own.
+    vocab = {END_OF_TEXT: special[0][1], **model["vocab"]}
+    if vocab[END_OF_TEXT] != special[0][1]:
+        raise ValueError(f"{END_OF_TEXT} has the ids {vocab[END_OF_TEXT]} and {special[0][1]}")
+    return merges, _check_numbering(vocab, merges)
 
 
-def read_vocab_and_merges(vocab_json: str, merges_txt: str) -> list[Merge]:
-    """Return the merges in OpenAI's two files, whatever they are called.
+def read_vocab_and_merges(vocab_json: str, merges_txt: str) -> Entries:
+    """Return the merges in OpenAI's two files, whatever they are called, and the id of `<|endoftext|>`.
 
     Raises:
         ValueError: one is truncated or damaged, or the entries are not numbered as in GPT-2.
@@ -172,28 +190,31 @@ def read_vocab_and_merges(vocab_json: str, merges_txt: str) -> list[Merge]:
     lines = merges_txt.splitlines()
     written = lines[1:] if lines and lines[0].startswith("#version") else lines
     merges = [_merge(line) for line in written if line]
-    _check_numbering(_json_object(vocab_json), merges)
-    return merges
+    return merges, _check_numbering(_json_object(vocab_json), merges)
 
 
-def write_tiktoken(merges: Sequence[Merge]) -> str:
-    """Write what `tiktoken.load.load_tiktoken_bpe` reads: tokens in base64 with their ranks."""
-    coded = (base64.b64encode(token).decode() for token in tokens_of(merges))
-    return "".join(f"{token} {rank}\n" for rank, token in enumerate(coded))
+def write_tiktoken(merges: Sequence[Merge], end_of_text: int) -> str:
+    """Write what `tiktoken.load.load_tiktoken_bpe` reads: tokens in base64 with their ranks: the ids."""
+    coded = [base64.b64encode(token).decode() for token in tokens_of(merges)]
+    return "".join(f"{token} {rank + (rank >= end_of_text)}\n" for rank, token in enumerate(coded))
 
 
-def read_tiktoken(text: str) -> list[Merge]:
-    """Return the merges that tiktoken's ranks came from.
+def read_tiktoken(text: str) -> Entries:
+    """Return the merges that tiktoken's ranks came from, and the id that they leave to `<|endoftext|>`.
 
     Raises:
         ValueError: it is truncated or damaged, or the tokens are not numbered as in GPT-2, bytes first.
     """
-    tokens = [_ranked(line, rank) for rank, line in enumerate(text.splitlines())]
+    lines = text.splitlines()
+    end_of_text = len(lines)
+    if lines and lines[-1].endswith(f" {len(lines)}"):  # a rank is left out
+        end_of_text = next(rank for rank, line in enumerate(lines) if not line.endswith(f" {rank}"))
+    tokens = [_ranked(line, number, number + (number >= end_of_text)) for number, line in enumerate(lines)]
     if tokens[:256] != tokens_of([]):
         raise ValueError("its first 256 tokens are not the bytes in GPT-2's order")
     merges = merges_of(tokens[256:])
     check_merges(merges)
-    return merges
+    return merges, end_of_text
 
 
 def _check_text_handling(whole: Mapping[str, Any]) -> None:
@@ -209,12 +230,15 @@ def _check_text_handling(whole: Mapping[str, Any]) -> None:
         raise ValueError(f"it adds tokens to each text ({_kind(whole['post_processor'])})")
 
 
-def _check_numbering(vocab: Mapping[str, Any], merges: Sequence[Merge]) -> None:
-    """Reject entries that are not numbered as in GPT-2, and say why."""
+def _check_numbering(vocab: Mapping[str, Any], merges: Sequence[Merge]) -> int:
+    """Return the id of `<|endoftext|>`; reject entries that are not numbered as in GPT-2, and say why."""
     check_merges(merges)
-    expected = ids_of(merges)
+    end_of_text = vocab.get(END_OF_TEXT)
+    if type(end_of_text) is not int or not 0 <= end_of_text <= 256 + len(merges):
+        end_of_text = 256 + len(merges)
+    expected = ids_of(merges, end_of_text)
     if vocab == expected:
-        return
+        return end_of_text
     for byte, character in enumerate(BYTE_TO_CHARACTER):
         if character not in vocab:
             raise ValueError(f"byte 0x{byte:02X} ({character!r}) has no entry: it is not a byte-level BPE")
@@ -228,7 +252,7 @@ def _check_numbering(vocab: Mapping[str, Any], merges: Sequence[Merge]) -> None:
     entry = next(entry for entry in vocab if vocab[entry] != expected.get(entry))
     raise ValueError(
         f"{entry!r} has id {vocab[entry]}, not {expected.get(entry)}: entries are not numbered as in GPT-2: "
-        f"bytes, then merges by rank, then {END_OF_TEXT}"
+        f"bytes, then merges by rank, with {END_OF_TEXT} anywhere"
     )
 
 
@@ -259,13 +283,13 @@ def _written(merges: Sequence[Merge]) -> list[str]:
     return [f"{printable(left)} {printable(right)}" for left, right in merges]
 
 
-def _ranked(line: str, rank: int) -> bytes:
-    """Read one line of tiktoken's file, which must have this rank."""
+def _ranked(line: str, place: int, rank: int) -> bytes:
+    """Read one line of tiktoken's file, the one at this place, which must have this rank."""
     coded, _, number = line.partition(" ")
     try:
         token = base64.b64decode(coded, validate=True)
     except binascii.Error as error:
-        raise ValueError(f"line {rank + 1} is not base64: {error}") from error
+        raise ValueError(f"line {place + 1} is not base64: {error}") from error
     if number != str(rank) or not token:
-        raise ValueError(f"line {rank + 1} is {line!r}, not a token with rank {rank}")
+        raise ValueError(f"line {place + 1} is {line!r}, not a token with rank {rank}")
     return token

@@ -14,6 +14,7 @@ from pipeline.runner.stages import Counts, Task, output_version
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import Tally, read_documents
+from tokenizer.sources.options import Reading
 
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
@@ -57,13 +58,24 @@ class Usage:
         return Usage(self.by_kind + other.by_kind, self.uses + other.uses, lengths, documents)
 
 
+@dataclass(frozen=True, kw_only=True)
+class UsageOptions:
+    """What a task reads."""
+
+    vocabularies: int
+    """How many of the inputs are vocabularies: the last."""
+    reading: Reading
+    """How the others are read."""
+
+
 @output_version(2, "gigatoken", "tokenizers")
 def measure_usage(task: Task) -> Counts:
-    """Stage: encode a corpus file (first input) with one or more vocabularies (the others)."""
-    vocabularies = [load_vocabulary(address) for address in task.inputs[1:]]
+    """Stage: encode corpus files (inputs) with one or more vocabularies (the last inputs)."""
+    count = len(task.inputs) - task.options.vocabularies
+    vocabularies = [load_vocabulary(address) for address in task.inputs[count:]]
     meters = [_Meter(vocabulary) for vocabulary in vocabularies]
     tally, bytes_by_kind = Tally(), np.zeros(len(KINDS), np.int64)
-    for batch in read_documents(task.inputs[0]):
+    for batch in read_documents(task.inputs[:count], task.options.reading):
         tally.add(batch)
         if batch.texts:
             sizes, kinds = lines_of(batch.texts)
@@ -129,7 +141,7 @@ class _Meter:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.usage = Usage.none(vocabulary.size)
         self._encoder = Encoder(vocabulary)
-        self._sizes = np.array([*map(len, vocabulary.tokens), 0])
+        self._sizes = vocabulary.byte_lengths
 
     def add(self, texts: Sequence[bytes], line_sizes: Integers, kinds: Integers) -> None:
         """Encode some documents; the sizes and kinds are those of their lines in order."""

@@ -56,15 +56,17 @@ def _describe(
     one: Measured, texts: Mapping[str, Text], kinds: Mapping[str, int], entries: set[bytes]
 ) -> dict[str, Any]:
     """Describe one vocabulary; `entries` are the first one's tokens."""
-    tokens = one.vocabulary.tokens
+    tokens, end_of_text = one.vocabulary.entries, one.vocabulary.end_of_text
     whole = sum(one.usage.values(), Usage.none(one.vocabulary.size))
-    seldom = np.flatnonzero(whole.uses[:-1] < SELDOM)
-    longest = sorted(range(len(tokens)), key=lambda number: (-len(tokens[number]), number))[:LONGEST]
+    seldom = np.flatnonzero(whole.uses < SELDOM)
+    seldom = seldom[seldom != end_of_text]
+    texts_of = (number for number in range(len(tokens)) if number != end_of_text)
+    longest = sorted(texts_of, key=lambda number: (-len(tokens[number]), number))[:LONGEST]
     return {
         "address": one.address,
         "fingerprint": one.vocabulary.fingerprint,
         "size": one.vocabulary.size,
-        "tokens_of_the_first": len(entries.intersection(tokens)),
+        "tokens_of_the_first": len(entries.intersection(one.vocabulary.tokens)),
         "splits": {
             split: {"tokens": usage.tokens, "bytes_per_token": _ratio(texts[split].bytes, usage.tokens)}
             for split, usage in one.usage.items()

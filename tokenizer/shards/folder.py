@@ -1,123 +1,42 @@
-"""A folder of token shards: its index, and its tokens mapped into memory.
+"""A folder of token shards: its files, and its tokens mapped into memory.
 
     shards.json       format, type of the ids, vocabulary, seed; tokens, documents and checksum of each file
     tokenizer.json    the vocabulary
     train_000000.bin  … or as the format names it (see `formats`)
 
 The files of a split are one stream of tokens, cut wherever a shard is full: a document may begin in one
-shard and end in the next.
+shard and end in the next. Without `shards.json` it is another tool's folder (see `foreign`).
 """
 
-import dataclasses
 import hashlib
-import json
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runner import storage
-from pipeline.runner.json_text import parse_as, parse_json
-from tokenizer.shards import formats
-from tokenizer.shards.formats import FormatName, Tokens, TypeName
+from tokenizer.bpe.vocabulary import Vocabulary, holds_vocabulary, load_vocabulary
+from tokenizer.shards import foreign, formats
+from tokenizer.shards.formats import Tokens
+from tokenizer.shards.index import (
+    INDEX,
+    VERSION,
+    Shard,
+    ShardIndex,
+    Split,
+    VocabularyReference,
+    load_index,
+)
 
-INDEX: Final = "shards.json"
+__all__ = ["INDEX", "VERSION", "Shard", "ShardIndex", "Split", "VocabularyReference", "load_index"]
+
 VOCABULARY_FILE: Final = "tokenizer.json"
-VERSION: Final = 2  # of the index
 TOKENS_AT_ONCE: Final = 2**24
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One file of tokens."""
-
-    file: str
-    tokens: int
-    documents: int  # that begin in it
-    sha256: str
-    idx_sha256: str | None = None  # of Megatron's index beside it
-
-
-@dataclass(frozen=True)
-class Split:
-    """All shards of one split of the corpus, and what they hold."""
-
-    documents: int
-    tokens: int
-    characters: int
-    bytes: int  # of the texts in UTF-8
-    shards: Sequence[Shard]
-
-
-@dataclass(frozen=True)
-class VocabularyReference:
-    """The vocabulary of the tokens."""
-
-    fingerprint: str
-    size: int
-    end_of_text: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardIndex:
-    """The content of `shards.json`."""
-
-    format: FormatName
-    token_type: TypeName
-    vocabulary: VocabularyReference
-    seed: int
-    splits: Mapping[str, Split]
-
-    def to_json(self) -> str:
-        """Return the index as text; equal indexes give equal text."""
-        return (
-            json.dumps({"version": VERSION, **dataclasses.asdict(self, dict_factory=_without_none)}, indent=2)
-            + "\n"
-        )
-
-
-def _without_none(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in pairs if value is not None}
-
-
-def load_index(folder: str) -> ShardIndex:
-    """Read `shards.json` of a folder of shards.
-
-    Raises:
-        ValueError: there is none, it is damaged, or it has another version.
-    """
-    address = storage.join(folder, INDEX)
-    if not storage.exists(address):
-        raise ValueError(f"no finished shards at {folder}: write them with tokenizer/write_shards.py")
-    try:
-        whole = parse_json(storage.read_text(address))
-        version = whole.pop("version")
-        if version != VERSION:
-            raise ValueError(f"version {version!r}, not {VERSION}: write the shards again")
-        return _checked(parse_as(ShardIndex, whole))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{address} is not an index of token shards: {error!r}") from error
-
-
-def _checked(index: ShardIndex) -> ShardIndex:
-    """Return the index if what it says goes together."""
-    if index.token_type != formats.token_type(index.format, index.vocabulary.size):
-        raise ValueError(f"{index.token_type} ids of {index.vocabulary.size} entries in {index.format}")
-    for name, split in index.splits.items():
-        for shard in split.shards:
-            if Path(shard.file).name != shard.file:
-                raise ValueError(f"{shard.file!r} is no file of this folder")
-            if not 0 <= shard.documents <= shard.tokens:  # each has its <|endoftext|>
-                raise ValueError(f"{shard.file} has {shard.documents} documents of {shard.tokens} tokens")
-        sums = sum(shard.tokens for shard in split.shards), sum(shard.documents for shard in split.shards)
-        if sums != (split.tokens, split.documents):
-            raise ValueError(f"the shards of {name} do not add up to its totals")
-    return index
 
 
 class TokenStream:
@@ -164,7 +83,13 @@ class Shards:
 
     folder: Path
     index: ShardIndex
-    fingerprint: str  # SHA-256 of shards.json, which holds the SHA-256 of every file
+    fingerprint: str  # SHA-256 of shards.json, which holds the SHA-256 of every file, or a sample of it
+    vocabulary_address: str | None = None  # where the vocabulary is
+
+    @property
+    def are_foreign(self) -> bool:
+        """Whether another tool wrote them."""
+        return self.index.seed is None
 
     def open(self, split: str) -> TokenStream:
         """Map the tokens of a split into memory; empty if there is no such split.
@@ -185,6 +110,8 @@ class Shards:
 
     def starts(self, shard: Shard) -> NDArray[np.int64]:
         """Find where documents begin in a shard: at `<|endoftext|>`, which no text can contain."""
+        if self.index.vocabulary.end_of_text is None:
+            raise ValueError(f"documents of {self.folder} cannot be told apart without its --vocabulary")
         tokens = self.open_shard(shard)
         found = [np.empty(0, np.int64)]
         for first in range(0, len(tokens), TOKENS_AT_ONCE):
@@ -198,7 +125,10 @@ class Shards:
         Raises:
             ValueError: there is no such document, or its shard is damaged.
         """
+        if split not in self.index.splits:
+            raise ValueError(f"the shards have no {split} split")
         documents = self.index.splits[split].documents
+        assert documents is not None, "documents were not counted"
         if not 0 <= number < documents:
             raise ValueError(f"no document {number} in {split}: it has {documents:,}, counting from 0")
         return self._start(split, number), self._start(split, number + 1)
@@ -207,6 +137,7 @@ class Shards:
         """Return where in a split's stream a document begins; the one after the last, at its end."""
         at = 0
         for shard in self.index.splits[split].shards:
+            assert shard.documents is not None, "documents were not counted"
             if number < shard.documents:
                 return at + int(self.starts(shard)[number])
             at, number = at + shard.tokens, number - shard.documents
@@ -223,15 +154,22 @@ class Shards:
         megatron = formats.read_megatron_index(self.folder / index_file) if index_file else None
         if not whole:
             return
-        path, starts = self.folder / shard.file, self.starts(shard)
-        if len(starts) != shard.documents:
-            raise ValueError(f"{path} has {len(starts):,} documents, but {INDEX} says {shard.documents:,}")
-        if megatron and megatron.lengths.tolist() != np.diff(starts, append=len(tokens)).tolist():
-            raise ValueError(f"{self.folder / str(index_file)} does not match {shard.file}")
+        path = self.folder / shard.file
+        if shard.sha256:
+            starts = self.starts(shard)
+            if len(starts) != shard.documents:
+                raise ValueError(
+                    f"{path} has {len(starts):,} documents, but {INDEX} says {shard.documents:,}"
+                )
+            if megatron and megatron.lengths.tolist() != np.diff(starts, append=len(tokens)).tolist():
+                raise ValueError(f"{self.folder / str(index_file)} does not match {shard.file}")
         for first in range(0, len(tokens), TOKENS_AT_ONCE):
-            highest = tokens[first : first + TOKENS_AT_ONCE].max()
-            if highest >= self.index.vocabulary.size:
+            part = tokens[first : first + TOKENS_AT_ONCE]
+            highest = part.max() if part.min() >= 0 else part.min()  # Megatron's ids have a sign
+            if not 0 <= highest < self.index.vocabulary.size:
                 raise ValueError(f"{path} holds token {highest}, which is not in its vocabulary")
+        if not shard.sha256:
+            return
         for name, checksum in ((shard.file, shard.sha256), (index_file, shard.idx_sha256)):
             if name and _sha256(self.folder / name) != checksum:
                 raise ValueError(f"{self.folder / name} is damaged: its SHA-256 is not the one in {INDEX}")
@@ -239,22 +177,75 @@ class Shards:
     def has_its_checksum(self, shard: Shard) -> bool:
         """Say whether a shard's file is there and has the content that was written."""
         path = self.folder / shard.file
+        if shard.sha256 is None:
+            return foreign.has_its_samples(path, shard)
         return path.is_file() and _sha256(path) == shard.sha256
 
+    def counted(self) -> "Shards":
+        """Return the shards with the documents of every file counted, as far as `<|endoftext|>` is known."""
+        if not self.are_foreign or self.index.vocabulary.end_of_text is None:
+            return self
+        splits = {name: self._counted(split) for name, split in self.index.splits.items()}
+        return replace(self, index=replace(self.index, splits=splits))
 
-def open_shards(address: str) -> Shards:
-    """Read the index of a folder of shards; its files are checked when they are opened.
+    def _counted(self, split: Split) -> Split:
+        shards = [replace(shard, documents=len(self.starts(shard))) for shard in split.shards]
+        return replace(split, shards=shards, documents=sum(shard.documents or 0 for shard in shards))
+
+
+def open_shards(
+    address: str,
+    *,
+    vocabulary: str | None = None,
+    vocabulary_size: int | None = None,
+    any_vocabulary: bool = False,
+) -> Shards:
+    """Read the index of a folder of shards, or find out what another tool's are.
+
+    Their files are checked when they are opened.
+
+    Args:
+        vocabulary: address of the vocabulary. Default: what lies beside the shards.
+        vocabulary_size: its entries, where nothing else is known of it.
+        any_vocabulary: accept another tool's shards of which not even that is known.
 
     Raises:
-        ValueError: there is none, it was not written by `tokenizer/write_shards.py`, or it is not on a
-            local disk.
+        ValueError: there are none, they are not on a local disk, or their vocabulary is not known, or
+            another one.
     """
     folder = storage.local_path(address)
     if folder is None:
         raise ValueError(f"{address}: token shards are memory-mapped, so copy them to a local disk first")
+    if vocabulary and vocabulary_size is not None:
+        raise ValueError("give only one of --vocabulary and --vocabulary-size")
+    if not storage.exists(storage.join(address, INDEX)) and foreign.is_foreign(folder):
+        return _open_foreign(folder, vocabulary, vocabulary_size, any_vocabulary=any_vocabulary)
     index = load_index(address)
+    if vocabulary_size not in (None, index.vocabulary.size):
+        raise ValueError(
+            f"--vocabulary-size is {vocabulary_size}, but the shards in {address} have a vocabulary of "
+            f"{index.vocabulary.size:,}"
+        )
     text = (folder / INDEX).read_bytes()
-    return Shards(folder=folder, index=index, fingerprint=hashlib.sha256(text).hexdigest())
+    beside = folder / VOCABULARY_FILE
+    return Shards(
+        folder=folder,
+        index=index,
+        fingerprint=hashlib.sha256(text).hexdigest(),
+        vocabulary_address=vocabulary or (str(beside) if beside.is_file() else None),
+    )
+
+
+def _open_foreign(folder: Path, address: str | None, size: int | None, *, any_vocabulary: bool) -> Shards:
+    if address is None and size is None:
+        if holds_vocabulary(str(folder)):
+            address = str(folder)
+        elif any_vocabulary:
+            size = 2**16  # as far as 16-bit ids go; others are as their files say
+    vocabulary: Vocabulary | None = load_vocabulary(address) if address else None
+    index = foreign.describe(folder, vocabulary, size)
+    fingerprint = hashlib.sha256(index.to_json().encode()).hexdigest()
+    return Shards(folder=folder, index=index, fingerprint=fingerprint, vocabulary_address=address)
 
 
 def _sha256(path: Path) -> str:

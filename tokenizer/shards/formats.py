@@ -89,6 +89,13 @@ def open_tokens(path: Path, form: FormatName, kind: TypeName) -> Tokens:
     return np.memmap(path, dtype=dtype(kind), mode="r", offset=start, shape=(tokens,))
 
 
+def llm_c_type(path: Path) -> TypeName | None:
+    """Return the type of the ids in a file that begins as llm.c's shards do; None if it does not."""
+    with path.open("rb") as file:
+        magic = int.from_bytes(file.read(4), "little")
+    return next((kind for kind, (own, _) in _LLM_C.items() if own == magic), None)
+
+
 def _check_header(path: Path, size: int, kind: TypeName) -> None:
     magic, version = _LLM_C[kind]
     words = np.fromfile(path, dtype="<i4", count=256)

@@ -8,7 +8,7 @@ corpus is cut into files, the number of buckets and workers, and their timing ch
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.documents import Tally, read_documents
 from tokenizer.shards import formats
 from tokenizer.shards.formats import FormatName, Tokens, TypeName
+from tokenizer.sources.options import Reading
 
 PIECES_FILE: Final = "pieces.arrow"
 SHARD_FILE: Final = "shard.bin"
@@ -45,6 +46,8 @@ class ScatterOptions:
     """Seed of the shuffle."""
     buckets: int
     """Number of ranges of places that documents are scattered into. It does not change the shards."""
+    reading: Reading = field(default_factory=Reading)
+    """How the files are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +68,11 @@ class CollectOptions:
 
 @output_version(3, "gigatoken", "tokenizers")
 def encode_file(task: Task) -> Counts:
-    """Stage: encode a corpus file (first input) with a `tokenizer.json` (second), scattered over buckets."""
-    encoder, tally = load_encoder(task.inputs[1]), Tally()
+    """Stage: encode corpus files (inputs) with a `tokenizer.json` (the last), scattered over buckets."""
+    *files, tokenizer_json = task.inputs
+    encoder, tally = load_encoder(tokenizer_json), Tally()
     with _Pieces(task.folder / PIECES_FILE, encoder.vocabulary, task.options.buckets) as pieces:
-        for batch in read_documents(task.inputs[0]):
+        for batch in read_documents(files, task.options.reading):
             tally.add(batch)
             for document_id, text in zip(batch.ids, batch.texts, strict=True):
                 pieces.add(place(document_id, text, task.options.seed), encoder.encode(text))

@@ -51,7 +51,13 @@ class TrainingOptions:
     """The command line of `launch/pretrain.py`. Defaults come from the size's recipe."""
 
     data: str
-    """Folder of token shards, as `tokenizer/write_shards.py` writes it."""
+    """Folder of token shards, as `tokenizer/write_shards.py` writes it; or llm.c's, nanoGPT's or Megatron's
+    own."""
+    vocabulary: str | None = None
+    """Folder or file of the shards' vocabulary. Default: what lies beside the shards."""
+    vocabulary_size: Annotated[int | None, Ge(1)] = None
+    """Entries of the vocabulary, if nothing else is known of another tool's shards: such a run can be trained
+    and exported later with its --vocabulary, but bits per byte and --document-attention need it now."""
     output: str | None = None
     """Folder of the run: checkpoints, metrics.jsonl, options.json. If it holds this run, the run
     resumes. Default: out/ and the size."""

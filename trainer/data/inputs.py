@@ -24,19 +24,23 @@ class Inputs:
 
     shards: Shards
     file_stats: Mapping[str, FileStat]  # of each file of tokens
-    vocabulary: Vocabulary | None  # None: there is no tokenizer.json beside the shards
+    vocabulary: Vocabulary | None  # None: there is none beside the shards
 
     @property
     def byte_lengths(self) -> NDArray[np.int64] | None:
         """Bytes of text per token id; 0 for `<|endoftext|>`."""
         if self.vocabulary is None:
             return None
-        return np.array([*map(len, self.vocabulary.tokens), 0], np.int64)
+        return self.vocabulary.byte_lengths
 
     @property
     def vocabulary_text(self) -> str | None:
-        """The tokenizer.json beside the shards."""
-        return read_text(str(self.shards.folder / VOCABULARY_FILE)) if self.vocabulary else None
+        """The vocabulary as a tokenizer.json, which is kept beside the run; None if it is not known."""
+        if self.vocabulary is None:
+            return None
+        beside = self.shards.folder / VOCABULARY_FILE
+        is_own = not self.shards.are_foreign and beside.is_file()
+        return read_text(str(beside)) if is_own else self.vocabulary.tokenizer_json
 
     def check_since(self, before: Mapping[str, Sequence[int]]) -> None:
         """Check that the files are those that a run began with, given their sizes and times then.
@@ -89,20 +93,24 @@ class ShardWatcher:
         self._next_s = ended + WATCHED_SHARE * (ended - started)
 
 
-def open_inputs(address: str) -> Inputs:
+def open_inputs(address: str, *, vocabulary: str | None = None, vocabulary_size: int | None = None) -> Inputs:
     """Open a folder of shards and check it.
+
+    Args:
+        vocabulary: its address. Default: what lies beside the shards.
+        vocabulary_size: its entries, where nothing else is known of another tool's shards.
 
     Raises:
         ValueError: a shard is missing or truncated, a checked token is not in the vocabulary, or the
             tokenizer.json beside the shards is another vocabulary.
     """
-    shards = open_shards(address)
-    vocabulary = _open_vocabulary(shards)
+    shards = open_shards(address, vocabulary=vocabulary, vocabulary_size=vocabulary_size)
+    known = _open_vocabulary(shards)
     for shard in _files(shards):
         shards.check(shard, whole=False)
     _check_ids(shards)
     file_stats = {shard.file: _file_stat(shards.folder / shard.file) or (0, 0) for shard in _files(shards)}
-    return Inputs(shards=shards, file_stats=file_stats, vocabulary=vocabulary)
+    return Inputs(shards=shards, file_stats=file_stats, vocabulary=known)
 
 
 def _files(shards: Shards) -> Iterator[Shard]:
@@ -120,10 +128,10 @@ def _file_stat(path: Path) -> FileStat | None:
 
 
 def _open_vocabulary(shards: Shards) -> Vocabulary | None:
-    path, expected = shards.folder / VOCABULARY_FILE, shards.index.vocabulary
-    if not path.is_file():
+    path, expected = shards.vocabulary_address, shards.index.vocabulary
+    if path is None:
         return None
-    vocabulary = load_vocabulary(str(path))
+    vocabulary = load_vocabulary(path)
     if (vocabulary.size, vocabulary.fingerprint) != (expected.size, expected.fingerprint):
         raise ValueError(
             f"{path} is not the vocabulary of the shards: {vocabulary.size:,} entries, fingerprint "

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from pipeline.runner.json_text import parse_json
-from pipeline.runner.storage import fingerprint, write_text
-from trainer.evaluation.suite import EvaluationTask, SetOptions, open_tasks
+from pipeline.runner.storage import write_text
+from trainer.evaluation.suite import EvaluationTask, SetOptions, fingerprint_of, open_tasks
 from trainer.evaluation.table import as_markdown, shown
+from trainer.evaluation.token_sets import TokenSet
 from trainer.pretrained.loaded_model import LoadedModel, ModelOptions, load_model
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -58,6 +59,9 @@ def evaluate_sets(options: EvaluateOptions) -> None:
         tasks = open_tasks(options.sets)
         loaded = _load(options.source, ranks)
         settings = _settings(options, loaded)
+        for task in tasks:
+            if isinstance(task.content, TokenSet):
+                task.content.check(loaded.vocabulary)
         done = {task.name: _done_before(options.output, task, settings) for task in tasks}
     with _together(ranks, loaded):
         from trainer.evaluation.scoring import Scorer
@@ -143,7 +147,7 @@ def _done_before(output: Path, task: EvaluationTask, settings: Record) -> Record
 
 
 def _identity(task: EvaluationTask, settings: Record) -> Record:
-    return {**settings, "title": task.title, "file": fingerprint(task.content.address)}
+    return {**settings, "title": task.title, "file": fingerprint_of(task.content)}
 
 
 @contextmanager

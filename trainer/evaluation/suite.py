@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from pipeline.runner.storage import fingerprint
 from trainer.evaluation.questions import (
     Choices,
     Passages,
@@ -21,8 +22,9 @@ from trainer.evaluation.texts import (
     open_text8,
     open_wikitext,
 )
+from trainer.evaluation.token_sets import TokenSet, open_token_set
 
-Content = Text | Passages | Choices
+Content = Text | Passages | Choices | TokenSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,10 @@ class SetOptions:
     """HellaSwag: hellaswag_val.jsonl, Hugging Face's Parquet file, or llm.c's hellaswag_val.bin."""
     text: tuple[str, ...] = ()
     """Other texts: plain UTF-8, or JSON Lines (.jsonl) or Parquet with a `text` in every row."""
+    shards: str | None = None
+    """Token shards of the model's vocabulary, ours or another tool's: their validation split."""
+    shards_tokens: int | None = None
+    """Most tokens of --shards to predict. Default: all."""
     detokenize: bool = True
     """Turn tokenized sets back into running text, reversibly; otherwise the model reads them as published."""
     lambada_preprocessing: Literal["none", "openai"] = "none"
@@ -72,7 +78,14 @@ class EvaluationTask:
         """The amount of work, and its unit."""
         if isinstance(self.content, Text):
             return self.content.size_bytes, "B"
+        if isinstance(self.content, TokenSet):
+            return self.content.tokens, " tokens"
         return len(self.content.examples), " questions"
+
+
+def fingerprint_of(content: Content) -> str:
+    """Return what changes when a set's content does."""
+    return content.fingerprint if isinstance(content, TokenSet) else fingerprint(content.address)
 
 
 def open_tasks(options: SetOptions) -> list[EvaluationTask]:
@@ -91,6 +104,11 @@ def open_tasks(options: SetOptions) -> list[EvaluationTask]:
         content = open_text(address)
         units = ("perplexity per token", "perplexity per word", "bits per byte")
         tasks.append(EvaluationTask(name=f"text_{number}", title=title, content=content, units=units))
+    if options.shards is not None:
+        title = options.shards.rstrip("/").rsplit("/", 1)[-1]
+        shards = open_token_set(options.shards, options.shards_tokens)
+        units = ("loss per token", "perplexity per token", "bits per byte")
+        tasks.append(EvaluationTask(name="shards", title=title, content=shards, units=units))
     if not tasks:
         raise ValueError("nothing to evaluate: give a set, such as --lambada lambada_test.jsonl, or a --text")
     return tasks

@@ -58,7 +58,7 @@ def shown(unit: str, value: float | None) -> str:
         return ""
     if value >= 1e6:
         return f"{value:.2e}"
-    return f"{value:,.3f}" if unit.startswith("bits") else f"{value:,.2f}"
+    return f"{value:,.3f}" if unit.startswith(("bits", "loss")) else f"{value:,.2f}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -15,6 +15,7 @@ from trainer.evaluation.questions import Choices, Passages
 from trainer.evaluation.scoring import Ids, Scorer, Sequence
 from trainer.evaluation.suite import EvaluationTask
 from trainer.evaluation.texts import Text, at_word_ends
+from trainer.evaluation.token_sets import TokenSet
 
 Advance = Callable[[int], object]  # called for every byte of a text, or every question, as it is read
 
@@ -73,7 +74,7 @@ class Reader:
         content = files("trainer.evaluation").joinpath("stop_words.txt").read_text(encoding="utf-8")
         stop_words = {line for line in content.splitlines() if not line.startswith("#")}
         spellings = {b" " + word.encode() for word in stop_words}
-        return [number for number, token in enumerate(self.vocabulary.tokens) if token.lower() in spellings]
+        return [number for number, token in enumerate(self.vocabulary.entries) if token.lower() in spellings]
 
     def _document_ids(self, pieces: Iterator[bytes]) -> Iterator[Ids]:
         yield self._beginning
@@ -85,6 +86,8 @@ def evaluate(task: EvaluationTask, scorer: Scorer, reader: Reader, advance: Adva
     """Evaluate a set of any kind."""
     if isinstance(task.content, Text):
         return evaluate_text(task.content, scorer, reader, advance, units=task.units)
+    if isinstance(task.content, TokenSet):
+        return evaluate_tokens(task.content, scorer, reader, advance, units=task.units)
     if isinstance(task.content, Choices):
         return evaluate_choices(task.content, scorer, reader, advance, units=task.units)
     return evaluate_passages(task.content, scorer, reader, advance)
@@ -114,6 +117,32 @@ def evaluate_text(
         split=text.split,
         detokenizer=text.detokenizer,
         counts={name: count for name, count in counts.items() if count},
+        figures={unit: by_unit[unit] for unit in units},
+    )
+
+
+def evaluate_tokens(
+    tokens: TokenSet, scorer: Scorer, reader: Reader, advance: Advance, *, units: tuple[str, ...]
+) -> Result:
+    """Predict every token of a stream but the first, whatever documents it runs through."""
+
+    def reporting() -> Iterator[Ids]:
+        for piece in tokens.pieces():
+            advance(len(piece))
+            yield piece
+
+    total = scorer.losses([Sequence(tokens=reporting(), given=1)])[0]
+    size_bytes = tokens.bytes_of(reader.vocabulary.byte_lengths)
+    by_unit = {
+        "loss per token": float(total.loss / total.tokens),
+        "perplexity per token": _perplexity(total.loss, total.tokens),
+        "bits per byte": _bits(total.loss, size_bytes),
+    }
+    return Result(
+        address=tokens.address,
+        split=tokens.split,
+        detokenizer="none",
+        counts={"tokens": total.tokens, "bytes": size_bytes},
         figures={unit: by_unit[unit] for unit in units},
     )
 

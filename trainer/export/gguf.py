@@ -73,11 +73,14 @@ def _add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types([TokenType.NORMAL] * (len(tokens) - 1) + [TokenType.CONTROL])
+    types = [TokenType.NORMAL] * len(tokens)
+    types[vocabulary.end_of_text] = TokenType.CONTROL
+    writer.add_token_types(types)
     writer.add_token_merges(merges)
     writer.add_bos_token_id(vocabulary.end_of_text)
     writer.add_eos_token_id(vocabulary.end_of_text)
     writer.add_unk_token_id(vocabulary.end_of_text)
+    writer.add_pad_token_id(vocabulary.end_of_text)
     writer.add_add_bos_token(False)
 
 
@@ -148,9 +151,8 @@ def gguf_name(name: str) -> str:
 
 def _vocabulary(vocabulary: Vocabulary) -> tuple[list[str], list[str]]:
     """Return tokens and merges in the printable characters that stand for bytes."""
-    return [*vocabulary_formats.ids_of(vocabulary.merges)], list(
-        vocabulary_formats.tokenizer_of(vocabulary.merges)["model"]["merges"]
-    )
+    model = vocabulary_formats.tokenizer_of(vocabulary.merges, vocabulary.end_of_text)["model"]
+    return [*model["vocab"]], [*model["merges"]]
 
 
 def _contents(reader: gguf.GGUFReader, key: str) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
+from tokenizer.bpe.vocabulary_formats import write_model_config
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.card import model_card
@@ -36,6 +37,7 @@ def save(folder: Path, source: SourceModel, *, dtype: DType) -> None:
     _save_weights(folder, source, getattr(torch, dtype))
     _write_json(folder / "generation_config.json", _ends(source.vocabulary.end_of_text))
     files = source.vocabulary.files()
+    files["tokenizer_config.json"] = write_model_config(source.config.context)
     for name in TOKENIZER_FILES:
         (folder / name).write_text(files[name], encoding="utf-8")
     (folder / "README.md").write_text(model_card(source, dtype), encoding="utf-8")

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from tokenizer.bpe.vocabulary import Vocabulary
-from tokenizer.bpe.vocabulary_formats import END_OF_TEXT
 from trainer.config.model_config import ModelConfig
 from trainer.export import DType
 from trainer.export.numpy_gpt2 import Array, Parameters
@@ -140,4 +139,4 @@ def _fp32(values: NDArray[Any]) -> Array:
 
 
 def _tokens(vocabulary: Vocabulary) -> list[bytes]:
-    return [*vocabulary.tokens, END_OF_TEXT.encode()]
+    return list(vocabulary.entries)

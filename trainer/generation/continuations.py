@@ -69,6 +69,39 @@ def generate(
         begun = [begun[index] for index in unfinished]
 
 
+def complete(
+    loaded: LoadedModel,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 100,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    stop: Sequence[str] = (),
+) -> list[str]:
+    """Return what follows each prompt, without the prompt.
+
+    Args:
+        sampling: how tokens are chosen. Default: temperature 0.8, nucleus 0.95.
+        stop: strings before which a text ends.
+    """
+    context, empty = loaded.model.config.context, [loaded.vocabulary.end_of_text]
+    requests = [
+        Request(prompt=prompt, tokens=loaded.encode(prompt)[-context:] or empty, number=number, sample=0)
+        for number, prompt in enumerate(prompts)
+    ]
+    settings = GenerationSettings(
+        sampling=sampling or Sampling(),
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        stop=stop,
+        batch_size=max(1, len(prompts)),
+    )
+    texts = [""] * len(prompts)
+    for continuation, piece in generate(loaded, requests, settings) if prompts else ():
+        texts[continuation.request.number] += piece
+    return texts
+
+
 def in_order(
     pieces: Iterable[tuple[Continuation, str]], requests: Sequence[Request]
 ) -> Iterator[tuple[Continuation, str]]:

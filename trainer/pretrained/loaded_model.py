@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tokenizer.bpe.vocabulary import Vocabulary
-from tokenizer.bpe.vocabulary_formats import END_OF_TEXT
 
 if TYPE_CHECKING:  # options are here too, and they must not wait for torch
     import torch
@@ -51,7 +50,7 @@ class LoadedModel:
     @cached_property
     def token_bytes(self) -> list[bytes]:
         """The bytes of every id, which may be part of a character."""
-        return [*self.vocabulary.tokens, END_OF_TEXT.encode()]
+        return list(self.vocabulary.entries)
 
     @cached_property
     def _tokenizer(self) -> "Tokenizer":

@@ -65,6 +65,8 @@ def with_vocabulary(weights: PretrainedWeights, address: str | None) -> SourceMo
     config, state = weights.config, weights.state
     if state:
         vocabulary = _vocabulary_of_run(weights.folder.parent, state, address)
+        if not state.vocabulary_fingerprint:  # only the size was known, perhaps padded
+            config = weights.with_entries(vocabulary.size).config
         # No other format can express attention within documents, and one text is one document.
         config = replace(config, document_separator=None)
     else:
@@ -105,7 +107,7 @@ def _vocabulary_of_run(run: Path, state: State, address: str | None) -> Vocabula
     if not present:
         raise ValueError(f"no vocabulary at {' or '.join(places)}: give it with --vocabulary")
     vocabulary = load_vocabulary(present[0])
-    if vocabulary.fingerprint != state.vocabulary_fingerprint:
+    if state.vocabulary_fingerprint not in ("", vocabulary.fingerprint):
         raise ValueError(
             f"{present[0]} is not the vocabulary that the shards were written with: its fingerprint is "
             f"{vocabulary.fingerprint[:16]}, theirs {state.vocabulary_fingerprint[:16]}"

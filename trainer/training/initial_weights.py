@@ -80,7 +80,7 @@ def check_vocabulary(weights: PretrainedWeights, shards: VocabularyReference, ad
             f"one of {shards.size:,}: write the shards with the model's vocabulary"
         )
     fingerprint = weights.vocabulary_fingerprint
-    if fingerprint not in (None, shards.fingerprint):
+    if shards.fingerprint and fingerprint not in (None, shards.fingerprint):
         raise ValueError(
             f"--init-from {address} has a different vocabulary from the shards: its fingerprint is "
             f"{str(fingerprint)[:16]}, theirs {shards.fingerprint[:16]}"

@@ -113,8 +113,12 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         ValueError: an option, the shards or the output folder is not usable.
     """
     device = find_device(ranks)
-    inputs = open_inputs(options.data)
+    inputs = open_inputs(options.data, vocabulary=options.vocabulary, vocabulary_size=options.vocabulary_size)
     vocabulary = inputs.shards.index.vocabulary
+    if options.document_attention and vocabulary.end_of_text is None:
+        raise ValueError(
+            "--document-attention needs to know the <|endoftext|> of the shards: give --vocabulary"
+        )
     run = _local(options.output) if options.output else None
     initial = find_initial_model(options.init_from, vocabulary, run)
     plan = resolve(
@@ -201,14 +205,18 @@ def _check_same_run(output: Path, plan: TrainingPlan, identity: dict[str, Any], 
             earlier |= {"steps": plan.steps, "decay_steps": plan.decay_steps}
     if earlier.get("data") != identity["data"]:
         raise ValueError(
-            f"--output {output} holds a run with another --data: shards.json in {plan.data} is not the one "
-            "that the run started with; give another folder"
+            f"--output {output} holds a run with another --data: {_index_of(inputs)} in {plan.data} is not "
+            "the one that the run started with; give another folder"
         )
     # Compared by its content, not by where it lies; runs of version 0.1 have not kept what it was.
     if before.get("initial_model") and plan.init_from:
         earlier["init_from"] = plan.init_from
     check_same_identity(output, earlier, identity)
     inputs.check_since(before.get("files", {}))
+
+
+def _index_of(inputs: Inputs) -> str:
+    return "what is" if inputs.shards.are_foreign else "shards.json"
 
 
 def _open_data(inputs: Inputs, plan: TrainingPlan) -> tuple[TrainingData, ValidationData]:

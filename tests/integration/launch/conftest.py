@@ -1,6 +1,7 @@
 """A small text, its vocabulary and shards, and the runs that several tests look at."""
 
 import hashlib
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -176,6 +178,22 @@ def write_shards(folder: Path, splits: dict[str, list[int]], vocabulary: Path) -
     }
     (folder / "tokenizer.json").write_bytes(tokenizer)
     (folder / "shards.json").write_text(json.dumps(content_json))
+
+
+@pytest.fixture(scope="session")
+def example() -> Callable[[str], ModuleType]:
+    """A function that imports an example by its name."""
+
+    def imported(name: str) -> ModuleType:
+        path = ROOT / "examples" / f"{name}.py"
+        specification = importlib.util.spec_from_file_location(name, path)
+        assert specification
+        assert specification.loader
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        return module
+
+    return imported
 
 
 @pytest.fixture(scope="session")

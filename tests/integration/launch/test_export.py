@@ -179,3 +179,54 @@ def test_what_is_no_exported_model_is_not_replaced(run, tmp_path):
     refused(run, tmp_path / "letters", "is not an exported model")
     refused(run, tmp_path / "letters/letter.txt", "is a file, not a folder")
     refused(run, run, "run contains the --checkpoint: give another folder")
+
+
+def test_transformers_pads_batches_and_knows_the_longest_text(exported):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    model = AutoModelForCausalLM.from_pretrained(exported)
+    assert tokenizer.model_max_length == model.config.n_positions
+    texts = ["the", "the of a to"]
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    assert batch["attention_mask"].sum(1).tolist() == [len(tokenizer(text)["input_ids"]) for text in texts]
+    with torch.inference_mode():
+        alone = model(**tokenizer(texts[0], return_tensors="pt")).logits[0]
+        together = model(**batch).logits[0, : len(alone)]
+    torch.testing.assert_close(together, alone)
+
+
+def test_the_gguf_has_what_llama_cpps_converter_takes_from_the_hugging_face_files(exported):
+    import gguf
+
+    reader = gguf.GGUFReader(exported / "model.gguf")
+    ours = {name: field.contents() for name, field in reader.fields.items()}
+    config = json.loads((exported / "config.json").read_text())
+    tokens = json.loads((exported / "vocab.json").read_text())
+    # What its class for GPT-2 sets, and what it reads of the vocabulary with the library's SpecialVocab.
+    special = gguf.SpecialVocab(exported, load_merges=True, n_vocab=config["vocab_size"])
+    expected = {
+        "general.architecture": "gpt2",
+        "general.type": "model",
+        "gpt2.block_count": config["n_layer"],
+        "gpt2.context_length": config["n_ctx"],
+        "gpt2.embedding_length": config["n_embd"],
+        "gpt2.feed_forward_length": 4 * config["n_embd"],
+        "gpt2.attention.head_count": config["n_head"],
+        "gpt2.attention.layer_norm_epsilon": pytest.approx(config["layer_norm_epsilon"]),
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": list(tokens),
+        "tokenizer.ggml.merges": special.merges,
+        **{
+            f"tokenizer.ggml.{_GGUF[kind]}_token_id": number
+            for kind, number in special.special_token_ids.items()
+        },
+    }
+    assert set(special.special_token_ids) == {"bos", "eos", "unk", "pad"}
+    assert {name: ours[name] for name in expected} == expected
+    kinds = ours["tokenizer.ggml.token_type"]
+    assert [n for n, kind in enumerate(kinds) if kind == gguf.TokenType.CONTROL] == [tokens["<|endoftext|>"]]
+
+
+_GGUF = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}

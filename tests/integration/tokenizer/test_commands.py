@@ -98,6 +98,7 @@ def test_the_vocabulary_is_the_same_however_the_corpus_is_cut_ordered_and_shared
         "vocab_size": 1000,
         "word_counts_memory_gb": 4.0,
         "workers": workers,
+        "text": {"text_column": "text", "document_separator": None, "validation_share": None},
     }
     del ours["options.json"]
     assert ours == theirs

@@ -35,7 +35,9 @@ def vocabulary() -> Vocabulary:
 def test_every_character_has_the_ids_of_tokenizers_and_tiktoken(vocabulary: Vocabulary) -> None:
     ours = Encoder(vocabulary)
     theirs = Tokenizer.from_str(
-        json.dumps({**vocabulary_formats.tokenizer_of(vocabulary.merges), "added_tokens": []})
+        json.dumps(
+            {**vocabulary_formats.tokenizer_of(vocabulary.merges, vocabulary.end_of_text), "added_tokens": []}
+        )
     )
     ranks = {token: rank for rank, token in enumerate(vocabulary.tokens)}
     openais = tiktoken.Encoding("probe", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})

@@ -200,3 +200,17 @@ def test_a_fresh_memory_in_between_changes_no_ids(
     monkeypatch.setattr("tokenizer.bpe.encoder.GROWTH_BYTES", -(2**40))
     forgetful = Encoder(vocabulary)
     assert [forgetful.encode(text.encode()).tolist() for text in texts] == [encode(text) for text in texts]
+
+
+def test_readers_without_a_setting_keep_the_end_of_text_as_text_if_the_file_names_no_added_token(
+    vocabulary_folder: Path, encode: Encode
+) -> None:
+    import tokenizers
+    from gigatoken.gigatoken_rs import load_hf_json
+
+    whole = json.loads((vocabulary_folder / "tokenizer.json").read_text(encoding="utf-8"))
+    without = json.dumps({**whole, "added_tokens": []})
+    text = f"a{END_OF_TEXT} b{END_OF_TEXT}"
+    assert list(load_hf_json(without).encode(text.encode())) == encode(text)
+    assert tokenizers.Tokenizer.from_str(without).encode(text).ids == encode(text)
+    assert list(load_hf_json(json.dumps(whole)).encode(text.encode())) != encode(text)

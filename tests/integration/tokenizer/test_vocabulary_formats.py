@@ -1,5 +1,6 @@
 """A vocabulary is read from every form, GPT-2's own too; what is damaged or encodes otherwise is refused."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiktoken
 import tokenizers
+from tiktoken.load import load_tiktoken_bpe
 from tokenizers import models, pre_tokenizers, trainers
 
 from tokenizer import write_shards
@@ -29,6 +32,8 @@ FORMATS = [
     ["vocabulary.tiktoken"],
 ]
 SMALL = Vocabulary([(b"a", b"b"), (b"ab", b"ab"), (b" ", b"c")])
+ENTRIES = (SMALL.merges, 259)
+GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
 
 def tokenizer_json(**changes: Any) -> str:
@@ -85,10 +90,9 @@ def test_what_tokenizers_saves_and_learns_is_read(tmp_path: Path, texts: list[st
 
 
 def test_merges_in_either_of_the_two_ways_that_tokenizers_writes_them_are_read() -> None:
-    assert read_tokenizer_json(tokenizer_json(model__merges=["a b", "ab ab", "Ġ c"])) == SMALL.merges
+    assert read_tokenizer_json(tokenizer_json(model__merges=["a b", "ab ab", "Ġ c"])) == ENTRIES
     assert (
-        read_tokenizer_json(tokenizer_json(model__merges=[["a", "b"], ["ab", "ab"], ["Ġ", "c"]]))
-        == SMALL.merges
+        read_tokenizer_json(tokenizer_json(model__merges=[["a", "b"], ["ab", "ab"], ["Ġ", "c"]])) == ENTRIES
     )
 
 
@@ -234,7 +238,7 @@ def test_damaged_ranks_of_tiktoken_are_refused(old: str, new: str, why: str) -> 
 def test_openais_files_may_lack_the_version_and_have_other_line_ends() -> None:
     files = SMALL.files()
     for change in (lambda text: text.split("\n", 1)[1], lambda text: text.replace("\n", "\r\n")):
-        assert read_vocab_and_merges(files["encoder.json"], change(files["vocab.bpe"])) == SMALL.merges
+        assert read_vocab_and_merges(files["encoder.json"], change(files["vocab.bpe"])) == ENTRIES
 
 
 needs_gpt2 = pytest.mark.skipif(
@@ -265,6 +269,93 @@ def test_gpt2s_own_vocabulary_gives_openais_ids(gpt2: Vocabulary, text: str, ids
 def test_gpt2s_own_vocabulary_is_the_same_from_every_format(gpt2: Vocabulary, tmp_path: Path) -> None:
     assert (gpt2.size, gpt2.end_of_text) == (50257, 50256)
     files = gpt2.files()
-    assert read_tiktoken(files["vocabulary.tiktoken"]) == gpt2.merges
-    assert read_vocab_and_merges(files["encoder.json"], files["vocab.bpe"]) == gpt2.merges
-    assert read_tokenizer_json(files["tokenizer.json"]) == gpt2.merges
+    assert read_tiktoken(files["vocabulary.tiktoken"]) == (gpt2.merges, 50256)
+    assert read_vocab_and_merges(files["encoder.json"], files["vocab.bpe"]) == (gpt2.merges, 50256)
+    assert read_tokenizer_json(files["tokenizer.json"]) == (gpt2.merges, 50256)
+
+
+@needs_gpt2
+def test_gpt2s_own_vocabulary_is_openais_published_file_to_the_byte(gpt2: Vocabulary) -> None:
+    files = gpt2.files()
+    for name, checksum in [
+        ("encoder.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
+        ("vocab.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
+        ("vocab.bpe", "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"),
+    ]:
+        assert hashlib.sha256(files[name].encode()).hexdigest() == checksum, name
+
+
+@pytest.fixture(scope="module")
+def trained_first(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `tokenizers` learns with its special token, which it numbers first."""
+    learned = tokenizers.Tokenizer(models.BPE())
+    learned.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=[END_OF_TEXT],
+        show_progress=False,
+    )
+    learned.train_from_iterator(texts, trainer)
+    path = tmp_path_factory.mktemp("first") / "tokenizer.json"
+    learned.save(str(path))
+    return path
+
+
+def test_a_vocabulary_whose_end_of_text_is_the_first_entry_keeps_its_ids(
+    trained_first: Path, texts: list[str], tmp_path: Path
+) -> None:
+    vocabulary = load_vocabulary(str(trained_first))
+    assert (vocabulary.size, vocabulary.end_of_text) == (400, 0)
+    theirs = tokenizers.Tokenizer.from_file(str(trained_first))
+    theirs.encode_special_tokens = True
+    encoder = Encoder(vocabulary)
+    for text in [*texts, "\U0001fae8 \U00016e40"]:  # the last goes another way: letters new in Unicode
+        ids = encoder.encode(text.encode()).tolist()
+        assert ids == theirs.encode(text).ids
+        assert b"".join(vocabulary.entries[number] for number in ids) == text.encode()
+    assert vocabulary.byte_lengths[0] == 0
+    for names in FORMATS:
+        (tmp_path / names[0]).mkdir()
+        for name in names:
+            (tmp_path / names[0] / name).write_text(vocabulary.files()[name])
+        assert load_vocabulary(str(tmp_path / names[0])) == vocabulary
+
+
+@pytest.mark.parametrize("place", [0, 1, 100, 256, 258, 259])
+def test_the_end_of_text_may_have_any_id_in_every_format(place: int, tmp_path: Path) -> None:
+    vocabulary = Vocabulary(SMALL.merges, place)
+    assert (vocabulary.end_of_text, vocabulary.size) == (place, 260)
+    assert vocabulary.entries[place] == END_OF_TEXT.encode()
+    files = vocabulary.files()
+    assert read_tokenizer_json(files["tokenizer.json"]) == (SMALL.merges, place)
+    assert read_tiktoken(files["vocabulary.tiktoken"]) == (SMALL.merges, place)
+    assert read_vocab_and_merges(files["vocab.json"], files["merges.txt"]) == (SMALL.merges, place)
+    assert (vocabulary == SMALL) == (place == 259)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert load_vocabulary(str(tmp_path)) == vocabulary
+    ranks = load_tiktoken_bpe(str(tmp_path / "vocabulary.tiktoken"))
+    theirs = tiktoken.Encoding(
+        "small",
+        pat_str=GPT2_PATTERN,
+        mergeable_ranks=ranks,
+        special_tokens={END_OF_TEXT: place},
+    )
+    text = "ab cab abab <|endoftext|> naïve"
+    assert theirs.encode_ordinary(text) == Encoder(vocabulary).encode(text.encode()).tolist()
+
+
+def test_a_vocabulary_that_was_given_its_end_of_text_later_is_read() -> None:
+    whole = json.loads(tokenizer_json())
+    del whole["model"]["vocab"][END_OF_TEXT]
+    assert read_tokenizer_json(json.dumps(whole)) == ENTRIES
+    whole["added_tokens"][0]["id"] = 5
+    with pytest.raises(ValueError, match="have the same id, 5"):
+        read_tokenizer_json(json.dumps(whole))
+
+
+def test_vocabulary_files_are_ascii_so_that_any_locale_reads_them() -> None:
+    for name in ("encoder.json", "vocab.json"):
+        assert SMALL.files()[name].isascii()
+        assert not SMALL.files()[name].endswith("\n")

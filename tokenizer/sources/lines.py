@@ -1,0 +1,126 @@
+"""Documents in files of lines: JSON Lines, and plain text; compressed or not."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from pipeline.links.submissions import read_submissions
+from pipeline.runner import storage
+from pipeline.runner.records import Drop
+from pipeline.web.decompression import DamagedFileError, decompress
+from tokenizer.sources.batches import NO_TEXT, NOT_TEXT, DocumentBatch, Row, batches_of, row_of
+from tokenizer.sources.options import Reading
+
+LINE_LIMIT_BYTES: Final = 64 * 2**20  # of JSON
+LONGEST_DOCUMENT_BYTES: Final = 16 * 2**20  # of plain text; a longer one becomes several
+DAMAGED: Final = "damaged file"
+_CUTS: Final = (b"\n\n", b"\n", b" ")  # where a document that is too long is cut: best first
+
+
+def read_json_lines(address: str, reading: Reading) -> Iterator[DocumentBatch]:
+    """Yield the documents of a JSON Lines file in order."""
+    yield from batches_of(_json_rows(address, reading.text_column), reading)
+
+
+def read_plain_text(address: str, reading: Reading) -> Iterator[DocumentBatch]:
+    """Yield the documents of a plain text file in order."""
+    yield from batches_of(_plain_rows(address, reading.separator), reading)
+
+
+def fields_of(address: str, rows: int) -> list[set[str]]:
+    """Return the fields of the first rows of a JSON Lines file that are objects."""
+    found = list[set[str]]()
+    for item in read_submissions(address, LINE_LIMIT_BYTES):
+        if not isinstance(item, Drop):
+            found.append(set(item))
+        if len(found) == rows:
+            break
+    return found
+
+
+def _json_rows(address: str, text_column: str) -> Iterator[Row | str]:
+    for item in read_submissions(address, LINE_LIMIT_BYTES):
+        if isinstance(item, Drop):
+            yield item.reason
+            continue
+        text = item.get(text_column)
+        if isinstance(text, str):
+            yield row_of(_id(item.get("id")), text.encode())
+        else:
+            yield NO_TEXT if text is None else NOT_TEXT
+
+
+def _id(value: Any) -> bytes | None:
+    is_id = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value).encode() if is_id and value != "" else None
+
+
+def _plain_rows(address: str, separator: str | None) -> Iterator[Row | str]:
+    """Yield the documents of a file of text; the one that damage cuts off is left out."""
+    with storage.open_read(address) as file:
+        pieces = _without_mark(decompress(file, address))
+        documents = _cut(pieces, separator.encode() if separator else None)
+        try:
+            for document in documents:
+                yield row_of(None, document)
+        except DamagedFileError:
+            yield DAMAGED
+
+
+def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a file without the byte-order mark that it may begin with."""
+    begun = False
+    for piece in pieces:
+        yield piece if begun else piece.removeprefix(b"\xef\xbb\xbf")
+        begun = True
+
+
+def _cut(pieces: Iterable[bytes], separator: bytes | None) -> Iterator[bytes]:
+    """Cut a text at its separators, and wherever a document becomes too long.
+
+    Without a separator the text is one document, also where it is empty. With one, line ends around a
+    document belong to the separator, and between two separators with nothing else there is no document.
+    """
+    held, reserve, is_first = bytearray(), len(separator or b""), True
+    for piece in pieces:
+        searched = max(0, len(held) - reserve + 1)
+        held += piece
+        if separator and held.find(separator, searched) >= 0:
+            *documents, rest = bytes(held).split(separator)
+            for document in filter(None, map(_stripped, documents)):
+                yield from _parts(bytearray(document), LONGEST_DOCUMENT_BYTES)
+            held = bytearray(rest)
+        if len(held) > LONGEST_DOCUMENT_BYTES + reserve:  # no separator begins within the limit
+            *parts, rest = _parts(held, LONGEST_DOCUMENT_BYTES + reserve)
+            yield from parts
+            held, is_first = bytearray(rest), False
+    last = _stripped(bytes(held)) if separator else bytes(held)
+    if last:
+        yield from _parts(bytearray(last), LONGEST_DOCUMENT_BYTES)
+    elif is_first and not separator:
+        yield b""
+
+
+def _parts(document: bytearray, most: int) -> Iterator[bytes]:
+    """Cut a document until what remains is at most so long."""
+    while len(document) > most:
+        end = _end(document)
+        yield bytes(document[:end])
+        del document[:end]
+    yield bytes(document)
+
+
+def _stripped(document: bytes) -> bytes:
+    return document.strip(b"\r\n")
+
+
+def _end(text: bytearray) -> int:
+    """Return where to cut a text that is too long: in its second half after a paragraph, line or word."""
+    half = LONGEST_DOCUMENT_BYTES // 2
+    for cut in _CUTS:
+        found = text.rfind(cut, half, LONGEST_DOCUMENT_BYTES)
+        if found >= 0:
+            return found + len(cut)
+    end = LONGEST_DOCUMENT_BYTES
+    while end > half and text[end] & 0xC0 == 0x80:  # not within a character
+        end -= 1
+    return end

@@ -1,0 +1,173 @@
+"""Documents in tables: Parquet, and the Arrow files of Hugging Face's `datasets`."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import IO, Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.runner import storage
+from tokenizer.sources.batches import (
+    DOCUMENTS_PER_BATCH,
+    NO_TEXT,
+    TEXT_BYTES_PER_BATCH,
+    DocumentBatch,
+    Row,
+    batch_of,
+    row_of,
+)
+from tokenizer.sources.options import Reading
+
+ID: Final = "id"
+
+
+def read_parquet(address: str, reading: Reading) -> Iterator[DocumentBatch]:
+    """Yield the documents of a Parquet file in order.
+
+    Raises:
+        ValueError: the file is damaged, or has no such column of text.
+    """
+    with storage.open_read(address) as file:
+        try:
+            table = pq.ParquetFile(file, buffer_size=2**20)  # not a whole row group at once
+            columns = check_columns(table.schema_arrow, reading.text_column)
+            rows = _rows_at_once(text_bytes(table.metadata, reading.text_column), table.metadata.num_rows)
+            for batch in table.iter_batches(rows, columns=columns, use_threads=False):
+                yield _documents(batch, reading)
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            raise ValueError(f"cannot read {address}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{address}: {error}") from error
+
+
+def read_arrow(address: str, reading: Reading) -> Iterator[DocumentBatch]:
+    """Yield the documents of an Arrow file in order, from its stream or file format.
+
+    Raises:
+        ValueError: the file is damaged, or has no such column of text.
+    """
+    with storage.open_read(
+        address
+    ) as file:  # not mapped: the whole file would count as this process's memory
+        try:
+            for batch in _record_batches(file, reading.text_column):
+                rows = _rows_at_once(batch.nbytes, batch.num_rows)
+                for first in range(0, batch.num_rows, rows):
+                    yield _documents(batch.slice(first, rows), reading)
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            raise ValueError(f"cannot read {address}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{address}: {error}") from error
+
+
+def measure_parquet(address: str, text_column: str) -> tuple[int, int, bool]:
+    """Check a Parquet file's columns; return its rows, the bytes of its texts, and whether it has ids.
+
+    Raises:
+        ValueError: the file is damaged, or has no such column of text.
+    """
+    try:
+        with storage.open_read(address) as file:
+            table = pq.ParquetFile(file)
+            columns = check_columns(table.schema_arrow, text_column)
+            return table.metadata.num_rows, text_bytes(table.metadata, text_column), ID in columns
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise ValueError(f"cannot read {address}: {error}") from error
+
+
+def check_columns(schema: pa.Schema, text_column: str) -> list[str]:
+    """Return the columns to read: the text, and the id if there is one.
+
+    Raises:
+        ValueError: there is no such column, or one has a type that holds no text.
+    """
+    if text_column not in schema.names:
+        raise ValueError(
+            f"no column {text_column!r} among {', '.join(schema.names)}: name it by --text-column"
+        )
+    columns = [ID, text_column] if ID in schema.names and text_column != ID else [text_column]
+    for name in columns:
+        kind = schema.field(name).type
+        if not _holds_text(kind) and not (name == ID and pa.types.is_null(kind)):
+            raise ValueError(f"column {name!r} has type {kind}")
+    return columns
+
+
+def text_bytes(footer: pq.FileMetaData, text_column: str) -> int:
+    """Return the approximate size of the texts before compression."""
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(column.total_uncompressed_size for column in columns if column.path_in_schema == text_column)
+
+
+def _record_batches(file: IO[bytes], text_column: str) -> Iterator[pa.RecordBatch]:
+    try:
+        stream = pa.ipc.open_stream(file)
+    except pa.ArrowInvalid:  # `datasets` writes streams, others (Feather) files
+        file.seek(0)
+        reader = pa.ipc.open_file(file)
+        columns = check_columns(reader.schema, text_column)
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number).select(columns)
+        return
+    columns = check_columns(stream.schema, text_column)
+    for batch in stream:
+        yield batch.select(columns)
+
+
+def _rows_at_once(size_bytes: int, rows: int) -> int:
+    """Return how many rows to read at once, so that they do not fill the memory."""
+    row_bytes = size_bytes / max(1, rows)
+    return max(1, min(DOCUMENTS_PER_BATCH, int(TEXT_BYTES_PER_BATCH / max(1, row_bytes))))
+
+
+def _documents(batch: pa.RecordBatch, reading: Reading) -> DocumentBatch:
+    """Return the documents among some rows."""
+    texts = _as_bytes(batch[reading.text_column])
+    has_ids = ID in batch.schema.names and reading.text_column != ID
+    ids = _as_bytes(batch[ID]) if has_ids else [None] * len(texts)
+    rows, left_out = list[Row](), Counter[str]()
+    for document_id, text in zip(ids, texts, strict=True):
+        row = row_of(document_id, text) if text else NO_TEXT
+        if isinstance(row, str):
+            left_out[row] += 1
+        else:
+            rows.append(row)
+    return batch_of(rows, left_out, reading)
+
+
+def _as_bytes(column: pa.Array) -> list[Any]:
+    """Return a column's values as bytes, which need not be UTF-8; None where there is none."""
+    if pa.types.is_dictionary(column.type):
+        column = pa.DictionaryArray.from_arrays(column.indices, _as_binary(column.dictionary))
+        column.validate(full=True)
+        column = column.dictionary_decode()
+    if pa.types.is_null(column.type):
+        return [None] * len(column)
+    column = _as_binary(column)
+    column.validate(full=True)  # readers trust the offsets in a file
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _as_binary(column: pa.Array) -> pa.Array:
+    """Return the same values as bytes, without a copy: strings would be checked for UTF-8 all together."""
+    for is_kind, binary in _BINARY:
+        if is_kind(column.type):
+            return column.cast(binary)
+    return column
+
+
+_BINARY = (
+    (pa.types.is_string, pa.binary()),
+    (pa.types.is_large_string, pa.large_binary()),
+    (pa.types.is_string_view, pa.binary_view()),
+)
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(check(kind) for check in (*checks, pa.types.is_binary, pa.types.is_large_binary))
