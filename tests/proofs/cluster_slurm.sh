@@ -1,0 +1,68 @@
+# cluster.sh's ways by Slurm: two nodes, h1 (where the controller is, too) and h2.
+
+START_SLURM='
+  mkdir -p /var/spool/slurmd /var/spool/slurmctld
+  cp "$0"/munge.key /etc/munge/ && chown munge: /etc/munge /etc/munge/munge.key /run/munge && chmod 700 /etc/munge
+  mkdir -p /var/log/munge /var/lib/munge && chown munge: /var/log/munge /var/lib/munge
+  chmod 755 /run/munge && setpriv --reuid munge --regid munge --clear-groups munged
+  cp "$0"/slurm.conf "$0"/gres.conf /etc/slurm/
+  [ "$(hostname)" != h1 ] || slurmctld
+  slurmd
+'
+
+start_slurm() {
+  head -c 1024 /dev/urandom >"$WORK/munge.key"
+  chmod 400 "$WORK/munge.key"
+  # As many GPUs as the script asks for, by name only.
+  echo 'Name=gpu Count=8' >"$WORK/gres.conf"
+  cat >"$WORK/slurm.conf" <<END
+ClusterName=proof
+SlurmctldHost=h1
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPidFile=/run/slurmctld.pid
+SlurmdPidFile=/run/slurmd.pid
+StateSaveLocation=/var/spool/slurmctld
+SlurmdSpoolDir=/var/spool/slurmd
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+GresTypes=gpu
+ReturnToService=2
+SlurmdTimeout=20
+NodeName=h[1-2] CPUs=8 RealMemory=4000 Gres=gpu:8
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE
+END
+  on 1 bash -c "$START_SLURM" "$WORK"
+  on 2 bash -c "$START_SLURM" "$WORK"
+  wait_for 30 "Slurm's nodes" on 1 bash -c '[ "$(sinfo -h -t idle -o %D)" = 2 ]'
+}
+
+# As docs/clusters.md prints it, with one task a node in place of eight.
+submit() {
+  on 1 sbatch --parsable --time 24:00:00 --ntasks-per-node 1 --cpus-per-task 1 --output "$SHARED/job.txt" \
+    launch/cluster/pretrain.slurm "${TRAIN[@]}" --data "$SHARED/shards" --output "$SHARED/run"
+}
+
+state_of() { on 1 scontrol show job "$1" -o | grep -o 'JobState=[A-Z]*' | cut -d= -f2; }
+is_in_state() { case " $2 " in *" $(state_of "$1") "*) ;; *) return 1 ;; esac; }
+
+way_slurm() {
+  undisturbed_run
+  hosts_for_training 1 2
+  start_slurm
+  local job
+  job=$(submit)
+  wait_for 120 "a checkpoint" has_checkpoint
+  on 1 scancel --signal=TERM "$job" # as Slurm does two minutes before the time limit
+  wait_for 60 "the job to go back into the queue" is_in_state "$job" PENDING
+  grep 'stopped on request' "$SHARED/job.txt"
+  tell "2 nodes: stopped on request at step $(newest_step), and requeued"
+  on 1 scontrol update "JobId=$job" StartTime=now
+  wait_for 200 "the job's end" is_in_state "$job" "COMPLETED FAILED CANCELLED NODE_FAIL"
+  cat "$SHARED/job.txt"
+  is_in_state "$job" COMPLETED
+  files same-bits "$SHARED/run" "$DATA/run"
+  tell "it resumed by itself: the bits of 2 ranks on one machine"
+}
