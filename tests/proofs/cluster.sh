@@ -28,7 +28,10 @@ main() {
   trap 'stop_way; rm -rf "$DATA"' EXIT
   trap 'exit 130' INT TERM
   "$ROOT/.venv/bin/python" "$ROOT/tests/proofs/cluster_files.py" make "$DATA" || exit 1
-  for way in "${ways[@]}"; do run_way "$way" || failed=1; done
+  for way in "${ways[@]}"; do
+    run_way "$way" # by itself: after it, `||` would have the way go on when a command fails
+    [ $? = 0 ] || failed=1
+  done
   exit $failed
 }
 
@@ -116,7 +119,8 @@ has_checkpoint() { compgen -G "$SHARED/run/step_*/complete" >/dev/null; }
 newest_step() { ls -d "$SHARED"/run/step_* | tail -n 1 | sed 's/.*step_0*//'; }
 
 by_hostfile() {
-  on 1 deepspeed --hostfile "$SHARED/hostfile" launch/pretrain.py "${TRAIN[@]}" --data "$SHARED/shards" "$@"
+  on 1 env PDSH_SSH_ARGS_APPEND='-o ServerAliveInterval=10' \
+    deepspeed --hostfile "$SHARED/hostfile" launch/pretrain.py "${TRAIN[@]}" --data "$SHARED/shards" "$@"
 }
 
 way_unshared() {
@@ -153,11 +157,11 @@ stop_at() {
   wait $! && refuse "the launcher says that all is done" || true
 }
 
-# A host loses its power in the middle of a run: nobody is told. $1 is the launcher's process.
+# A host loses its network or power in the middle of a run: nobody is told.
 lose_host_2() {
   wait_for 120 "a checkpoint" has_checkpoint
   sleep 1
-  cut 2
+  cut_off 2
   LOST=$SECONDS
 }
 

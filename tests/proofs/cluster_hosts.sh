@@ -2,7 +2,7 @@
 #
 #   host_up N       starts host N, which is 10.97.0.N to the others, and called hN
 #   on N COMMAND    runs a command there, as its user ubuntu (who is root, as everyone here)
-#   cut N, mend N   takes its network away, as a broken link does: no connection is closed; and gives it back
+#   cut_off N, mend N  takes its network away, as a broken link does: no connection is closed; and gives it back
 #   host_down N     ends all its processes at once, and takes its network away
 #
 # A host's own disk is /home/ubuntu, /tmp, /run, /var and /dev/shm. All hosts see $SHARED and this project.
@@ -92,7 +92,7 @@ on() {
     env -i bash -c '. "$0"; cd "$1"; shift; "$@"' "$WORK/environment" "${FOLDER:-$ROOT}" "$@"
 }
 
-cut() { ip -n "$NAME-switch" link set "h$1" down; }
+cut_off() { ip -n "$NAME-switch" link set "h$1" down; }
 mend() { ip -n "$NAME-switch" link set "h$1" up; }
 
 host_down() {

@@ -73,7 +73,7 @@ build_while() {
 }
 
 way_ray_killed() { build_while host_down; }
-way_ray_cut() { build_while cut; }
+way_ray_cut() { build_while cut_off; }
 
 way_ray_added() {
   undisturbed_build

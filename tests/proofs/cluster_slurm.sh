@@ -1,11 +1,12 @@
 # cluster.sh's ways by Slurm: two nodes, h1 (where the controller is, too) and h2.
 
 START_SLURM='
+  touch /dev/shm/gpu{0..7}
   mkdir -p /var/spool/slurmd /var/spool/slurmctld
   cp "$0"/munge.key /etc/munge/ && chown munge: /etc/munge /etc/munge/munge.key /run/munge && chmod 700 /etc/munge
   mkdir -p /var/log/munge /var/lib/munge && chown munge: /var/log/munge /var/lib/munge
   chmod 755 /run/munge && setpriv --reuid munge --regid munge --clear-groups munged
-  cp "$0"/slurm.conf "$0"/gres.conf /etc/slurm/
+  cp "$0"/slurm.conf "$0"/gres.conf "$0"/cgroup.conf /etc/slurm/
   [ "$(hostname)" != h1 ] || slurmctld
   slurmd
 '
@@ -13,8 +14,9 @@ START_SLURM='
 start_slurm() {
   head -c 1024 /dev/urandom >"$WORK/munge.key"
   chmod 400 "$WORK/munge.key"
-  # As many GPUs as the script asks for, by name only.
-  echo 'Name=gpu Count=8' >"$WORK/gres.conf"
+  # As many GPUs as the script asks for, in name only.
+  echo 'Name=gpu File=/dev/shm/gpu[0-7]' >"$WORK/gres.conf"
+  echo 'CgroupPlugin=cgroup/v1' >"$WORK/cgroup.conf"
   cat >"$WORK/slurm.conf" <<END
 ClusterName=proof
 SlurmctldHost=h1
@@ -30,6 +32,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 GresTypes=gpu
 ReturnToService=2
+SlurmdParameters=config_overrides
 SlurmdTimeout=20
 NodeName=h[1-2] CPUs=8 RealMemory=4000 Gres=gpu:8
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE
