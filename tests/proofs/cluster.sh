@@ -13,9 +13,9 @@
 set -u
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 . "$ROOT/tests/proofs/cluster_hosts.sh"
-WAYS=(unshared hostfile hostfile-lost torchrun torchrun-lost mpirun slurm ray ray-killed ray-cut ray-added ray-up)
+WAYS=(unshared hostfile hostfile-lost torchrun torchrun-lost mpirun slurm slurm-lost ray ray-killed ray-cut ray-added ray-up)
 PARTITIONS=12
-STEPS=${STEPS:-200}
+STEPS=${STEPS:-120}
 
 main() {
   local ways=("$@") failed=0 way
@@ -37,6 +37,7 @@ main() {
 
 check_needs() {
   local missing=() program
+  case $ROOT in /home/ubuntu/*) echo "the hosts have a /home/ubuntu of their own: put the project elsewhere"; exit 3 ;; esac
   [ "$(id -u)" = 0 ] || { echo "cluster.sh makes namespaces: run it as root"; exit 3; }
   local needs="ip nsenter unshare ssh ssh-keygen /usr/sbin/sshd"
   case "$1" in *hostfile*) needs+=" pdsh" ;; esac
@@ -95,7 +96,7 @@ refuse() { echo "$*"; exit 1; }
 # --- training ---------------------------------------------------------------------------------------------
 
 TRAIN=(--size micro --steps $STEPS --global-batch-tokens 768 --micro-batch 1 --warmup-steps 2 --precision fp32
-  --learning-rate 4e-3 --checkpoint-every 20 --evaluate-every 100 --evaluation-tokens 500)
+  --learning-rate 5e-4 --checkpoint-every 20 --evaluate-every 100 --evaluation-tokens 500)
 
 # What the same options give on one machine with two ranks, and nothing in the way.
 undisturbed_run() {
@@ -139,10 +140,10 @@ way_hostfile() {
   tell "2 hosts: the bits of 2 ranks on one machine"
   # Half of a run on two hosts, the rest on three, and the other way round.
   rm -rf "$SHARED/run"
-  stop_at 60
+  stop_at 40
   host_up 3
   echo "${ADDRESS}3 slots=1" >>"$SHARED/hostfile"
-  stop_at 120
+  stop_at 80
   sed -i 2,3d "$SHARED/hostfile"
   by_hostfile --output "$SHARED/run"
   files same-losses "$SHARED/run" "$DATA/run"
@@ -152,14 +153,14 @@ way_hostfile() {
 # Train until some step, and ask the ranks to stop.
 stop_at() {
   by_hostfile --output "$SHARED/run" &
-  wait_for 120 "step $1" test -e "$SHARED/run/step_$(printf %08d "$1")/complete"
+  wait_for 240 "step $1" test -e "$SHARED/run/step_$(printf %08d "$1")/complete"
   on 1 pkill -TERM -f launch/pretrain.py.*--output
   wait $! && refuse "the launcher says that all is done" || true
 }
 
 # A host loses its network or power in the middle of a run: nobody is told.
 lose_host_2() {
-  wait_for 120 "a checkpoint" has_checkpoint
+  wait_for 240 "a checkpoint" has_checkpoint
   sleep 1
   cut_off 2
   LOST=$SECONDS

@@ -47,22 +47,30 @@ number=$1 work=$2 root=$3
 mount --make-rprivate /
 read -r pid _ </proc/self/stat
 hostname "h$number"
-for folder in /home /run /var/tmp /var/spool /var/log /dev/shm /etc/slurm /etc/munge; do
+for folder in /run /var/tmp /var/spool /var/log /dev/shm /etc/slurm /etc/munge; do
   mount -t tmpfs -o mode=1777 tmpfs "$folder" || exit 1
 done
 mount -t proc proc /proc
 mount --bind "$work/hosts" /etc/hosts
 mount --bind "$work/passwd" /etc/passwd
-mkdir -p /home/ubuntu/.ssh /run/sshd /run/munge
+# A home of the host's own beside those of this machine, in one of which the project may be.
+mkdir -p /run/sshd /run/munge /run/homes /run/tmp
+mount --rbind /home /run/homes
+mount -t tmpfs tmpfs /home
+for folder in /run/homes/*/; do
+  home=/home/$(basename "$folder")
+  [ "$home" = /home/ubuntu ] || { mkdir "$home" && mount --rbind "$folder" "$home"; }
+done
+mkdir -p /home/ubuntu/.ssh
 cp /etc/skel/.bashrc /home/ubuntu/
 cp "$work"/ssh/id_ed25519 "$work"/ssh/config /home/ubuntu/.ssh/
 chmod 700 /home/ubuntu/.ssh
 chmod 600 /home/ubuntu/.ssh/*
 # Its own /tmp, in which the folder of the proof is still where it was.
-mkdir -p "/home/tmp$work"
-mount --bind "$work" "/home/tmp$work"
-case $root in /tmp/*) mkdir -p "/home/tmp$root" && mount --bind "$root" "/home/tmp$root" ;; esac
-mount --rbind /home/tmp/tmp /tmp
+mkdir -p "/run/tmp$work"
+mount --bind "$work" "/run/tmp$work"
+case $root in /tmp/*) mkdir -p "/run/tmp$root" && mount --bind "$root" "/run/tmp$root" ;; esac
+mount --rbind /run/tmp/tmp /tmp
 chmod 1777 /tmp
 /usr/sbin/sshd -f "$work/sshd_config" -E "$work/sshd.$number"
 echo "$pid" >"$work/init.$number"

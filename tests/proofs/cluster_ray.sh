@@ -20,10 +20,17 @@ make_token() {
   on "$1" cp /home/ubuntu/.ray/auth_token "$WORK/auth_token"
 }
 
+# Ray gives a node 30 seconds to start, which is little for three of them on two busy cores.
+ray_start() {
+  with_token "$@" && return
+  with_token "$1" ray stop --force
+  with_token "$@"
+}
+
 start_ray() {
   host_up 1
   make_token 1
-  with_token 1 ray start --head --dashboard-host 0.0.0.0
+  ray_start 1 ray start --head --dashboard-host 0.0.0.0
   local n
   for n in "$@"; do add_to_ray "$n"; done
 }
@@ -31,7 +38,7 @@ start_ray() {
 add_to_ray() {
   host_up "$1"
   on "$1" install -D -m 600 "$WORK/auth_token" /home/ubuntu/.ray/auth_token
-  with_token "$1" ray start --address=h1:6379
+  ray_start "$1" ray start --address=h1:6379
 }
 
 builds_on() { on "$1" pgrep -f ray::_run_job; }
@@ -51,9 +58,9 @@ way_ray() {
   tell "without the token: refused"
 }
 
-# Build on two hosts, undisturbed, and then again while something happens to the second.
+# build_while KILLED COMMAND: build on two hosts, undisturbed, and again while the command happens to the second.
 build_while() {
-  local happens=$1 started=$SECONDS calm build
+  local happens=$2 started=$SECONDS calm build
   undisturbed_build
   start_ray 2
   started=$SECONDS
@@ -69,11 +76,11 @@ build_while() {
   [ ! -e "$SHARED/build/corpus" ] || refuse "the build was done before that"
   wait $build
   files same-corpus "$SHARED/build" "$DATA/build"
-  tell "$calm s undisturbed, $((SECONDS - started)) s with that host ${happens/host_down/killed}: the same corpus"
+  tell "$calm s undisturbed, $((SECONDS - started)) s with that host $1: the same corpus"
 }
 
-way_ray_killed() { build_while host_down; }
-way_ray_cut() { build_while cut_off; }
+way_ray_killed() { build_while killed host_down; }
+way_ray_cut() { build_while 'cut off' cut_off; }
 
 way_ray_added() {
   undisturbed_build
@@ -99,6 +106,7 @@ cd ~/outbound
 printf '%s\n' ~/outbound "$site" >"\$(echo .venv/lib/python*/site-packages)/proof.pth"
 sed "1s|.*|#!\$HOME/outbound/.venv/bin/python|" $ROOT/.venv/bin/ray >.venv/bin/ray
 chmod +x .venv/bin/ray
+grep -q PYTHONPATH ~/.bashrc || sed -i '1i unset PYTHONPATH' ~/.bashrc
 END
   sed -e "s/head_ip: .*/head_ip: ${ADDRESS}1/" -e "s/worker_ips: .*/worker_ips: [${ADDRESS}2]/" \
     -e "s|cd outbound && python3 .*|bash $SHARED/setup|" "$ROOT/launch/cluster/ray.yaml" >"$SHARED/ray.yaml"

@@ -51,13 +51,35 @@ submit() {
 state_of() { on 1 scontrol show job "$1" -o | grep -o 'JobState=[A-Z]*' | cut -d= -f2; }
 is_in_state() { case " $2 " in *" $(state_of "$1") "*) ;; *) return 1 ;; esac; }
 
+# The script with torchrun in the ranks' place, as its head says; two ranks a node would be too many here.
+way_slurm_lost() {
+  undisturbed_run
+  hosts_for_training 1 2
+  start_slurm
+  {
+    sed '/^srun/,$d' "$ROOT/launch/cluster/pretrain.slurm"
+    sed -n 's/^#   \(srun --no-kill\|  --rdzv\)/\1/p' "$ROOT/launch/cluster/pretrain.slurm"
+  } | sed 's/--nproc-per-node 8/--nproc-per-node 1/' >"$SHARED/elastic.slurm"
+  local job before
+  job=$(on 1 sbatch --parsable --time 24:00:00 --no-kill --ntasks-per-node 1 --cpus-per-task 1 \
+    --output "$SHARED/job.txt" "$SHARED/elastic.slurm" "${TRAIN[@]}" --data "$SHARED/shards" --output "$SHARED/run")
+  lose_host_2
+  before=$(newest_step)
+  wait_for 300 "the other node to go on" goes_on_after "$before" || { cat "$SHARED/job.txt"; exit 1; }
+  tell "torchrun, a node cut off at step $before: the other goes on alone after $((SECONDS - LOST)) s"
+  wait_for 300 "the job's end" is_in_state "$job" "COMPLETED FAILED CANCELLED NODE_FAIL"
+  cat "$SHARED/job.txt"
+  files same-losses "$SHARED/run" "$DATA/run"
+  tell "the same losses"
+}
+
 way_slurm() {
   undisturbed_run
   hosts_for_training 1 2
   start_slurm
   local job
   job=$(submit)
-  wait_for 120 "a checkpoint" has_checkpoint
+  wait_for 240 "a checkpoint" has_checkpoint
   on 1 scancel --signal=TERM "$job" # as Slurm does two minutes before the time limit
   wait_for 60 "the job to go back into the queue" is_in_state "$job" PENDING
   grep 'stopped on request' "$SHARED/job.txt"
