@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 PAGES = 400
-# With another number of ranks sums are rounded in another order. That is 1e-7 until a token comes that has not
+# With other numbers of ranks sums are rounded in another order. That is 1e-7 until a token comes that has not
 # been seen, whose row AdamW has moved by the sign of hardly more than rounding. A wrong batch shows as 0.1.
 LOSS = 5e-3
 
