@@ -153,7 +153,7 @@ way_hostfile() {
 # Train until some step, and ask the ranks to stop.
 stop_at() {
   by_hostfile --output "$SHARED/run" &
-  wait_for 240 "step $1" test -e "$SHARED/run/step_$(printf %08d "$1")/complete"
+  wait_for 400 "step $1" test -e "$SHARED/run/step_$(printf %08d "$1")/complete"
   on 1 pkill -TERM -f launch/pretrain.py.*--output
   wait $! && refuse "the launcher says that all is done" || true
 }

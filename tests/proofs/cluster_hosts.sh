@@ -15,7 +15,7 @@ hosts_open() {
   mkdir -p "$SHARED" "$WORK/ssh"
   ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/host"
   ssh-keygen -q -t ed25519 -N '' -f "$WORK/ssh/id_ed25519"
-  printf 'StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\n' >"$WORK/ssh/config"
+  printf 'StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\nConnectTimeout 60\n' >"$WORK/ssh/config"
   printf '127.0.0.1 localhost\n' >"$WORK/hosts"
   for n in 1 2 3 4; do echo "$ADDRESS$n h$n" >>"$WORK/hosts"; done
   { echo 'ubuntu:x:0:0::/home/ubuntu:/bin/bash'; grep -v ^ubuntu: /etc/passwd; } >"$WORK/passwd"
@@ -37,6 +37,8 @@ HostKey $WORK/ssh/host
 AuthorizedKeysFile $WORK/ssh/id_ed25519.pub
 PermitRootLogin yes
 StrictModes no
+MaxStartups 100
+LoginGraceTime 0
 UsePAM no
 PidFile none
 SetEnv $(sed 's/^export //' "$WORK/environment" | tr '\n' ' ')
