@@ -25,6 +25,7 @@ from pipeline.decontaminate.plain_texts import TextOptions
 from pipeline.recipe import Options, Recipe
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
+from pipeline.runner.lock import locked
 from pipeline.runner.names import file_name, without_secrets
 from pipeline.runner.stages import StageOutput
 from pipeline.runner.summary import summary_json, summary_table
@@ -34,7 +35,7 @@ from pipeline.runner.terminal import say
 def main(options: Options) -> None:
     """Build what the options ask for, and report the result."""
     recipe = Recipe(options)
-    with storage.locked(options.output):
+    with locked(options.output):
         _check_earlier_run(options)
         storage.write_text(storage.join(options.output, "options.json"), _options_json(options))
         recipe.build()

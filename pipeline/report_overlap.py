@@ -23,6 +23,7 @@ from pipeline.decontaminate.plain_texts import TextOptions
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
+from pipeline.runner.lock import locked
 from pipeline.runner.stages import InputFile, Stage, StageOutput, by_name
 
 
@@ -57,7 +58,7 @@ def main(options: OverlapOptions) -> None:
         searched = parquet_files(options.corpus, "train")
     else:
         searched = storage.find_files(options.against, lambda _: True, "file of text")
-    with storage.locked(options.output):
+    with locked(options.output):
         study = _study(options, addresses, searched)
         page = to_markdown(study)
         for name, content in (("report.json", to_json(study)), ("options.json", asdict(options))):

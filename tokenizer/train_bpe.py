@@ -17,6 +17,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
+from pipeline.runner.lock import locked
 from pipeline.runner.stages import Counts, Partition, Stage
 from tokenizer.bpe import pretokens, vocabulary
 from tokenizer.bpe.encoder import measure_file
@@ -54,11 +55,17 @@ def main(options: TrainOptions) -> None:
     Raises:
         ValueError: the corpus is missing, damaged, or too small for that many entries.
     """
-    started = time.monotonic()
     vocabulary.check_size(options.vocab_size)
     if options.word_counts_memory_gb <= 0:
         raise ValueError(f"--word-counts-memory-gb {options.word_counts_memory_gb}: must be greater than 0")
     check_output(options.output)
+    with locked(options.output):
+        _learn(options)
+
+
+def _learn(options: TrainOptions) -> None:
+    """Run the stages, put the result in place, and print a summary."""
+    started = time.monotonic()
     corpus = open_corpus(options.corpus, options.text, output=options.output, workers=options.workers)
     root, workers = storage.join(options.output, ".stages"), options.workers
 

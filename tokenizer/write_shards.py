@@ -17,6 +17,7 @@ from pipeline.corpus.layout import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
+from pipeline.runner.lock import locked
 from pipeline.runner.stages import Counts, InputFile, Partition, Stage, StageOutput
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import describe_left_out, open_corpus
@@ -56,7 +57,6 @@ def main(options: ShardOptions) -> None:
     Raises:
         ValueError: the corpus or the vocabulary is missing or damaged, or there is no text to train on.
     """
-    started = time.monotonic()
     _check(options)
     vocabulary = load_vocabulary(options.vocabulary)
     if options.format == "nanogpt" and vocabulary.size > 2**16:
@@ -65,6 +65,13 @@ def main(options: ShardOptions) -> None:
             f"{vocabulary.size:,} entries: use another format"
         )
     check_output(options.output)
+    with locked(options.output):
+        _write(options, vocabulary)
+
+
+def _write(options: ShardOptions, vocabulary: Vocabulary) -> None:
+    """Run the stages, put the shards in place, and print a summary."""
+    started = time.monotonic()
     corpus = open_corpus(options.corpus, options.text, output=options.output, workers=options.workers)
     root = storage.join(options.output, ".stages")
     text = _keep(vocabulary, storage.join(storage.absolute(root), VOCABULARY_FILE))

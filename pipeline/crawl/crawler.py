@@ -32,8 +32,8 @@ from pipeline.crawl.responses import (
 )
 from pipeline.crawl.segments import FinishedLinks, SegmentWriter, finish_interrupted
 from pipeline.crawl.visits import Link, Purpose, Target, Visit, locate, redirect_target
+from pipeline.runner.lock import locked
 from pipeline.runner.records import Drop
-from pipeline.runner.storage import locked
 from pipeline.web.guard import Guard, parse_networks
 from pipeline.web.warc import Response
 

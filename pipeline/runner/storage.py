@@ -4,7 +4,6 @@ Nobody ever sees half a file. On a local disk something new is written under a t
 renamed; on an object store it is written locally first and then put under its name.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -245,25 +244,3 @@ def place(source: str, target: str) -> None:
     except OSError:  # another disk, or one that knows no second names
         shutil.copyfile(source_path, temporary)
     temporary.replace(target_path)
-
-
-@contextmanager
-def locked(folder: str) -> Iterator[None]:
-    """Keep other runs out of a local folder; the lock goes with the process, however that ends.
-
-    An object store knows no such locks, so nothing is locked there.
-
-    Raises:
-        ValueError: another run has it.
-    """
-    path = local_path(folder)
-    if path is None:
-        yield
-        return
-    path.mkdir(parents=True, exist_ok=True)
-    with (path / ".lock").open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another run is writing to {folder}") from error
-        yield

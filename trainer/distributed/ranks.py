@@ -223,7 +223,12 @@ def _name_on_this_machine(ranks: Ranks) -> str:
     if os.environ.get("CROSS_SIZE") == "1" or started_by_mpirun:  # one launcher is every rank's parent
         launcher = psutil.Process(os.getppid())
         return f"{launcher.pid}-{launcher.create_time()}"
-    if "SLURM_STEP_NODELIST" in os.environ and ranks.local_size == ranks.size:
+    # Under torchrun a step's tasks are not the ranks, and restart within it.
+    if (
+        "SLURM_STEP_NODELIST" in os.environ
+        and "MASTER_ADDR" not in os.environ
+        and ranks.local_size == ranks.size
+    ):
         names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
         return "slurm-" + "-".join(os.environ.get(name, "0") for name in names)
     return ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.runner.storage import locked
+from pipeline.runner.lock import locked
 from trainer.checkpoint.folder import (
     State,
     begin,

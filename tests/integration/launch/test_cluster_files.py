@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import tyro
 import yaml
+from kuberay_schema import mistakes
 
 from pipeline.build_webtext import Options
 
@@ -63,6 +64,23 @@ def test_ray_submit_passes_the_options_on_and_the_script_finds_its_packages(
         shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert printed.stderr.startswith("error: give --submissions"), printed.stderr
+
+
+def test_a_field_that_kuberay_does_not_know_is_a_mistake() -> None:
+    job = yaml.safe_load((CLUSTER / "kuberay.yaml").read_text())
+    cluster = {name: {"type": "object"} for name in job["spec"]["rayClusterSpec"] if name != "authOptions"}
+    cluster |= {"rayVersion": {"type": "string"}, "enableInTreeAutoscaling": {"type": "boolean"}}
+    cluster["workerGroupSpecs"] = {"type": "array"}
+    fields = {name: {"x-kubernetes-int-or-string": True, "type": "object"} for name in job["spec"]}
+    fields["rayClusterSpec"] = {"type": "object", "properties": cluster}
+    whole = {name: {"type": "string"} for name in ("apiVersion", "kind")}
+    whole |= {"metadata": {"type": "object"}, "spec": {"type": "object", "properties": fields}}
+    version = {"name": "v1", "schema": {"openAPIV3Schema": {"type": "object", "properties": whole}}}
+    spec = {"group": "ray.io", "names": {"kind": "RayJob"}, "versions": [{"name": "v1alpha1"}, version]}
+    (mistake,) = mistakes({"spec": spec}, job)
+    assert mistake.startswith("$.spec.rayClusterSpec: ") and "authOptions" in mistake
+    cluster["authOptions"] = {"type": "object"}
+    assert not mistakes({"spec": spec}, job)
 
 
 def test_kubernetes_job_asks_for_what_the_command_takes() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.build_webtext import Options, main
-from pipeline.runner import storage
+from pipeline.runner import lock, storage
 from pipeline.runner.executor import StageError
 
 OPTIONS = Options(output="", partitions=2)
@@ -72,6 +72,31 @@ def test_build_over_a_line_that_loses_connections_gives_the_same_bytes(
     main(options)
     assert s3_server.lost - before > 2, "no connection was lost"
     assert corpus(options.output) == expected
+
+
+@pytest.mark.usefixtures("ray")
+def test_second_build_into_one_address_is_refused_and_the_lock_of_a_dead_one_is_not(
+    s3: str, web_files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = dataclasses.replace(on_s3(s3, web_files), only="links", warcs=())
+    monkeypatch.setattr(lock, "RENEW_S", 0.2)
+    monkeypatch.setattr(lock, "LOOK_S", 0.1)
+    monkeypatch.setattr(lock, "EXPIRE_S", 3.0)
+    elsewhere = dataclasses.replace(lock.Holder.here(), machine="another", host="n07")
+    monkeypatch.setattr(lock, "SETTLE_S", 100.0)  # not waited for: this store keeps to conditions
+    with lock._leased(options.output, elsewhere):
+        with pytest.raises(
+            ValueError, match=r"another run \(process \d+ on n07, since .*\) is writing to s3://"
+        ):
+            main(options)
+        assert not storage.exists(f"{options.output}/options.json")
+    assert not storage.exists(f"{options.output}/{lock.LEASE}")
+
+    monkeypatch.setattr(lock, "SETTLE_S", 0.1)
+    storage.write_text(f"{options.output}/{lock.LEASE}", json.dumps(dataclasses.asdict(elsewhere)))
+    main(options)
+    assert "whether that run still lives" in capsys.readouterr().err
+    assert not storage.exists(f"{options.output}/{lock.LEASE}")
 
 
 @pytest.mark.slow

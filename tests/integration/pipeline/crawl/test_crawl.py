@@ -21,7 +21,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from pipeline.crawl.crawler import ELSEWHERE, CrawlCounts, CrawlOptions, Link, crawl
 from pipeline.crawl.segments import committed_logs
-from pipeline.runner.storage import locked
+from pipeline.runner.lock import locked
 from pipeline.web.warc import Page, read_page, scan_pages
 
 if TYPE_CHECKING:

@@ -89,17 +89,6 @@ def test_files_are_found_by_file_folder_and_glob(root: str) -> None:
         names(root, storage.join(root, "missing"))
 
 
-def test_second_run_in_the_same_folder_is_refused_while_the_first_lasts(tmp_path: Path) -> None:
-    with (
-        storage.locked(str(tmp_path)),
-        pytest.raises(ValueError, match="another run"),
-        storage.locked(str(tmp_path)),
-    ):
-        pass
-    with storage.locked(str(tmp_path)):
-        pass
-
-
 def test_fingerprint_changes_with_the_file(root: str) -> None:
     address = storage.join(root, "a.txt")
     storage.write_text(address, "one")

@@ -136,6 +136,14 @@ def test_two_tasks_of_srun_meet_and_share_out_the_cores_that_they_share(tmp_path
     assert found == [([0, 1], threads, "0"), ([0, 1], threads, "1")]
 
 
+def test_ranks_of_torchrun_in_a_step_of_slurm_meet_where_torchrun_says(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"SLURM_STEP_NODELIST": "n1", "SLURM_JOB_ID": "7"})
+    ranks = Ranks(rank=0, size=2, local_rank=0, local_size=2)
+    assert _name_on_this_machine(ranks) == "slurm-7-0-0"
+    os.environ["MASTER_ADDR"] = "n1"
+    assert _name_on_this_machine(ranks) == ""
+
+
 @pytest.mark.parametrize("names", MPI)
 def test_the_ranks_of_mpirun_are_those_that_it_says(monkeypatch, names):
     for name in ("RANK", *NAMES):
