@@ -158,13 +158,14 @@ class GPT2(nn.Module):
         targets: Tensor | None = None,
         reduction: Reduction = "none",
         position: Tensor | None = None,
+        past: KeyValues | None = None,
     ) -> Tensor:
         """Return logits [B, T, V]; with targets [B, T] the loss in nats, of each position [B, T] or the mean.
 
         Targets that are `IGNORED` have loss 0 and do not count towards the mean. With one `position` a row
-        [B] the logits are those after it, [B, V].
+        [B] the logits are those after it, [B, V]. `past` is as for `features`.
         """
-        x = self.features(tokens)  # [B, T] -> [B, T, C]
+        x = self.features(tokens, past)  # [B, T] -> [B, T, C]
         if position is not None:
             x = x[torch.arange(len(x), device=x.device), position]  # [B, T, C] -> [B, C]
         if targets is None:

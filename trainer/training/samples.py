@@ -10,10 +10,10 @@ from trainer.config.plan import TrainingPlan
 from trainer.config.sampling import Sampling
 from trainer.distributed.deepspeed.engine import Engine
 from trainer.generation.next_token import choose
+from trainer.model.kv_cache import KeyValues
 from trainer.report.metrics import Record
 
 SAMPLING = Sampling()  # generate.py's defaults
-ROWS = 16  # of which float8 products need a multiple
 
 
 class Sampler:
@@ -31,31 +31,36 @@ class Sampler:
         ]
 
     def write(self, engine: Engine, step: int) -> list[Record]:
-        """Return a text for each prompt; on all ranks, since under ZeRO-3 a forward pass is collective.
-
-        Each token takes a forward pass over all that is there so far. A cache of keys and values would save
-        little with texts this short, and DeepSpeed's engine passes none.
-        """
-        texts = [list(prompt) for prompt in self._prompts]
-        ended = [False] * len(texts)
-        context, longest = self._plan.model.context, max(map(len, texts), default=0)
-        length = min(context, -(-(longest + self._plan.sample_tokens) // ROWS) * ROWS)
-        for number in range(self._plan.sample_tokens):
-            if all(ended):  # on every rank alike
-                break
-            tokens = torch.full((len(texts), length), self._vocabulary.end_of_text)  # [B, T]
-            for row, text in enumerate(texts):
-                tokens[row, : len(text)] = torch.tensor(text)
-            last = torch.tensor([len(text) - 1 for text in texts])  # [B]
-            chosen = choose(engine.logits(tokens, last).cpu(), SAMPLING, self._uniforms(step, number))
+        """Return a text for each prompt; on all ranks, since under ZeRO-3 a forward pass is collective."""
+        plan, end = self._plan, self._vocabulary.end_of_text
+        rows, longest = len(self._prompts), max(map(len, self._prompts))
+        texts: list[list[int]] = [[] for _ in range(rows)]
+        ended = [False] * rows
+        kind = torch.bfloat16 if plan.precision == "bf16" else torch.float32
+        past = KeyValues(
+            plan.model,
+            sequences=rows,
+            positions=min(plan.model.context, longest + plan.sample_tokens),
+            like=torch.empty(0, dtype=kind, device=engine.device),
+        )
+        tokens = torch.tensor([prompt + [end] * (longest - len(prompt)) for prompt in self._prompts])
+        last = torch.tensor([len(prompt) - 1 for prompt in self._prompts])  # [B]: what is beyond is not read
+        for number in range(min(plan.sample_tokens, plan.model.context - longest)):
+            logits = engine.logits(tokens, last, past)  # [B, V]
+            if number == 0:
+                past.lengths = [len(prompt) for prompt in self._prompts]
+            chosen = choose(logits.cpu(), SAMPLING, self._uniforms(step, number))  # [B]
             for row, token in enumerate(chosen.tolist()):
-                ended[row] |= token == self._vocabulary.end_of_text or len(texts[row]) == length
+                ended[row] |= token == end
                 if not ended[row]:
                     texts[row].append(token)
+            if all(ended):  # on every rank alike
+                break
+            tokens, last = chosen[:, None], torch.zeros(rows, dtype=torch.int64)
         entries = self._vocabulary.entries
         return [
-            {"step": step, "prompt": prompt, "text": _decoded(entries, text[len(start) :])}
-            for prompt, start, text in zip(self._plan.sample_prompts, self._prompts, texts, strict=True)
+            {"step": step, "prompt": prompt, "text": _decoded(entries, text)}
+            for prompt, text in zip(plan.sample_prompts, texts, strict=True)
         ]
 
     def _uniforms(self, step: int, number: int) -> list[float]:

@@ -73,6 +73,25 @@ def test_a_run_with_muon_goes_on_bit_for_bit_and_says_what_it_is(launcher, input
     assert losses[-1] < losses[0] - 0.5
 
 
+def test_the_texts_that_a_run_writes_depend_neither_on_interruptions_nor_on_ranks(runs, alone):
+    whole = (runs.whole / "samples.jsonl").read_bytes()
+    assert (runs.resumed / "samples.jsonl").read_bytes() == whole
+    samples = [json.loads(line) for line in whole.splitlines()]
+    assert [(sample["step"], sample["prompt"]) for sample in samples] == [
+        (step, prompt) for step in (0, 3, 6) for prompt in ("", "The ")
+    ]
+    assert all(len(sample["text"]) > 10 for sample in samples)
+    assert (alone / "samples.jsonl").read_bytes().splitlines()[:2] == whole.splitlines()[:2]
+
+
+def test_a_run_keeps_a_page_of_its_curves_and_texts(runs):
+    html = (runs.whole / "run.html").read_text()
+    assert "http-equiv" not in html and "<script" not in html
+    assert html.count("<svg") == 6  # no MFU on a CPU
+    for text in ("finished", "Loss, nats per token", "What the model writes", "step 6", "1,024"):
+        assert text in html
+
+
 def test_the_loss_falls(runs):
     losses = [record["validation_loss"] for record in read_metrics(runs.whole) if "validation_loss" in record]
     assert losses[0] == pytest.approx(6.23, abs=0.1)  # ln 509: an untrained model knows nothing
@@ -136,7 +155,9 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoints(launche
 def test_the_run_says_what_it_does(stage_0):
     assert "2 ranks × 1 sequences × 256 tokens × 2 accumulated = 1,024 tokens" in stage_0.printed
     assert "GPT-2 nano: 4 layers" in stage_0.printed
-    assert "last validation loss" in stage_0.printed.splitlines()[-2]
+    *_, losses, checkpoint, page = stage_0.printed.splitlines()
+    assert losses.startswith("last validation loss") and checkpoint.startswith("checkpoint ")
+    assert page == f"charts and samples {stage_0.whole / 'run.html'}"
     assert "Traceback" not in stage_0.printed
     assert "INFO" not in stage_0.printed
 

@@ -22,6 +22,7 @@ from trainer.distributed.out_of_memory import OutOfMemoryTogetherError
 from trainer.distributed.ranks import Ranks, all_gather, fail_together, import_deepspeed
 from trainer.memory.estimate import reduce_bucket
 from trainer.model.gpt2 import GPT2
+from trainer.model.kv_cache import KeyValues
 
 # PyTorch's own, before an engine at stage 3 replaces it for the whole process.
 LINEAR = torch.nn.functional.linear
@@ -155,11 +156,16 @@ class Engine:
         loss, count = sums.tolist()
         return loss, int(count)
 
-    def logits(self, tokens: Tensor, position: Tensor) -> Tensor:
-        """Return the logits [B, V] after one position [B] of each row of tokens [B, T]; on all ranks."""
+    def logits(self, tokens: Tensor, position: Tensor, past: KeyValues) -> Tensor:
+        """Return the logits [B, V] after one position [B] of each row of tokens [B, T]; on all ranks.
+
+        The tokens follow the cached ones and are added to the cache.
+        """
         self._engine.eval()
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # there are no kernels for the shape
-            logits: Tensor = self._engine(tokens.to(self.device), position=position.to(self.device))
+            logits: Tensor = self._engine(
+                tokens.to(self.device), position=position.to(self.device), past=past
+            )
         return logits
 
     @property
