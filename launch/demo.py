@@ -146,12 +146,17 @@ Generated text
 Output files
   dump          {output}/RS_demo.zst
   pages         {output}/webtext/pages/            WARC files and the fetch log
-  corpus        {output}/webtext/corpus/           Parquet, dataset card; open report.html
+  corpus        {output}/webtext/corpus/           Parquet, dataset card, report.html
   vocabulary    {output}/vocabulary/
   shards        {output}/shards/
-  checkpoints   {output}/run/
+  checkpoints   {output}/run/                      run.html, metrics.jsonl
   model         {output}/model/                    Hugging Face GPT-2, and model.gguf for llama.cpp
   evaluation    {output}/evaluation/               evaluation.md
+
+Open these three
+  {output}/webtext/corpus/report.html   what the corpus is, and what was dropped and why
+  {output}/run/run.html                 the training curves, and what the model wrote on the way
+  {output}/evaluation/evaluation.md     its results beside the paper's
 
 Done in {seconds / 60:.1f} minutes.""")
 

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 from made_web import all_files
+from pages import browser, faults
 
 from launch.demo_site.web import EmbeddedWeb, WebPage, build_pages, write_dump
 from pipeline.build_webtext import Options, main
@@ -533,3 +534,8 @@ def test_report_shows_pages_that_stayed_and_that_went(built: Built) -> None:
     for heading in ("Some documents that were kept", "split: near duplicate", "refined: other language"):
         assert heading in page
     assert str(built.folder) not in page + (built.folder / "out" / "corpus" / "README.md").read_text()
+
+
+@pytest.mark.skipif(browser() is None, reason="no browser is installed")
+def test_a_browser_shows_the_report_whole_on_a_phone_and_reports_nothing(built: Built) -> None:
+    assert faults(built.folder / "out" / "corpus" / "report.html") == []

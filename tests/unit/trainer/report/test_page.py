@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from pages import browser, faults
 
 from trainer.report.history import RunHistory
 from trainer.report.metrics import samples_file
@@ -89,3 +90,11 @@ def test_a_run_that_has_not_begun_has_a_page(tmp_path, write_run):
     run = write_run(tmp_path / "run", taken=0)
     (run / "metrics.jsonl").write_text("")
     assert "No step has been taken yet." in text_of(page(read_runs([run])))
+
+
+@pytest.mark.skipif(browser() is None, reason="no browser is installed")
+def test_a_browser_shows_the_page_whole_on_a_phone_and_reports_nothing(tmp_path, write_run):
+    run = write_run(tmp_path / ("a_name_without_any_place_to_break_it_" * 3))
+    samples_file(run).append({"step": 20, "prompt": "", "text": "x" * 500})
+    write_run_page(run, state="finished")
+    assert faults(run / "run.html") == []
