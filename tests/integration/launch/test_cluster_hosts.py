@@ -11,6 +11,7 @@ CANNOT = 3  # what it exits with where it may make no namespaces, or has no sshd
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_torchrun_on_two_hosts_gives_the_bits_of_two_ranks_on_one() -> None:
     done = subprocess.run(
         [ROOT / "tests" / "proofs" / "cluster.sh", "torchrun"],
