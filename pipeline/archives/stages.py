@@ -25,7 +25,7 @@ def redirects_file(bucket: int) -> str:
     return f"redirects-{bucket_file(bucket)}"
 
 
-@output_version(2, "ada-url", "publicsuffixlist")
+@output_version(3, "ada-url", "publicsuffixlist")
 def index_archive(task: Task) -> Counts:
     """Name the pages and redirects of one archive, cut into buckets by address. Input: an archive.
 
@@ -128,7 +128,7 @@ def links_of_archives(task: Task) -> Counts:
     return writer.counts
 
 
-@output_version(2, "ada-url", "publicsuffixlist")
+@output_version(3, "ada-url", "publicsuffixlist")
 def match_pages(task: Task) -> Counts:
     """Find each link's page, the latest one, by way of redirects. Inputs: links, then the bucket's index.
 

@@ -11,7 +11,7 @@ from ada_url import URL
 
 from pipeline.runner.records import Drop
 from pipeline.web.guard import url_reject_reason
-from pipeline.web.urls import registrable_domain
+from pipeline.web.urls import registrable_domain, with_hash_bang
 from pipeline.web.warc import Response
 
 
@@ -64,6 +64,8 @@ def locate(url: str) -> Target | Drop:
         return Drop(reason, url[:300], parsed.href[:300])
     if not parsed.hostname:
         return Drop("bad address", url[:300])
+    if parsed.hash.startswith("#!"):
+        parsed.search = with_hash_bang(parsed.search.removeprefix("?"), parsed.hash)
     parsed.hash = ""
     # A hundred thousand of these may be waiting: equal strings are one.
     same = url if url == parsed.href else parsed.href
