@@ -1,6 +1,6 @@
 """Google's published cases for its robots.txt parser, as facts in a table of our own, run against ours.
 
-What robots_test.cc of google/robotstxt (Apache License 2.0) decides: whether an address may be fetched by a robot,
+What robots_test.cc of google/robotstxt (Apache License 2.0) decides: whether a robot may fetch an address,
 given a robots.txt. Where the two parsers differ, the case stands in `DIFFERENCES` with the reason.
 """
 
