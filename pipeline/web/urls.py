@@ -200,6 +200,11 @@ def _public_suffixes() -> PublicSuffixList:
     return PublicSuffixList()
 
 
+def is_public_suffix(name: str) -> bool:
+    """Say whether anybody can register a domain right under a name: `com`, `co.uk`, `github.io`."""
+    return _public_suffixes().is_public(name)
+
+
 @lru_cache(maxsize=65_536)
 def registrable_domain(host: str) -> str:
     """Return the domain that somebody registered for a canonical host; the host itself where there is none.

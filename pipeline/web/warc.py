@@ -22,6 +22,8 @@ from pipeline.runner.records import Drop
 from pipeline.runner.storage import open_read
 from pipeline.web import content_coding, http_head
 from pipeline.web.archive_records import ArchiveFile, ArchiveRecord, Damage
+from pipeline.web.refresh import LOOKED_AT_BYTES, refresh_target
+from pipeline.web.urls import canonical
 
 # Of ISA-L, its best: on real pages 5 times the speed of zlib's level 6, and a tenth larger.
 COMPRESSION_LEVEL = 3
@@ -54,6 +56,18 @@ class Response:
         """Return the value of a header, several joined by commas; empty where there is none."""
         wanted = name.lower().encode()
         return ",".join(value.decode("latin-1") for key, value in self.headers if key.lower() == wanted)
+
+    def cut(self, max_bytes: int) -> "Response":
+        """Return the response with so much of its body at most."""
+        if len(self.body) <= max_bytes:
+            return self
+        return replace(self, body=self.body[:max_bytes], truncated=True)
+
+    @property
+    def header_texts(self) -> http_head.Headers:
+        """The headers as text."""
+        text = http_head.header_text
+        return tuple((text(name), text(value)) for name, value in self.headers)
 
 
 # --- writing ---
@@ -159,10 +173,10 @@ class OtherRecord:
 def scan_archive(address: str, name: str = "") -> Iterator[PageRecord | Redirect | OtherRecord | Drop]:
     """Yield something for every record of an archive (WARC or ARC; plain, .gz or .zst).
 
-    HTML that was answered with status 200 is a page. A response without is a `Drop` that says why. Damage is
-    `Drop("damaged archive")`, which costs the record that has it; a file that was compressed as a whole is
-    `Drop("unseekable archive")`: its records have no offsets. These two call the file by its `name`, or by
-    its address.
+    HTML that was answered with status 200 is a page, unless it sends its reader on (`refresh.py`). A response
+    without is a `Drop` that says why. Damage is `Drop("damaged archive")`, which costs the record that has
+    it; a file that was compressed as a whole is `Drop("unseekable archive")`: its records have no offsets.
+    These two call the file by its `name`, or by its address.
     """
     with open_read(address) as file:
         for found in ArchiveFile(file).scan(http_head.HEAD_BYTES):
@@ -190,16 +204,30 @@ def _judged(record: ArchiveRecord) -> PageRecord | Redirect | OtherRecord | Drop
         return Drop("no address", detail=f"{record.kind} record at byte {record.offset}")
     if answer is None:
         return Drop("bad HTTP", url, f"{record.kind} record at byte {record.offset}")
-    status, headers, _ = answer
+    status, headers, head_bytes = answer
     if status in REDIRECTS:
         target = redirect_address(url, http_head.first(headers, "location"))
         return Redirect(url=url, target=target, date=date) if target else Drop("bad redirect", url)
     if status != 200:
         return Drop("not status 200", url, f"status {status}")
     content_type = http_head.first(headers, "content-type")
-    if media_type(content_type) not in HTML_TYPES:
+    is_html = media_type(content_type) in HTML_TYPES
+    onward = refresh_target(url, headers, _beginning(record.block[head_bytes:], headers) if is_html else b"")
+    if onward and canonical(onward) != canonical(url):
+        return Redirect(url=url, target=onward, date=date)
+    if not is_html:
         return Drop("not HTML", url, content_type[:100] or "no Content-Type")
     return PageRecord(url=url, status=200, content_type=content_type, date=date, offset=record.offset)
+
+
+def _beginning(body: bytes, headers: http_head.Headers) -> bytes:
+    """Return the beginning of a page, decoded, of which the beginning is known."""
+    body, _ = http_head.dechunked(body, http_head.every(headers, "transfer-encoding"))
+    try:
+        codings = http_head.every(headers, "content-encoding")
+        return content_coding.decode(body, codings, LOOKED_AT_BYTES, cut=True)
+    except content_coding.CodingError:
+        return b""
 
 
 def _answer(record: ArchiveRecord) -> tuple[int, http_head.Headers, int] | None:

@@ -214,6 +214,56 @@ def _opt_outs(_: Path) -> Call:
     return call
 
 
+def _refresh(_: Path) -> Call:
+    from pipeline.web.refresh import refresh_target
+
+    def call(data: bytes) -> None:
+        value, _, page = data.partition(b"\n")
+        for headers in ([("Refresh", value.decode("latin-1"))], []):
+            target = refresh_target("http://example.org/a?b", headers, page)
+            assert not target or target.startswith(("http://", "https://"))
+
+    return call
+
+
+def _cookies(_: Path) -> Call:
+    from pipeline.crawl.cookies import Cookie, cookie_header, packed, received, unpacked
+    from pipeline.web.warc import Response
+
+    url = "https://www.example.co.uk/a/b"
+
+    def call(data: bytes) -> None:
+        cookies: tuple[Cookie, ...] = ()
+        for hop, lines in enumerate(data.split(b"\n\n")):
+            headers = [(b"Set-Cookie", line) for line in lines.split(b"\n")]
+            answer = Response(
+                url=url, status=302, phrase="", headers=headers, body=b"", address="192.0.2.1",
+                at=datetime(2012, 2, 1, tzinfo=UTC),
+            )  # fmt: skip
+            cookies = received(answer, hop, cookies)
+        assert unpacked(packed(cookies)) == cookies
+        assert "\n" not in cookie_header(cookies, url)
+        assert not cookie_header(cookies, "https://other.co.uk/a/b")
+
+    return call
+
+
+def _locations(_: Path) -> Call:
+    from pipeline.crawl.visits import Target, locate, redirect_target
+    from pipeline.web.warc import Response
+
+    def call(data: bytes) -> None:
+        answer = Response(
+            url="http://example.org/a?b#!c", status=302, phrase="", headers=[(b"Location", data)], body=b"",
+            address="192.0.2.1", at=datetime(2012, 2, 1, tzinfo=UTC),
+        )  # fmt: skip
+        target = redirect_target(answer)
+        if isinstance(target, Target):
+            assert locate(target.url) == target, "what was asked for is asked for again"
+
+    return call
+
+
 def _robots(_: Path) -> Call:
     from pipeline.crawl.robots import parse
 
@@ -457,6 +507,36 @@ TARGETS = [
     ),
     Target(name="page", seeds=(PAGE,), prepare=_page),
     Target(name="opt-outs", seeds=(PAGE,), prepare=_opt_outs, share=2),
+    Target(
+        name="refresh",
+        seeds=(
+            b"0; url='/next'\n<head><base href=/b/><meta http-equiv=refresh content='5;url=/c'>",
+            b"600\n"
+            + PAGE.replace(b"<meta ", b"<noscript><meta http-equiv=refresh content=0></noscript><meta "),
+        ),
+        prepare=_refresh,
+        share=2,
+    ),
+    Target(
+        name="cookies",
+        seeds=(
+            b'a=1; Domain=.example.co.uk; Path=/; Secure\nb="x, y"; Expires=Thu, 01-Jan-1970 00:00:00 GMT',
+            b"__Host-a=1; Secure; Path=/\n\na=; Max-Age=0\nc=2; Domain=co.uk; SameSite=Lax",
+        ),
+        prepare=_cookies,
+        share=2,
+    ),
+    Target(
+        name="location",
+        seeds=(
+            b"//user@example.org:81/a b/../c?d#!e",
+            "http://bücher.example/ü#x".encode(),
+            b"?q=%zz",
+            b"/%2e%2e//",
+        ),
+        prepare=_locations,
+        share=2,
+    ),
     Target(name="robots", seeds=(ROBOTS,), prepare=_robots, share=2),
     Target(name="tdmrep", seeds=(TDMREP,), prepare=_tdmrep, share=2),
     *(
