@@ -81,10 +81,11 @@ class SegmentWriter:
     def _open(self) -> "_Segment":
         started = time.strftime("%Y%m%d%H%M%S", time.gmtime())
         while True:
-            # Unique wherever it goes: indexes of archives name files without their folders.
-            name = f"outbound-{started}-{self._number:05d}-{self._token}"
+            place = f"outbound-{started}-{self._number:05d}"  # sorts the segments of a folder by age
+            # Indexes of archives name files without their folders, and crawls begin at once.
+            name = f"{place}-{self._token}"
             self._number += 1
-            if not (self._folder / f"{name}.parquet").exists():
+            if not any(self._folder.glob(f"{place}*.parquet")):
                 opening = warcinfo_record(f"{name}.warc.gz", self._warc_fields)
                 return _Segment(self._folder, name, self._options.fingerprint(), opening)
 

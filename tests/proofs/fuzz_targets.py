@@ -117,8 +117,14 @@ def _warcs() -> tuple[bytes, ...]:
     records = [_record(b"response", target + kind, body) for body in bodies]
     info = _record(b"warcinfo", b"Content-Type: application/warc-fields\r\n", b"software: x\r\n")
     resource = _record(b"resource", target + b"Content-Type: text/html\r\n", PAGE)
-    plain = info + b"".join(records) + resource
-    zipped = b"".join(gzip.compress(record, mtime=0) for record in (info, *records, resource))
+    refers = (
+        b"WARC-Refers-To-Target-URI: http://example.org/b\r\nWARC-Refers-To-Date: 2011-02-01T00:00:00Z\r\n"
+    )
+    revisit = _record(
+        b"revisit", target + kind + refers + b"WARC-Payload-Digest: sha1:AB\r\n", http + b"\r\n"
+    )
+    plain = info + b"".join(records) + resource + revisit
+    zipped = b"".join(gzip.compress(record, mtime=0) for record in (info, *records, resource, revisit))
     return plain, zipped
 
 
