@@ -67,8 +67,11 @@ def _is_in_other_scripts(points: Letters) -> bool:
     """Say whether a good part of a text, which a space follows, is beyond Latin letters and symbols."""
     if points.dtype == np.uint8:
         return False
-    other = np.count_nonzero(points >= 0x300) - np.count_nonzero((points >= 0x2000) & (points < 0x2C00))
-    return bool(other and other >= LEAST_OTHER_SHARE * (len(points) - 1))
+    least = max(1, LEAST_OTHER_SHARE * (len(points) - 1))
+    other = np.count_nonzero(points >= 0x300)
+    if other < least:
+        return False
+    return bool(other - np.count_nonzero((points >= 0x2000) & (points < 0x2C00)) >= least)
 
 
 def exact_key(letters: Letters) -> bytes:

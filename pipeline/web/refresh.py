@@ -18,6 +18,9 @@ LOOKED_AT_BYTES = 16 * 1024  # of a page, decoded; a page that only sends on is 
 _CONTENT_CHARACTERS = 8_192
 _WANTED = frozenset({b"meta", b"base"})
 
+_MAY_BE = re.compile(
+    rb"""http-equiv\s*+=\s*+["']?\s*+(?:refresh|[^\s"'>&]*+&)"""
+)  # or is spelt with references
 _CONTENT = re.compile(
     r"\s*(?:(\d+)[\d.]*|\.[\d.]*)(?:\s*[;,]\s*|\s+|\Z)(?:url\s*=\s*)?(.*)", re.I | re.DOTALL
 )
@@ -37,8 +40,8 @@ def refresh_target(url: str, headers: Iterable[tuple[str, str]], page: bytes = b
     head = page[:LOOKED_AT_BYTES]
     if utf16 := utf16_of(head):
         head = head.decode(utf16, "replace").encode("utf-8", "replace")
-    if b"http-equiv" not in head.lower():
-        return ""
+    if not _MAY_BE.search(head.lower()):
+        return ""  # nearly every page ends here
     base, found = "", None
     for element, attributes in head_tags(head, _WANTED):
         if element == b"base":

@@ -100,7 +100,7 @@ def _parts(address: str) -> tuple[str, str, str, str, str] | Drop:
     if plain is not None:
         scheme, host, path, query = plain.groups("")
         if "xn--" not in host and "/." not in path and "/%2" not in path:  # no IDNA, no dot segments
-            return scheme, host, "", path, with_hash_bang(query, "")
+            return scheme, host, "", path, with_hash_bang(query, "") if HASH_BANG in query else query
     try:
         parsed = ada_url.URL(address)
     except ValueError:  # also for half of a surrogate pair, which UTF-8 cannot hold
