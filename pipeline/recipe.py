@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.archives.stages import index_archive, links_of_archives, match_pages, redirects_file
+from pipeline.archives.stages import (
+    index_archive,
+    links_of_archives,
+    match_pages,
+    redirects_file,
+    revisits_file,
+)
 from pipeline.archives.ways import MatchOptions
 from pipeline.corpus.funnel import Step
 from pipeline.corpus.split import CorpusOptions, validation_limit
@@ -119,7 +125,8 @@ class Recipe:
         else:
             assert index is not None
             self.report(index, "pages with an address")
-            links = self.run("links", links_of_archives, _gathered([index], options.partitions))
+            named = [_gathered([index], options.partitions, name) for name in (bucket_file, revisits_file)]
+            links = self.run("links", links_of_archives, _joined(*named))
             self.report(links, "links")
         if options.only == "links":
             return
@@ -166,10 +173,11 @@ class Recipe:
             max_redirects=options.crawl.max_redirects,
             partitions=options.partitions,
         )
-        pages, redirects = (
-            _gathered([index], options.partitions, name) for name in (bucket_file, redirects_file)
+        pages, redirects, revisits = (
+            _gathered([index], options.partitions, name)
+            for name in (bucket_file, redirects_file, revisits_file)
         )
-        known = _joined(pages, redirects)
+        known = _joined(_joined(pages, redirects), revisits)
         waiting = _files(links, "links.parquet")
         fetched = self.in_rounds(match_pages, waiting, matching, left=links.counts.kept, known=known)
         rounds: dict[str, list[InputFile]] = {part: [] for part in waiting}  # of one partition together

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.archives.ways import INDEX, REDIRECTS, MatchOptions, Ways, latest_pages
+from pipeline.archives.ways import INDEX, REDIRECTS, REVISITS, MatchOptions, Ways, by_key
 from pipeline.links.stages import DAMAGE
 from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of, moved_file
 from pipeline.runner.names import file_name, without_digest
@@ -15,7 +15,7 @@ from pipeline.runner.records import DROPS, FETCHES, LINKS, ROUTED, Drop
 from pipeline.runner.stages import Counts, Task, output_version
 from pipeline.runner.tables import FilterWriter, TableWriter, read_rows
 from pipeline.web.urls import parse, printable, registrable_domain
-from pipeline.web.warc import OtherRecord, PageRecord, Redirect, scan_archive
+from pipeline.web.warc import Found, OtherRecord, PageRecord, Redirect, Revisit, scan_archive
 
 DAMAGE_TOLD = 20  # lines of a file's damage; the rest is counted
 
@@ -25,12 +25,17 @@ def redirects_file(bucket: int) -> str:
     return f"redirects-{bucket_file(bucket)}"
 
 
-@output_version(2, "ada-url", "publicsuffixlist")
-def index_archive(task: Task) -> Counts:
-    """Name the pages and redirects of one archive, cut into buckets by address. Input: an archive.
+def revisits_file(bucket: int) -> str:
+    """The file of an archive's revisits that one gathering partition needs."""
+    return f"revisits-{bucket_file(bucket)}"
 
-    Nothing vanishes: every record is a page, a redirect, a drop with a reason, or of a type that holds no
-    answer; `notes["records"]` has the numbers.
+
+@output_version(3, "ada-url", "publicsuffixlist")
+def index_archive(task: Task) -> Counts:
+    """Name the pages, revisits and redirects of one archive, cut into buckets by address. Input: an archive.
+
+    Nothing vanishes: every record is one of the three, a drop with a reason, or of a type that holds no
+    answer; `notes["records"]` has the numbers. A revisit is a page: what becomes of it shows later.
     """
     options: CutOptions = task.options
     (archive,) = task.inputs
@@ -66,19 +71,25 @@ def index_archive(task: Task) -> Counts:
                     put(redirects_file(bucket), REDIRECTS, row)
                 else:
                     task.progress(1)
-                    records["pages"] += 1
-                    put(bucket_file(bucket), INDEX, row)
+                    is_page = isinstance(found, PageRecord)
+                    records["pages" if is_page else "revisits"] += 1
+                    name = bucket_file(bucket) if is_page else revisits_file(bucket)
+                    put(name, INDEX if is_page else REVISITS, row)
             assert seen == records.total(), f"records lost or made up: {seen} seen, {records}"
     if damage > DAMAGE_TOLD:
         task.notes["damage"].append(f"{damage - DAMAGE_TOLD:,} more of the kind in {file_name(archive)}")
     task.notes["records"] = dict(sorted(records.items()))
-    return Counts(records["pages"] + records["drops"], records["pages"], dict(sorted(dropped.items())))
+    kept = records["pages"] + records["revisits"]
+    return Counts(kept + records["drops"], kept, dict(sorted(dropped.items())))
 
 
-def _row(found: PageRecord | Redirect | OtherRecord | Drop, archive: str) -> dict[str, Any] | Drop | None:
+def _row(found: Found, archive: str) -> dict[str, Any] | Drop | None:
     match found:
         case PageRecord():
             return _index_row(found, archive)
+        case Revisit():
+            row = _index_row(found, archive)
+            return row if isinstance(row, Drop) else row | _earlier(found)
         case Redirect():
             return _redirect_row(found)
         case OtherRecord():
@@ -96,7 +107,15 @@ def _redirect_row(redirect: Redirect) -> dict[str, Any] | Drop:
     return {"key": address.key, "target": target.url, "date": redirect.date}
 
 
-def _index_row(page: PageRecord, archive: str) -> dict[str, Any] | Drop:
+def _earlier(revisit: Revisit) -> dict[str, Any]:
+    address = parse(revisit.earlier_url)
+    return {
+        "earlier_key": "" if isinstance(address, Drop) else address.key,
+        "earlier_date": revisit.earlier_date,
+    }
+
+
+def _index_row(page: PageRecord | Revisit, archive: str) -> dict[str, Any] | Drop:
     address = parse(page.url)
     if isinstance(address, Drop):
         return address
@@ -107,13 +126,18 @@ def _index_row(page: PageRecord, archive: str) -> dict[str, Any] | Drop:
         "archive": archive,
         "offset": page.offset,
         "date": page.date,
+        "digest": page.digest,
     }
 
 
-@output_version(1)
+@output_version(2)
 def links_of_archives(task: Task) -> Counts:
-    """Take every page of the archives for a link: there are no submissions. Inputs: the bucket's index."""
-    latest, again = latest_pages(task.inputs)
+    """Take every page of the archives for a link: there are no submissions. Inputs: index and revisits."""
+    indexes, _, revisits = _known(task.inputs)
+    pages, later = by_key(indexes, INDEX), by_key(revisits, REVISITS)
+    rows = [row for key in sorted({*pages, *later}) for row in (*pages.get(key, ()), *later.get(key, ()))]
+    latest = {row["key"]: row for row in reversed(rows)}
+    again = [row for row in rows if latest[row["key"]] is not row]
     with FilterWriter(task.folder, "links.parquet", LINKS) as writer:
         for row in latest.values():
             link = dict.fromkeys(LINKS.names) | {"url": row["url"], "domain": row["domain"], "karma": 0}
@@ -128,7 +152,7 @@ def links_of_archives(task: Task) -> Counts:
     return writer.counts
 
 
-@output_version(2, "ada-url", "publicsuffixlist")
+@output_version(3, "ada-url", "publicsuffixlist")
 def match_pages(task: Task) -> Counts:
     """Find each link's page, the latest one, by way of redirects. Inputs: links, then the bucket's index.
 
@@ -176,11 +200,18 @@ def _routed(inputs: Iterable[str]) -> Iterator[dict[str, Any]]:
     for address in inputs:
         if file_name(address) == "links.parquet" or file_name(address).startswith("moved-"):
             for row in read_rows(address):
-                yield row | {"hops": list(row.get("hops") or ())}
+                yield row | {"hops": list(row.get("hops") or ()), "carried": row.get("carried") or ""}
 
 
 def _ways(task: Task, options: MatchOptions) -> Ways:
-    names = {address: file_name(address) for address in task.inputs}
-    indexes = [address for address, name in names.items() if name[0].isdigit()]
-    redirects = [address for address, name in names.items() if name.startswith("redirects-")]
-    return Ways(indexes, redirects, options, int(task.name))
+    return Ways(*_known(task.inputs), options, int(task.name))
+
+
+def _known(inputs: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the files of a bucket: its index, redirects and revisits."""
+    names = {address: file_name(address) for address in inputs}
+    return (
+        [address for address, name in names.items() if name[0].isdigit()],
+        [address for address, name in names.items() if name.startswith("redirects-")],
+        [address for address, name in names.items() if name.startswith("revisits-")],
+    )

@@ -18,7 +18,8 @@ from typing import TypeVar
 from aiohttp.abc import AbstractResolver
 
 from pipeline.crawl import robots
-from pipeline.crawl.fetch import Client, FetchFailure, Limits, is_redirect
+from pipeline.crawl.cookies import cookie_header, packed, received
+from pipeline.crawl.fetch import MAX_REDIRECT_BYTES, Client, FetchFailure, Limits, is_redirect
 from pipeline.crawl.options import CrawlCounts, CrawlOptions
 from pipeline.crawl.origins import Origins
 from pipeline.crawl.politeness import Domain, Frontier
@@ -26,6 +27,7 @@ from pipeline.crawl.responses import (
     examine_body,
     examine_file,
     examine_page,
+    refresh_address,
     retry_wait_s,
     robots_from,
     tdm_from,
@@ -198,13 +200,13 @@ class _Crawler:
             if link is None:
                 return self._open_links > 0
             self.counts.links += 1
-            url, hops = link if isinstance(link, Link) else Link(link)
+            url, hops, cookies = link if isinstance(link, Link) else Link(link)
             if url in finished:
                 self.counts.reused += 1
                 continue
             self._open_links += 1
             start = hops[-1] if hops else url
-            visit = Visit(Purpose.PAGE, url, Target(start, "", ""), hops=hops)
+            visit = Visit(Purpose.PAGE, url, Target(start, "", ""), hops=hops, cookies=cookies)
             target = locate(start)
             if isinstance(target, Drop):
                 self._record(visit, FetchFailure(target))
@@ -274,10 +276,15 @@ class _Crawler:
             cut=not is_page,
         )
         examine = (
-            partial(examine_page, respect_opt_outs=options.respect_opt_outs) if is_page else examine_file
+            partial(examine_page, url=visit.target.url, respect_opt_outs=options.respect_opt_outs)
+            if is_page
+            else examine_file
         )
         self.counts.requests += 1
-        outcome = await self._client.get(visit.target.url, limits, examine, keep_alive=keep_alive)
+        cookies = cookie_header(visit.cookies, visit.target.url)
+        outcome = await self._client.get(
+            visit.target.url, limits, examine, keep_alive=keep_alive, cookies=cookies
+        )
         visit.spent_s += self._clock() - asked_at
         return outcome
 
@@ -288,27 +295,42 @@ class _Crawler:
         if retry_s is not None:
             visit.retries += 1
             self._frontier.push(visit.target.domain, visit, first=True)
-        elif isinstance(outcome, Response) and is_redirect(outcome.status):
-            await self._follow(visit, outcome)
+        elif isinstance(outcome, Response) and (target := await self._onward(visit, outcome)) is not None:
+            await self._follow(visit, outcome, target)
         else:
             await self._settle(visit, outcome)
         return max(retry_s or 0.0, self._origins.crawl_delay_s(origin))
 
-    async def _follow(self, visit: Visit, response: Response) -> None:
+    async def _onward(self, visit: Visit, response: Response) -> Target | Drop | None:
+        """Return where a response sends a visit, and keep the cookies that it sets; None: it is the end."""
+        if visit.purpose is not Purpose.PAGE:
+            return redirect_target(response) if is_redirect(response.status) else None
+        had_cookies = bool(cookie_header(visit.cookies, visit.target.url))
+        visit.cookies = received(response, len(visit.hops), visit.cookies)
+        if is_redirect(response.status):
+            return redirect_target(response)
+        address = await self._in_thread(partial(refresh_address, response))
+        target = locate(address) if address else None
+        if isinstance(target, Target) and target.url == visit.target.url:
+            # Sent back for its first cookies, or a page that keeps itself up to date.
+            return target if not had_cookies and visit.is_new(target.url) else None
+        return target
+
+    async def _follow(self, visit: Visit, response: Response, target: Target | Drop) -> None:
         """Send a visit where a redirect points: into the queue of that domain."""
-        target = redirect_target(response)
         limit = self._options.max_redirects if visit.purpose is Purpose.PAGE else robots.MAX_REDIRECTS
         if isinstance(target, Drop):
             await self._settle(visit, FetchFailure(target, response.status))
             return
-        if target.url in (visit.target.url, visit.subject, *visit.hops):
+        if not visit.is_new(target.url):
             await self._settle(visit, FetchFailure(Drop("redirect loop", target.url), response.status))
             return
         if len(visit.hops) >= limit:
             await self._settle(visit, FetchFailure(Drop("too many redirects", target.url), response.status))
             return
         if visit.purpose is Purpose.PAGE:
-            visit.redirects += (response,)
+            # Many visits wait for their next turn: of a page that only sends on, its head is kept.
+            visit.redirects += (response.cut(MAX_REDIRECT_BYTES),)
         visit.hops += (target.url,)
         visit.target = target
         if visit.purpose is Purpose.PAGE and not self._owns(target.domain):
@@ -357,6 +379,7 @@ class _Crawler:
             "bytes": len(outcome.body) if isinstance(outcome, Response) else 0,
             "seconds": self._clock() - visit.started_at if visit.started_at else 0.0,
             "fetched_at": int(datetime.now(UTC).timestamp()),
+            "carried": packed(visit.cookies) if drop.reason == ELSEWHERE else "",
         }
         if isinstance(outcome, Response):
             self._segments.add(row, (*visit.redirects, outcome))

@@ -18,12 +18,13 @@ from yarl import URL
 
 from pipeline.runner.records import Drop
 from pipeline.web.guard import Guard, GuardedResolver, RefusedAddressError
+from pipeline.web.refresh import LOOKED_AT_BYTES
 from pipeline.web.warc import Response
 
 # A page's headers may take this much and no more: 200 × 32 KiB = 6.4 MB.
 MAX_HEADER_BYTES = 32 * 1024
 MAX_HEADERS = 200
-MAX_REDIRECT_BYTES = 16 * 1024  # of a redirect's body, which nobody reads
+MAX_REDIRECT_BYTES = LOOKED_AT_BYTES  # of a redirect's body
 DNS_CACHE_S = 300
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -77,7 +78,7 @@ class _BodyRefusedError(Exception):
 
 
 class Client:
-    """An HTTP client for strangers' servers: no cookies, no proxies, and no redirects of its own."""
+    """An HTTP client for strangers' servers: no cookies, proxies or redirects of its own."""
 
     def __init__(
         self,
@@ -124,7 +125,7 @@ class Client:
         await self._resolver.close()
 
     async def get(
-        self, url: str, limits: Limits, examine: Examine, *, keep_alive: bool = True
+        self, url: str, limits: Limits, examine: Examine, *, keep_alive: bool = True, cookies: str = ""
     ) -> Response | FetchFailure:
         """Ask for one address.
 
@@ -133,10 +134,14 @@ class Client:
             limits: of this exchange.
             examine: looks at status and headers, before any of the body is read.
             keep_alive: whether more is going to be asked of this server soon.
+            cookies: the Cookie header to send, if any.
         """
         try:
             async with asyncio.timeout(limits.deadline_s):
-                return await self._exchange(url, limits, examine, keep_alive)
+                headers = {} if keep_alive else {"Connection": "close"}
+                return await self._exchange(
+                    url, limits, examine, headers | ({"Cookie": cookies} if cookies else {})
+                )
         except aiohttp.ConnectionTimeoutError as error:
             return FetchFailure(Drop("no connection", url, str(error)[:300]))
         except TimeoutError:
@@ -145,12 +150,12 @@ class Client:
             return FetchFailure(failure(url, error))
 
     async def _exchange(
-        self, url: str, limits: Limits, examine: Examine, keep_alive: bool
+        self, url: str, limits: Limits, examine: Examine, headers: dict[str, str]
     ) -> Response | FetchFailure:
         response = await self._session.get(
             URL(url, encoded=True),
             allow_redirects=False,
-            headers=None if keep_alive else {"Connection": "close"},
+            headers=headers,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),
         )
         assert isinstance(response, _Response)

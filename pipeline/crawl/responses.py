@@ -16,6 +16,7 @@ from pipeline.web.optout import (
     meta_opt_out,
     parse_tdmrep,
 )
+from pipeline.web.refresh import LOOKED_AT_BYTES, refresh_target
 from pipeline.web.warc import HTML_TYPES, Response, media_type
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
@@ -28,17 +29,30 @@ ANSWER_REASONS = frozenset(
 )
 
 
-def examine_page(status: int, headers: Headers, *, respect_opt_outs: bool) -> Drop | None:
-    """Say why the body of an answer is not wanted as a page, or None if it is."""
+def examine_page(status: int, headers: Headers, *, url: str, respect_opt_outs: bool) -> Drop | None:
+    """Say why the body of an answer is not wanted as a page or redirect, or None if it is."""
     if is_redirect(status):
         return None
     if status != 200:
         return Drop(status_reason(status), detail=f"status {status}")
-    content_type = headers.get("Content-Type", "")
-    if media_type(content_type) not in HTML_TYPES:
-        return Drop("not HTML", detail=content_type[:100] or "no Content-Type")
+    if refresh_target(url, headers.items()) not in ("", url):
+        return None
+    drop = _type_drop(headers.get("Content-Type", ""))
+    if drop is not None:
+        return drop
     opt_out = header_opt_out(headers.items()) if respect_opt_outs else None
     return Drop(opt_out.reason, detail=opt_out.where) if opt_out else None
+
+
+def _type_drop(content_type: str) -> Drop | None:
+    if media_type(content_type) in HTML_TYPES:
+        return None
+    return Drop("not HTML", detail=content_type[:100] or "no Content-Type")
+
+
+def refresh_address(page: Response) -> str:
+    """Return the address that a page soon gives way to, its own if it loads itself anew; else nothing."""
+    return refresh_target(page.url, page.header_texts, file_body(page, LOOKED_AT_BYTES))
 
 
 def examine_body(outcome: Response | FetchFailure, options: CrawlOptions) -> Response | FetchFailure:
@@ -50,6 +64,9 @@ def examine_body(outcome: Response | FetchFailure, options: CrawlOptions) -> Res
 
 
 def _body_drop(page: Response, options: CrawlOptions) -> Drop | None:
+    drop = _type_drop(page.header("Content-Type"))  # which is not asked of what may be a redirect
+    if drop is not None:
+        return drop
     try:
         codings = page.header("Content-Encoding")
         body = content_coding.decode(page.body, codings, options.max_decompressed_bytes)

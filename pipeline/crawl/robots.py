@@ -4,6 +4,7 @@ A file may have thousands of groups, and a parser would keep the rules of each f
 the lines of the groups that are for us reach it: those that name us, or if none does those for all robots.
 """
 
+import codecs
 import re
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ def parse(body: bytes) -> Robots:
     body = body[:MAX_BYTES]
     if len(body) == MAX_BYTES:
         body = body[: body.rfind(b"\n") + 1]  # half a rule may forbid or allow far more than the whole
-    rules = our_rules(body.decode("utf-8-sig", errors="replace").replace("\0", ""))
+    rules = our_rules(_without_mark(body).decode("utf-8", errors="replace").replace("\0", ""))
     wildcards = sum("*" in rule or "$" in rule for rule in rules)
     if wildcards > MAX_WILDCARD_RULES:
         return Robots(
@@ -64,6 +65,12 @@ def parse(body: bytes) -> Robots:
         + 1_200 * wildcards
     )
     return Robots(rules=Protego.parse("\n".join(("User-agent: *", *rules))), size_bytes=size_bytes)
+
+
+def _without_mark(body: bytes) -> bytes:
+    """Return a file without its byte-order mark, of which some editors leave a part."""
+    marks = (codecs.BOM_UTF8[:size] for size in (3, 2, 1))
+    return next((body.removeprefix(mark) for mark in marks if body.startswith(mark)), body)
 
 
 _AGENT = re.compile(r"user[- ]?agent\s*(?::|\s)(.*)", re.IGNORECASE)

@@ -8,6 +8,7 @@ finishing it is the same work as committing: cut the WARC after the last row tha
 """
 
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -22,15 +23,18 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.crawl.options import CrawlOptions
-from pipeline.runner.records import FETCHES
+from pipeline.runner.records import FETCHES, ROUTED
 from pipeline.web.warc import Response, response_record, warcinfo_record
 
 MAX_ROWS = 100_000
 ROWS_AT_ONCE = 5_000  # of a log, in memory
 FINGERPRINT_KEY = b"outbound.crawl_options"
 
+LOG = FETCHES.append(ROUTED.field("carried"))
+"""A fetch log; of a link that goes on in another crawl, what that one needs to know."""
+
 Row = Mapping[str, Any]
-"""One row of `FETCHES`, less `archive` and `offset`, which the segment knows."""
+"""One row of `LOG`, less `archive` and `offset`, which the segment knows."""
 
 
 class SegmentWriter:
@@ -41,6 +45,7 @@ class SegmentWriter:
         self._options = options
         self._warc_fields = warc_fields
         self._number = 0
+        self._token = secrets.token_hex(4)
         self._segment: _Segment | None = None
 
     def add(self, row: Row, responses: Sequence[Response] = ()) -> None:
@@ -76,9 +81,11 @@ class SegmentWriter:
     def _open(self) -> "_Segment":
         started = time.strftime("%Y%m%d%H%M%S", time.gmtime())
         while True:
-            name = f"outbound-{started}-{self._number:05d}"
+            place = f"outbound-{started}-{self._number:05d}"  # sorts the segments of a folder by age
+            # Indexes of archives name files without their folders, and crawls begin at once.
+            name = f"{place}-{self._token}"
             self._number += 1
-            if not (self._folder / f"{name}.parquet").exists():
+            if not any(self._folder.glob(f"{place}*.parquet")):
                 opening = warcinfo_record(f"{name}.warc.gz", self._warc_fields)
                 return _Segment(self._folder, name, self._options.fingerprint(), opening)
 
@@ -165,11 +172,11 @@ def _write_log(log: Path, journal: Path, warc_bytes: int) -> int:
     end = 0
     rows = _whole_rows(journal, warc_bytes)
     opening = next(rows, {"fingerprint": ""})
-    schema = FETCHES.with_metadata({FINGERPRINT_KEY: opening["fingerprint"].encode()})
+    schema = LOG.with_metadata({FINGERPRINT_KEY: opening["fingerprint"].encode()})
     with pq.ParquetWriter(log, schema, compression="zstd") as writer:
         while batch := list(islice(rows, ROWS_AT_ONCE)):
             end = batch[-1]["end"]
-            columns = {name: [row[name] for row in batch] for name in FETCHES.names}
+            columns = {name: [row.get(name) for row in batch] for name in LOG.names}
             seconds = pa.array(columns["fetched_at"], pa.int64())
             columns["fetched_at"] = seconds.cast(FETCHES.field("fetched_at").type)
             writer.write_table(pa.table(columns, schema=schema))
@@ -204,8 +211,8 @@ def committed_logs(folder: Path) -> list[Path]:
 
 def fetch_log(folder: str | Path) -> pa.Table:
     """Return the fetch log of a crawl, one row a link: its page, or its last failure; sorted by address."""
-    tables = [pq.read_table(log, schema=FETCHES) for log in committed_logs(Path(folder))]
-    table = pa.concat_tables(tables) if tables else FETCHES.empty_table()
+    tables = [pq.read_table(log, schema=LOG) for log in committed_logs(Path(folder))]
+    table = pa.concat_tables(tables) if tables else LOG.empty_table()
     has_page = pc.equal(table["reason"], "")
     age = pa.array(np.arange(table.num_rows))
     ranked = table.append_column("has_page", has_page).append_column("age", age)
@@ -214,7 +221,7 @@ def fetch_log(folder: str | Path) -> pa.Table:
     first = np.ones(len(urls), dtype=bool)
     if len(urls):
         first[1:] = pc.not_equal(urls[1:], urls[:-1]).to_numpy(zero_copy_only=False)
-    return ranked.filter(pa.array(first)).select(FETCHES.names)
+    return ranked.filter(pa.array(first)).select(LOG.names)
 
 
 class FinishedLinks:

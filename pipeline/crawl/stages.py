@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from pipeline.crawl.cookies import unpacked
 from pipeline.crawl.crawler import ELSEWHERE, Link, crawl
 from pipeline.crawl.options import CrawlCounts, CrawlOptions
 from pipeline.crawl.segments import fetch_log
@@ -25,12 +26,13 @@ from pipeline.runner.tables import counts_of, read_tables
 from pipeline.web.urls import parse
 
 
-@output_version(1)
+@output_version(2)
 def scatter_by_domain(task: Task) -> Counts:
     """Cut links by registrable domain, so that politeness is a matter of one task. Input: links."""
     options: CutOptions = task.options
     links = read_tables(task.inputs, LINKS)
     links = links.append_column(ROUTED.field("hops"), pa.array([[]] * len(links), pa.list_(pa.string())))
+    links = links.append_column(ROUTED.field("carried"), pa.array([""] * len(links)))
     domains = pc.value_counts(links["domain"]).to_pylist()
     bucket = {entry["values"]: bucket_of(entry["values"], options.partitions) for entry in domains}
     largest: dict[str, int] = {}
@@ -55,7 +57,7 @@ class FetchOptions:
     partitions: int
 
 
-@output_version(1)
+@output_version(2)
 def crawl_links(task: Task) -> Counts:
     """Fetch the pages of one partition of domains. Inputs: links on their way (`ROUTED`).
 
@@ -101,6 +103,9 @@ def _write_moved(links: pa.Table, log: pa.Table, folder: Path, partitions: int) 
     if not len(links):
         return
     routed = links.set_column(links.schema.get_field_index("hops"), ROUTED.field("hops"), log["redirects"])
+    routed = routed.set_column(
+        links.schema.get_field_index("carried"), ROUTED.field("carried"), log["carried"]
+    )
     targets = [locate(url) for url in log["final_url"].to_pylist()]
     domains = [target.domain for target in targets if isinstance(target, Target)]
     buckets = pa.array([bucket_of(domain, partitions) for domain in domains], pa.int32())
@@ -114,7 +119,9 @@ def _write_fetched(links: pa.Table, log: pa.Table, task: Task) -> Counts:
     # Beside the partition's folder lie the stores: `<stage>/store/<partition>/`.
     names = log["archive"].to_pylist()
     archives = pa.array([f"../store/{task.name}/{name}" if name else "" for name in names], pa.string())
-    log = log.set_column(log.schema.get_field_index("archive"), FETCHES.field("archive"), archives)
+    log = log.select(FETCHES.names).set_column(
+        log.schema.get_field_index("archive"), FETCHES.field("archive"), archives
+    )
     drops = log.filter(pc.not_equal(log["reason"], "")).select(DROPS.names)
     pq.write_table(links.select(LINKS.names), task.folder / "links.parquet", compression="zstd")
     pq.write_table(log, task.folder / "fetches.parquet", compression="zstd")
@@ -139,8 +146,8 @@ def in_turns(links: pa.Table) -> list[Link]:
     first = np.flatnonzero(starts)
     turn = np.arange(len(domains)) - np.repeat(first, np.diff(first, append=len(domains)))
     order = np.lexsort((ordered["hash"].to_numpy(), turn))
-    turns = ordered.select(["url", "hops"]).take(order)
-    return [Link(row["url"], tuple(row["hops"])) for row in turns.to_pylist()]
+    turns = ordered.select(["url", "hops", "carried"]).take(order)
+    return [Link(row["url"], tuple(row["hops"]), unpacked(row["carried"])) for row in turns.to_pylist()]
 
 
 @contextlib.contextmanager

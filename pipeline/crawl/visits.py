@@ -9,9 +9,11 @@ from urllib.parse import urljoin
 
 from ada_url import URL
 
+from pipeline.crawl.cookies import Cookie, cookie_header
 from pipeline.runner.records import Drop
+from pipeline.web import http_head
 from pipeline.web.guard import url_reject_reason
-from pipeline.web.urls import registrable_domain
+from pipeline.web.urls import registrable_domain, with_hash_bang
 from pipeline.web.warc import Response
 
 
@@ -28,6 +30,7 @@ class Link(NamedTuple):
 
     url: str  # canonical
     hops: tuple[str, ...] = ()  # where redirects have led so far; the last one is where to go on
+    cookies: tuple[Cookie, ...] = ()  # that were set on the way
 
 
 class Purpose(Enum):
@@ -47,10 +50,20 @@ class Visit:
     target: Target
     hops: tuple[str, ...] = ()  # every address after the first
     redirects: tuple[Response, ...] = ()
+    cookies: tuple[Cookie, ...] = ()
     cleared_by: str = ""  # the origin whose policy let it go on
     retries: int = 0
     spent_s: float = 0.0
     started_at: float = 0.0
+
+    def is_new(self, url: str) -> bool:
+        """Say whether an address was not asked for on this way, or not with the cookies that it has now."""
+        asked = (self.subject, *self.hops)
+        if url not in asked:
+            return True
+        last = len(asked) - 1 - asked[::-1].index(url)
+        before = [cookie for cookie in self.cookies if cookie.hop < last]
+        return cookie_header(before, url) != cookie_header(self.cookies, url)
 
 
 def locate(url: str) -> Target | Drop:
@@ -64,6 +77,8 @@ def locate(url: str) -> Target | Drop:
         return Drop(reason, url[:300], parsed.href[:300])
     if not parsed.hostname:
         return Drop("bad address", url[:300])
+    if parsed.hash.startswith("#!"):
+        parsed.search = with_hash_bang(parsed.search.removeprefix("?"), parsed.hash)
     parsed.hash = ""
     # A hundred thousand of these may be waiting: equal strings are one.
     same = url if url == parsed.href else parsed.href
@@ -77,14 +92,10 @@ def _domain(host: str) -> str:
 
 def redirect_target(response: Response) -> Target | Drop:
     """Return where a redirect points, or why it is not followed."""
-    location = next((value for name, value in response.headers if name.lower() == b"location"), b"").strip()
+    location = http_head.first(response.header_texts, "location").strip()
     if not location:
         return Drop("bad redirect", response.url, "no Location")
     try:
-        text = location.decode()
-    except UnicodeDecodeError:
-        text = location.decode("latin-1")
-    try:
-        return locate(urljoin(response.url, text))
+        return locate(urljoin(response.url, location))
     except ValueError:
-        return Drop("bad redirect", response.url, text[:300])
+        return Drop("bad redirect", response.url, location[:300])

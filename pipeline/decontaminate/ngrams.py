@@ -3,7 +3,7 @@
 Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), section 4: 8-grams of strings
 "normalized to contain only lower-cased alphanumeric words with a single space as a delimiter". Here a word
 is a run of letters and digits after `letters.fold`, so that "John 's @-@" of a tokenised set and "John’s -"
-of the web are the same words.
+of the web are the same words. Marks belong to words; of scripts without spaces each letter is one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.dedup.letters import Letters, Places, code_points, fold, span_hashes, word_letters, word_spans
+from pipeline.filters.scripts import apart
 
 WORDS = 8
 CHARACTERS_AT_ONCE = 2**16  # of short texts: their arrays stay in the cache
@@ -36,8 +37,8 @@ class Grams:
 
 def grams_of(texts: Sequence[str]) -> Grams:
     """Return the 8-grams of some texts."""
-    folded = [fold(text) for text in texts]
-    letters, ends = word_letters(code_points("\n".join([*folded, ""])), underscore=False)
+    folded = [apart(fold(text)) for text in texts]
+    letters, ends = word_letters(code_points("\n".join([*folded, ""])), underscore=False, marks=True)
     text_ends = np.cumsum([len(text) + 1 for text in folded])
     words = np.diff(np.searchsorted(ends, text_ends), prepend=0)  # [texts]
     owner = np.repeat(np.arange(len(texts)), words)  # [words]
@@ -49,7 +50,7 @@ def grams_of_pieces(pieces: Iterable[str]) -> Iterator[Hashes]:
     """Yield the 8-grams of one long text that comes in pieces, each cut at white space."""
     held: Letters = np.zeros(0, np.uint8)  # the last words before the piece, which 8-grams begin in
     for piece in pieces:
-        letters, _ = word_letters(code_points(f"{fold(piece)}\n"), underscore=False)
+        letters, _ = word_letters(code_points(f"{apart(fold(piece))}\n"), underscore=False, marks=True)
         letters = np.concatenate([held, letters])
         starts, _ = word_spans(letters)
         yield _hash(letters)

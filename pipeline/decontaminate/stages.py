@@ -34,7 +34,7 @@ RANDOM_STRINGS = 1_000_000  # as many as the GPT-2 paper tried
 MOST_OVERLAPPING = 10  # documents that are reported, for each evaluation set
 
 
-@output_version(1)
+@output_version(2)
 def collect_grams(task: Task) -> Counts:
     """Write the 8-grams of an evaluation set (the input) to `GRAMS`."""
     options: TextOptions = task.options
@@ -45,7 +45,7 @@ def collect_grams(task: Task) -> Counts:
     return Counts(found.texts, found.texts)
 
 
-@output_version(1)
+@output_version(2)
 def make_filter(task: Task) -> Counts:
     """Write a Bloom filter of the 8-grams of all evaluation sets (the inputs) to `FILTER`, and try it out."""
     made = filter_of(EvaluationSet.read(address).grams for address in task.inputs)
@@ -81,7 +81,7 @@ class DecontaminationOptions:
     names: Sequence[str]
 
 
-@output_version(1)
+@output_version(2)
 def decontaminate(task: Task) -> Counts:
     """Drop the documents that overlap an evaluation set too much. Inputs: documents, filter, 8-grams."""
     options: DecontaminationOptions = task.options
@@ -106,7 +106,7 @@ def _too_much(found: Sequence[Sequence[Overlap]], options: DecontaminationOption
     return {document: detail for document, (_, detail) in worst.items()}
 
 
-@output_version(1)
+@output_version(2)
 def find_in_documents(task: Task) -> Counts:
     """Write to `FOUND` which 8-grams of the evaluation sets a corpus file has. Inputs as `decontaminate`'s.
 
@@ -121,7 +121,7 @@ def find_in_documents(task: Task) -> Counts:
     return Counts(read, read)
 
 
-@output_version(1)
+@output_version(2)
 def find_in_texts(task: Task) -> Counts:
     """Do the same for a file of plain text or records, such as a set's own training split."""
     address, options = task.inputs[0], task.options

@@ -11,6 +11,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.filters.scripts import marks_of_words
+
 Letters = npt.NDArray[np.unsignedinteger]  # [letters]: code points, each word followed by a zero
 Places = npt.NDArray[np.int64]
 
@@ -36,13 +38,13 @@ def code_points(text: str) -> Letters:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-def word_letters(points: Letters, *, underscore: bool) -> tuple[Letters, Places]:
+def word_letters(points: Letters, *, underscore: bool, marks: bool) -> tuple[Letters, Places]:
     """Return the letters of all words, and the place of the character after each word, [words].
 
-    A word is a run of letters and digits (with `underscore`, of what `\\w` means); the last character of
-    `points` must belong to none.
+    A word is a run of letters and digits (with `underscore`, of what `\\w` means; with `marks`, of Unicode's
+    marks too, which are vowels in India); the last character of `points` must belong to none.
     """
-    inside = _word_characters(underscore)[points]
+    inside = _word_characters(underscore, marks and points.dtype != np.uint8)[points]
     after = np.zeros_like(inside)
     after[1:] = inside[:-1] & ~inside[1:]
     return (points * inside)[inside | after], np.flatnonzero(after)
@@ -57,8 +59,12 @@ def word_spans(letters: Letters) -> tuple[Places, Places]:
 
 
 @cache
-def _word_characters(underscore: bool) -> npt.NDArray[np.bool_]:
+def _word_characters(underscore: bool, marks: bool) -> npt.NDArray[np.bool_]:
     """For each code point, whether it can be part of a word."""
+    if marks:
+        characters = _word_characters(underscore, False).copy()
+        characters[[ord(mark) for mark in marks_of_words()]] = True
+        return characters
     points = np.arange(0x110000, dtype=np.uint32)
     characters = np.strings.isalnum(points.view("U1"))
     characters[ord("_")] = underscore

@@ -13,7 +13,11 @@ import numpy.typing as npt
 import xxhash
 
 from pipeline.dedup.letters import Letters, code_points, fold, span_hashes, word_letters, word_spans
+from pipeline.filters.scripts import apart
 
+LEAST_OTHER_SHARE = 0.2
+"""Share of a text's characters in other scripts from which on it is read as theirs are. An English text with
+words of Chinese or Hindi in it has less, and keeps the signature that it always had."""
 _SHINGLES_AT_ONCE = 4096  # 2 MB of permuted hashes: they stay in the cache
 
 
@@ -24,7 +28,7 @@ class DuplicateOptions:
     similarity: float = 0.8
     """Jaccard similarity, in (0, 1], of the shingles of two near-duplicates. The bands follow from it."""
     shingle_words: int = 5
-    """Words in a shingle."""
+    """Words in a shingle, or letters where a script has no spaces between words."""
     permutations: int = 128
     """Values in a signature: four times as many halve the error of the estimated similarity."""
     seed: int = 1
@@ -45,12 +49,29 @@ def normalise(text: str) -> Letters:
     Unicode's compatibility forms (NFKC), case, soft hyphens and other invisible characters, white space
     and punctuation do not count. A word is a run of letters, digits and underscores; a text
     without any is taken for one word.
+
+    Where much is in other scripts than ours, marks belong to words, and of scripts without spaces each
+    letter is one: so that shingles are of letters there.
     """
     text = fold(text)
-    letters, ends = word_letters(code_points(f"{text} "), underscore=True)
+    points = code_points(f"{text} ")
+    if other := _is_in_other_scripts(points):
+        points = code_points(f"{apart(text)} ")
+    letters, ends = word_letters(points, underscore=True, marks=other)
     if not len(ends):
         letters = code_points("".join(text.split()) + "\0")
     return letters.astype(np.uint32)
+
+
+def _is_in_other_scripts(points: Letters) -> bool:
+    """Say whether a good part of a text, which a space follows, is beyond Latin letters and symbols."""
+    if points.dtype == np.uint8:
+        return False
+    least = max(1, LEAST_OTHER_SHARE * (len(points) - 1))
+    other = np.count_nonzero(points >= 0x300)
+    if other < least:
+        return False
+    return bool(other - np.count_nonzero((points >= 0x2000) & (points < 0x2C00)) >= least)
 
 
 def exact_key(letters: Letters) -> bytes:

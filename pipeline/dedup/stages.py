@@ -53,7 +53,7 @@ def bands_file(task: int) -> str:
     return f"bands-{task:02d}.npy"
 
 
-@output_version(2, "datasketch")
+@output_version(3, "datasketch")
 def sign_documents(task: Task) -> Counts:
     """Write each document's signature, cut up for those who read it, and what decides who stays.
 

@@ -2,6 +2,6 @@
 
 `pages.py` sends each page through a child process (`sandbox.py`), where all of `reading.py` happens to it.
 `characters.py` decodes it, `prefilter.py` drops what is clearly not wanted, `patches.py` keeps from the
-parser what is not text, `mending.py` repairs what old pages do, `extraction.py` extracts the main text.
-`stages.py` runs all this on Ray.
+parser what is not text, `mending.py` repairs what old pages do, `code_blocks.py` keeps the lines of
+preformatted text, `extraction.py` extracts the main text. `stages.py` runs all this on Ray.
 """

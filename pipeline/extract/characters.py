@@ -14,6 +14,7 @@ import re
 import unicodedata
 from html import unescape
 
+from pipeline.extract.code_blocks import shown_lines
 from pipeline.web.utf16 import utf16_of
 
 MAX_META_BYTES = 64 * 1024  # the WHATWG looks at 1,024; pages with long scripts first are many
@@ -159,13 +160,15 @@ def utf8_for_parser(html: str) -> bytes:
 def tidy(text: str) -> str:
     """Return text in NFC, without what cannot be seen, and with lines that neither begin nor end in space.
 
+    Preformatted lines (`code_blocks.py`) keep the spaces that they begin with, and those within them.
     Joiners (U+200C, U+200D) stay, since scripts of Persia and India and emoji are spelt with them.
     """
     text = _INVISIBLE.sub("", _BREAKS.sub("\n", text))
-    lines = (" ".join(line.split()) for line in text.split("\n"))
+    pieces = (piece for line in text.split("\n") for piece in shown_lines(line))
+    lines = (piece if is_code else " ".join(piece.split()) for is_code, piece in pieces)
     return unicodedata.normalize("NFC", "\n".join(line for line in lines if line))
 
 
 def tidy_line(text: str) -> str:
     """Return text as `tidy` does, on one line."""
-    return tidy(text).replace("\n", " ")
+    return " ".join(tidy(text).split())

@@ -3,6 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
+from pipeline.extract.code_blocks import mark_code
+
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
@@ -12,7 +14,7 @@ _ENDS = re.compile("</(?:body|html)[^<>]*>", re.IGNORECASE)
 _NO_FRAMES = re.compile(r"(</?)noframes\b", re.IGNORECASE)
 
 CELL_CHARACTERS = 200  # a table is layout if a cell has so much text
-_BLOCKS = ("p", "div", "table", "ul", "ol", "blockquote", "h1", "h2", "h3", "br")
+_BLOCKS = ("p", "pre", "div", "table", "ul", "ol", "blockquote", "h1", "h2", "h3", "br")
 _TABLE = ("table", "tbody", "thead", "tfoot", "tr", "td", "th")
 
 
@@ -22,9 +24,13 @@ def mend_source(page: str) -> str:
 
 
 def mend_tree(tree: "HtmlElement") -> None:
-    """Make tables that are layout into blocks, and take into an article what stands right behind it."""
+    """Make tables that are layout into blocks, and take into an article what stands right behind it.
+
+    Preformatted text is marked, so that it keeps its lines and spaces.
+    """
     from lxml.etree import SubElement
 
+    mark_code(tree)
     for article in tree.iter("article"):
         if article.tail and article.tail.strip():  # one end tag too many
             behind = SubElement(article, "p")
@@ -36,9 +42,9 @@ def mend_tree(tree: "HtmlElement") -> None:
 
 
 def _is_layout(table: "HtmlElement") -> bool:
-    """Say whether a table arranges a page: a cell of it holds blocks, and much text."""
+    """Say whether a table arranges a page: a cell of it holds blocks, and much text; or it holds code."""
     cells = [part for part in _parts(table) if part.tag in ("td", "th")]
-    return any(
+    return any(cell.find(".//pre") is not None for cell in cells) or any(
         (len("".join(cell.itertext())) >= CELL_CHARACTERS and next(cell.iter(*_BLOCKS), None) is not None)
         or len("".join(cell.itertext())) >= 2 * CELL_CHARACTERS
         for cell in cells

@@ -8,7 +8,11 @@ extractions, and none of those that it would keep.
 
 from dataclasses import dataclass
 
+from pipeline.filters.language import iso_code
+from pipeline.filters.scripts import UNSPACED_LANGUAGES
 from pipeline.runner.records import Drop
+
+UNSPACED_FACTOR = 3  # English has six characters a word with its space; Chinese counts two
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +42,10 @@ def prefilter(text: str, languages: tuple[str, ...], options: PrefilterOptions) 
         reliable, _, details = pycld2.detect(text)
     except pycld2.error:  # control characters, which it refuses: extraction will remove them
         return None
-    wanted = sum(percent for _, code, percent, _ in details if code in languages) / 100
-    if (
-        not reliable
-        or wanted > options.max_wanted_share
-        or wanted * len(text) > options.max_wanted_characters
-    ):
+    codes = set(map(iso_code, languages))
+    wanted = sum(percent for _, code, percent, _ in details if iso_code(code) in codes) / 100
+    letters = wanted * len(text) * (UNSPACED_FACTOR if codes & UNSPACED_LANGUAGES else 1)
+    if not reliable or wanted > options.max_wanted_share or letters > options.max_wanted_characters:
         return None
     _, code, percent, _ = details[0]
-    return Drop("other language", detail=f"{code}, {percent / 100:.2f} of the page")
+    return Drop("other language", detail=f"{iso_code(code)}, {percent / 100:.2f} of the page")

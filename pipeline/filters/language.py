@@ -11,6 +11,9 @@ import re
 UNKNOWN = "un"
 """CLD2's code for what it does not know, and ours for what is no language."""
 
+# Other codes of the same languages: CLD2 has old ones, and one of its own for traditional characters.
+_ISO_CODES = {"iw": "he", "jw": "jv", "nb": "no", "sr-ME": "sr", "zh-Hant": "zh"}
+
 # CLD2 refuses text with control characters, and what it cannot encode.
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
@@ -38,6 +41,11 @@ PROSE_LINE_WORDS, PROSE_LINE_SHARE, PROSE_WORDS = 15, 0.2, 100
 so many words with such a share of function words."""
 
 
+def iso_code(code: str) -> str:
+    """Return the ISO 639-1 code of a language by any code that CLD2 or its user has for it."""
+    return _ISO_CODES.get(code, code)
+
+
 def detect_language(text: str) -> tuple[str, float]:
     """Return the ISO 639-1 code of the text's main language and its share of the text (in UTF-8), 0 to 1.
 
@@ -50,6 +58,7 @@ def detect_language(text: str) -> tuple[str, float]:
     except pycld2.error:  # a character beyond the list above
         return UNKNOWN, 0.0
     (_, code, percent, _), (_, second, second_percent, _), _ = details
+    code, second = iso_code(code), iso_code(second)
     if not reliable:
         return UNKNOWN, percent / 100
     if code != "en":

@@ -6,11 +6,11 @@ truest: what a page is (an error, a wall) before how long it is, how it is made 
 its language, and whose text it is last. All rules take time in proportion to the text.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.filters.language import UNKNOWN, detect_language, function_word_share
+from pipeline.filters.language import UNKNOWN, detect_language, function_word_share, iso_code
+from pipeline.filters.scripts import unspaced_letters
 from pipeline.filters.walls import find_wall
 from pipeline.filters.wikipedia import REASON, is_wikipedia_copy
 from pipeline.runner.records import Drop
@@ -68,7 +68,7 @@ def judge(text: str, url: str, options: RefineOptions, title: str = "") -> tuple
     language, share = detect_language(text)
     if language in ("en", UNKNOWN) and options.languages and _is_bare_list(text, words, options):
         return Drop("no sentences", url)
-    if options.languages and language not in options.languages:
+    if options.languages and language not in map(iso_code, options.languages):
         return Drop("unknown language" if language == UNKNOWN else "other language", url, language)
     if options.languages and share < options.min_language_share:
         return Drop("mixed languages", url, f"{share:.2f} {language}")
@@ -77,14 +77,10 @@ def judge(text: str, url: str, options: RefineOptions, title: str = "") -> tuple
     return language, share
 
 
-# Lao, Thai, Tibetan, Burmese, Khmer; kana, Han.
-_UNSPACED = re.compile("[\u0e01-\u0eff\u0f40-\u0fbc\u1000-\u109f\u1780-\u17d3\u3041-\u30ff\u3400-\u9fff]")
-
-
 def count_words(text: str) -> int:
     """Count what stands between spaces, and a word for two letters of a script that has none."""
     words = len(text.split())
-    return words if text.isascii() else words + len(_UNSPACED.findall(text)) // 2
+    return words if text.isascii() else words + len(unspaced_letters().findall(text)) // 2
 
 
 _KEYWORDS = (", ", ",\n", "、", "，", " #", "\n#")  # what keywords stand between

@@ -6,7 +6,7 @@ from pipeline.runner.stages import Counts, Task, output_version
 from pipeline.runner.tables import FilterWriter, read_rows
 
 
-@output_version(4, "pycld2")
+@output_version(5, "pycld2")
 def refine_documents(task: Task) -> Counts:
     """Keep the documents that pass `judge`, with their language. Input: documents."""
     options: RefineOptions = task.options

@@ -10,6 +10,11 @@ from pipeline.web.lists import read_list
 LEAST_WALL_SHARE = 0.25
 """Share of a page's words that must stand in a wall's sentences, however little the rest is."""
 MORE_WORDS = 2  # in a title, after a phrase: "page not found on our site" goes on like a sentence
+LEAST_EVIDENCE = 4
+"""Of a page that is as long as an article: a point for each phrase, one if a good part of them speaks to a
+reader, and one for a title that is a phrase; that of an error is enough."""
+LEAST_ADDRESS = 1 / 3  # of a wall's words, in sentences that speak to a reader
+_ADDRESS = re.compile(r"\b(?:you|your|you're|you've|please|we|our|us)\b")
 _CLAUSE = re.compile(r"[^\w\s']")
 _SENTENCE_BREAK = re.compile(r"(?<=[.!?])\s|\n")
 
@@ -19,6 +24,9 @@ def find_wall(text: str, title: str, least_words: int) -> tuple[str, int] | None
 
     Its sentences with a phrase of `walls.tsv` are the wall. The page is one if they are a good part of it,
     and are more than the rest, or the rest alone is too short (`least_words`), or its title says so.
+
+    A page that is long enough for an article needs more evidence, since articles are about cookies and ad
+    blockers too: walls have many different phrases, and speak to their readers.
     """
     page = f"{title.lstrip()}\n{text}".lower().replace("’", "'")
     phrases = [
@@ -26,7 +34,7 @@ def find_wall(text: str, title: str, least_words: int) -> tuple[str, int] | None
     ]
     if not phrases:
         return None
-    words = 0
+    words = addressed = 0
     kinds = Counter[str]()
     for sentence in map(str.split, _SENTENCE_BREAK.split(page)):
         words += len(sentence)
@@ -34,11 +42,18 @@ def find_wall(text: str, title: str, least_words: int) -> tuple[str, int] | None
         kind = next((kind for kind, phrase in phrases if _stands_alone(phrase, plain)), None)
         if kind is not None:
             kinds[kind] += len(sentence)
+            addressed += len(sentence) if _ADDRESS.search(plain) else 0
     walled = kinds.total()
     is_titled = any(_is_title(phrase, page) for _, phrase in phrases)
     if walled < LEAST_WALL_SHARE * words or (words - walled >= max(least_words, walled) and not is_titled):
         return None
-    return kinds.most_common(1)[0][0], walled
+    kind = kinds.most_common(1)[0][0]
+    if words >= least_words:
+        evidence = len(phrases) + (addressed >= LEAST_ADDRESS * walled)
+        evidence += is_titled * (LEAST_EVIDENCE if kind == "error page" else 1)
+        if evidence < LEAST_EVIDENCE:
+            return None
+    return kind, walled
 
 
 def _is_title(phrase: str, page: str) -> bool:

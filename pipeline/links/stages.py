@@ -31,7 +31,7 @@ class ScatterOptions:
     partitions: int
 
 
-@output_version(2, "ada-url", "publicsuffixlist")
+@output_version(3, "ada-url", "publicsuffixlist")
 def scatter_submissions(task: Task) -> Counts:
     """Cut one dump's links into buckets by address. Input: a dump."""
     options: ScatterOptions = task.options

@@ -38,7 +38,9 @@ LINKS = pa.schema(
 )
 
 # A link on its way to the partition that knows more of it, and the redirects that have led there.
-ROUTED = LINKS.append(pa.field("hops", pa.list_(pa.string())))
+ROUTED = LINKS.append(pa.field("hops", pa.list_(pa.string()))).append(
+    pa.field("carried", pa.string())  # what that partition needs to know of the way; empty if nothing
+)
 
 FETCHES = pa.schema(
     [

@@ -16,7 +16,12 @@ _OPENING = re.compile(rb"<(?:(!--)|(/?[a-z][^\s/>]*+)|[/!?])")
 _COMMENT_END = re.compile(rb"--!?>")
 # What stands in these elements is text; each ends with its own end tag only.
 _RAW = frozenset({b"style", b"textarea", b"title", b"xmp", b"iframe", b"noembed", b"noframes"})
-_RAW_END = {name: re.compile(rb"</" + name + rb"(?=[\s/>])") for name in _RAW}
+_RAW_WITH_SCRIPTS = _RAW | {b"noscript"}  # for a browser that runs them
+_RAW_END = {name: re.compile(rb"</" + name + rb"(?=[\s/>])") for name in _RAW_WITH_SCRIPTS}
+_OF_HEAD = frozenset(
+    {b"html", b"head", b"base", b"basefont", b"bgsound", b"link", b"meta", b"title"}
+    | {b"noframes", b"noscript", b"script", b"style", b"template"}
+)
 _SCRIPT = re.compile(rb"<!---?>|<!--|-->|</?script(?=[\s/>])")
 
 
@@ -27,6 +32,32 @@ def start_tags(page: bytes, wanted: bytes) -> Iterator[dict[bytes, bytes]]:
         page: in lower case, in an encoding with ASCII in it.
         wanted: the element's name.
     """
+    for name, start, end in _tags(page, _RAW):
+        if name == wanted:
+            yield _attributes(page, start, end)
+
+
+def head_tags(page: bytes, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
+    """Yield name and attributes of elements in a page's head as browsers that run scripts see it.
+
+    Args:
+        page: in an encoding with ASCII in it. Names come in lower case, values as they stand.
+        wanted: the elements' names.
+    """
+    templates = 0  # what stands in them is no part of the page
+    for name, start, end in _tags(page.lower(), _RAW_WITH_SCRIPTS):
+        if name.endswith(b"template"):
+            templates += 1 if name == b"template" else -1
+        elif templates > 0 or name.startswith(b"/"):
+            continue
+        elif name not in _OF_HEAD:  # the body begins
+            return
+        elif name in wanted:
+            yield name, _attributes(page, start, end)
+
+
+def _tags(page: bytes, raw: frozenset[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Yield each tag's name, end tags with their slash, and where its attributes begin and end."""
     position = 0
     while opening := _OPENING.search(page, position):
         is_comment, name = opening.groups()
@@ -36,9 +67,8 @@ def start_tags(page: bytes, wanted: bytes) -> Iterator[dict[bytes, bytes]]:
         elif name is None:
             position = page.find(b">", position) + 1
         elif rest := _REST_OF_TAG.match(page, position):
-            if name == wanted:
-                yield _attributes(page, position, rest.end() - 1)
-            position = _after_text(page, rest.end(), name)
+            yield name, position, rest.end() - 1
+            position = _after_text(page, rest.end(), name, raw)
         else:
             return
         if not position:  # the page ends in the middle
@@ -49,7 +79,7 @@ def _attributes(page: bytes, start: int, end: int) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     for match in _ATTRIBUTES.finditer(page, start, end):
         name, *values = match.groups()
-        found.setdefault(name, next((value for value in values if value is not None), b""))
+        found.setdefault(name.lower(), next((value for value in values if value is not None), b""))
     return found
 
 
@@ -62,14 +92,14 @@ def _after_comment(page: bytes, position: int) -> int:
     return end.end() if end else 0
 
 
-def _after_text(page: bytes, position: int, name: bytes) -> int:
+def _after_text(page: bytes, position: int, name: bytes, raw: frozenset[bytes]) -> int:
     """Return where the text in an element has ended if no tags can stand in it, else where it begins."""
     if name == b"script":
         return _after_script(page, position)
     if name == b"plaintext":
         return 0
-    end = _RAW_END[name].search(page, position) if name in _RAW else None
-    return position if name not in _RAW else end.start() if end else 0
+    end = _RAW_END[name].search(page, position) if name in raw else None
+    return position if name not in raw else end.start() if end else 0
 
 
 def _after_script(page: bytes, position: int) -> int:

@@ -28,11 +28,12 @@ def parse_head(block: bytes) -> tuple[int, Headers, int] | None:
     head = data[: end.start()] if end else data
     lines = re.sub(rb"\r?\n[ \t]+", b" ", head).split(b"\n")
     pairs = (line.partition(b":") for line in lines[1:])
-    headers = tuple((_text(name), _text(value)) for name, colon, value in pairs if colon)
+    headers = tuple((header_text(name), header_text(value)) for name, colon, value in pairs if colon)
     return int(status[1]), headers, end.end() if end else len(data)
 
 
-def _text(raw: bytes) -> str:
+def header_text(raw: bytes) -> str:
+    """Return a header's name or value, which is in UTF-8 or else in Latin-1."""
     raw = raw.strip()
     try:
         return raw.decode()

@@ -5,6 +5,8 @@ browser: case, IDNA, default ports, dot segments, numbers as hosts. To that come
 equivalent (section 6.2.2: percent-encoding), and what this pipeline takes for the same page:
 
 - the fragment, credentials, an empty query and the dot at a host's end go;
+- but a fragment that begins with `!` (`#!/story`) names a page of its own: it becomes the parameter
+  `_escaped_fragment_`, under which crawlers asked for such pages and archives have them;
 - session ids and tracking parameters go, as `tracking.tsv` lists them with the reasons;
 - parameters are sorted by name if all are `name=value`, those of one name staying in their order. A
   query with a bare word in it (`?/topic/12&page=2`, `?OpenDocument&x=1`) is left as it is: software
@@ -19,6 +21,7 @@ import re
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import NamedTuple
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import ada_url
 from publicsuffixlist import PublicSuffixList
@@ -87,7 +90,7 @@ def parse(address: str, refuse_host: Callable[[str], Drop | None] | None = None)
 # letters last makes the host a name and no number.
 _PLAIN = re.compile(
     r"(https?)://((?:[a-z0-9-]+\.)+[a-z]{2,})"
-    r"(/[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*)(?:\?([A-Za-z0-9\-._~!$&()*+,;=:@/?%]*))?(?:#[!-~]*)?\Z"
+    r"(/[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*)(?:\?([A-Za-z0-9\-._~!$&()*+,;=:@/?%]*))?(?:#(?!!)[!-~]*)?\Z"
 )
 
 
@@ -97,7 +100,7 @@ def _parts(address: str) -> tuple[str, str, str, str, str] | Drop:
     if plain is not None:
         scheme, host, path, query = plain.groups("")
         if "xn--" not in host and "/." not in path and "/%2" not in path:  # no IDNA, no dot segments
-            return scheme, host, "", path, query
+            return scheme, host, "", path, with_hash_bang(query, "") if HASH_BANG in query else query
     try:
         parsed = ada_url.URL(address)
     except ValueError:  # also for half of a surrogate pair, which UTF-8 cannot hold
@@ -105,7 +108,31 @@ def _parts(address: str) -> tuple[str, str, str, str, str] | Drop:
     scheme = parsed.protocol.removesuffix(":")
     if scheme not in ("http", "https"):
         return Drop("not http", printable(address))
-    return scheme, parsed.hostname, parsed.port, parsed.pathname, parsed.search.removeprefix("?")
+    query = with_hash_bang(parsed.search.removeprefix("?"), parsed.hash)
+    return scheme, parsed.hostname, parsed.port, parsed.pathname, query
+
+
+HASH_BANG = "_escaped_fragment_"
+_SAFE_IN_HASH_BANG = "!\"$'()*,/:;<=>?@[\\]^`{|}"  # all of ASCII, but for space, control characters, # % & +
+
+
+def with_hash_bang(query: str, fragment: str) -> str:
+    """Return a query in which a page behind `#!` is a parameter, in one form whoever escaped it.
+
+    Google, "Making AJAX applications crawlable" (2009): `#!key=a&b` is asked for as
+    `?_escaped_fragment_=key=a%26b`. Without a value it means the page itself.
+
+    Args:
+        query: without its `?`.
+        fragment: with its `#`, or empty.
+    """
+    if not fragment.startswith("#!") and HASH_BANG not in query:
+        return query
+    parameters = [part for part in query.split("&") if part.partition("=")[0] != HASH_BANG]
+    hidden = [part.partition("=")[2] for part in query.split("&") if part.partition("=")[0] == HASH_BANG]
+    value = fragment[2:] if fragment.startswith("#!") else "".join(hidden[:1])
+    escaped = quote_from_bytes(unquote_to_bytes(value), safe=_SAFE_IN_HASH_BANG)
+    return "&".join([*parameters, f"{HASH_BANG}={escaped}"] if escaped else parameters)
 
 
 def canonical(address: str) -> str | Drop:
@@ -171,6 +198,11 @@ def _name(parameter: str) -> str:
 @cache
 def _public_suffixes() -> PublicSuffixList:
     return PublicSuffixList()
+
+
+def is_public_suffix(name: str) -> bool:
+    """Say whether anybody can register a domain right under a name: `com`, `co.uk`, `github.io`."""
+    return _public_suffixes().is_public(name)
 
 
 @lru_cache(maxsize=65_536)

@@ -22,6 +22,8 @@ from pipeline.runner.records import Drop
 from pipeline.runner.storage import open_read
 from pipeline.web import content_coding, http_head
 from pipeline.web.archive_records import ArchiveFile, ArchiveRecord, Damage
+from pipeline.web.refresh import LOOKED_AT_BYTES, refresh_target
+from pipeline.web.urls import canonical
 
 # Of ISA-L, its best: on real pages 5 times the speed of zlib's level 6, and a tenth larger.
 COMPRESSION_LEVEL = 3
@@ -54,6 +56,18 @@ class Response:
         """Return the value of a header, several joined by commas; empty where there is none."""
         wanted = name.lower().encode()
         return ",".join(value.decode("latin-1") for key, value in self.headers if key.lower() == wanted)
+
+    def cut(self, max_bytes: int) -> "Response":
+        """Return the response with so much of its body at most."""
+        if len(self.body) <= max_bytes:
+            return self
+        return replace(self, body=self.body[:max_bytes], truncated=True)
+
+    @property
+    def header_texts(self) -> http_head.Headers:
+        """The headers as text."""
+        text = http_head.header_text
+        return tuple((text(name), text(value)) for name, value in self.headers)
 
 
 # --- writing ---
@@ -122,6 +136,7 @@ class PageRecord:
     content_type: str
     date: datetime
     offset: int
+    digest: str = ""  # of its payload, as the archive says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,20 +164,35 @@ class Redirect:
     date: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revisit:
+    """A record that says that a page was as it had been before (WARC 1.1, section 6.7)."""
+
+    url: str
+    date: datetime
+    offset: int
+    digest: str  # of the payload; empty if it is not said, as are the next two
+    earlier_url: str
+    earlier_date: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class OtherRecord:
-    """A record that no page can be in: a request, metadata, what was seen before."""
+    """A record that no page can be in: a request, metadata."""
 
     kind: str
 
 
-def scan_archive(address: str, name: str = "") -> Iterator[PageRecord | Redirect | OtherRecord | Drop]:
+Found = PageRecord | Redirect | Revisit | OtherRecord | Drop
+
+
+def scan_archive(address: str, name: str = "") -> Iterator[Found]:
     """Yield something for every record of an archive (WARC or ARC; plain, .gz or .zst).
 
-    HTML that was answered with status 200 is a page. A response without is a `Drop` that says why. Damage is
-    `Drop("damaged archive")`, which costs the record that has it; a file that was compressed as a whole is
-    `Drop("unseekable archive")`: its records have no offsets. These two call the file by its `name`, or by
-    its address.
+    HTML that was answered with status 200 is a page, unless it sends its reader on (`refresh.py`). A response
+    without is a `Drop` that says why. Damage is `Drop("damaged archive")`, which costs the record that has
+    it; a file that was compressed as a whole is `Drop("unseekable archive")`: its records have no offsets.
+    These two call the file by its `name`, or by its address.
     """
     with open_read(address) as file:
         for found in ArchiveFile(file).scan(http_head.HEAD_BYTES):
@@ -181,25 +211,68 @@ def scan_pages(address: str, name: str = "") -> Iterator[PageRecord | Drop]:
             yield found
 
 
-def _judged(record: ArchiveRecord) -> PageRecord | Redirect | OtherRecord | Drop:
-    if record.kind not in PAGE_KINDS:
+def _judged(record: ArchiveRecord) -> Found:
+    is_revisit = record.kind == "revisit"
+    if record.kind not in PAGE_KINDS and not is_revisit:
         return OtherRecord(record.kind or "untyped")
     url, date = _url(record), _date(record)
-    answer = _answer(record)
     if not url:
         return Drop("no address", detail=f"{record.kind} record at byte {record.offset}")
+    answer = _answer(record)
     if answer is None:
+        if is_revisit:  # what the server said need not be repeated
+            return _revisit(record, url, date)
         return Drop("bad HTTP", url, f"{record.kind} record at byte {record.offset}")
-    status, headers, _ = answer
+    status, headers, head_bytes = answer
     if status in REDIRECTS:
         target = redirect_address(url, http_head.first(headers, "location"))
         return Redirect(url=url, target=target, date=date) if target else Drop("bad redirect", url)
+    if is_revisit and status == 304:  # the server said that it had not changed
+        return _revisit(record, url, date)
     if status != 200:
         return Drop("not status 200", url, f"status {status}")
     content_type = http_head.first(headers, "content-type")
-    if media_type(content_type) not in HTML_TYPES:
+    is_html = media_type(content_type) in HTML_TYPES
+    onward = refresh_target(url, headers, _beginning(record.block[head_bytes:], headers) if is_html else b"")
+    if onward and canonical(onward) != canonical(url):
+        return Redirect(url=url, target=onward, date=date)
+    if is_revisit and (is_html or not content_type):
+        return _revisit(record, url, date)
+    if not is_html:
         return Drop("not HTML", url, content_type[:100] or "no Content-Type")
-    return PageRecord(url=url, status=200, content_type=content_type, date=date, offset=record.offset)
+    return PageRecord(
+        url=url,
+        status=200,
+        content_type=content_type,
+        date=date,
+        offset=record.offset,
+        digest=_digest(record),
+    )
+
+
+def _revisit(record: ArchiveRecord, url: str, date: datetime) -> Revisit:
+    return Revisit(
+        url=url,
+        date=date,
+        offset=record.offset,
+        digest=_digest(record),
+        earlier_url=record.headers.get("warc-refers-to-target-uri", "").strip("<>"),
+        earlier_date=_date_of(record.headers.get("warc-refers-to-date", "")),
+    )
+
+
+def _digest(record: ArchiveRecord) -> str:
+    return record.headers.get("warc-payload-digest", "")[:100].upper()  # in base 32, as a rule
+
+
+def _beginning(body: bytes, headers: http_head.Headers) -> bytes:
+    """Return the beginning of a page, decoded, of which the beginning is known."""
+    body, _ = http_head.dechunked(body, http_head.every(headers, "transfer-encoding"))
+    try:
+        codings = http_head.every(headers, "content-encoding")
+        return content_coding.decode(body, codings, LOOKED_AT_BYTES, cut=True)
+    except content_coding.CodingError:
+        return b""
 
 
 def _answer(record: ArchiveRecord) -> tuple[int, http_head.Headers, int] | None:
@@ -223,11 +296,15 @@ def _url(record: ArchiveRecord) -> str:
 
 
 def _date(record: ArchiveRecord) -> datetime:
+    return _date_of(record.headers.get("warc-date", "")) or datetime.fromtimestamp(0, UTC)
+
+
+def _date_of(text: str) -> datetime | None:
     try:
-        found = datetime.fromisoformat(record.headers.get("warc-date", ""))
+        found = datetime.fromisoformat(text)
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        return datetime.fromtimestamp(0, UTC)
+        return None
 
 
 def read_page(archive: str | IO[bytes], offset: int, max_bytes: int = MAX_BODY_BYTES) -> Page | Drop:

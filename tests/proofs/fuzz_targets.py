@@ -117,8 +117,14 @@ def _warcs() -> tuple[bytes, ...]:
     records = [_record(b"response", target + kind, body) for body in bodies]
     info = _record(b"warcinfo", b"Content-Type: application/warc-fields\r\n", b"software: x\r\n")
     resource = _record(b"resource", target + b"Content-Type: text/html\r\n", PAGE)
-    plain = info + b"".join(records) + resource
-    zipped = b"".join(gzip.compress(record, mtime=0) for record in (info, *records, resource))
+    refers = (
+        b"WARC-Refers-To-Target-URI: http://example.org/b\r\nWARC-Refers-To-Date: 2011-02-01T00:00:00Z\r\n"
+    )
+    revisit = _record(
+        b"revisit", target + kind + refers + b"WARC-Payload-Digest: sha1:AB\r\n", http + b"\r\n"
+    )
+    plain = info + b"".join(records) + resource + revisit
+    zipped = b"".join(gzip.compress(record, mtime=0) for record in (info, *records, resource, revisit))
     return plain, zipped
 
 
@@ -210,6 +216,56 @@ def _opt_outs(_: Path) -> Call:
     def call(data: bytes) -> None:
         meta_opt_out(data)
         is_declared_in_html(data)
+
+    return call
+
+
+def _refresh(_: Path) -> Call:
+    from pipeline.web.refresh import refresh_target
+
+    def call(data: bytes) -> None:
+        value, _, page = data.partition(b"\n")
+        for headers in ([("Refresh", value.decode("latin-1"))], []):
+            target = refresh_target("http://example.org/a?b", headers, page)
+            assert not target or target.startswith(("http://", "https://"))
+
+    return call
+
+
+def _cookies(_: Path) -> Call:
+    from pipeline.crawl.cookies import Cookie, cookie_header, packed, received, unpacked
+    from pipeline.web.warc import Response
+
+    url = "https://www.example.co.uk/a/b"
+
+    def call(data: bytes) -> None:
+        cookies: tuple[Cookie, ...] = ()
+        for hop, lines in enumerate(data.split(b"\n\n")):
+            headers = [(b"Set-Cookie", line) for line in lines.split(b"\n")]
+            answer = Response(
+                url=url, status=302, phrase="", headers=headers, body=b"", address="192.0.2.1",
+                at=datetime(2012, 2, 1, tzinfo=UTC),
+            )  # fmt: skip
+            cookies = received(answer, hop, cookies)
+        assert unpacked(packed(cookies)) == cookies
+        assert "\n" not in cookie_header(cookies, url)
+        assert not cookie_header(cookies, "https://other.co.uk/a/b")
+
+    return call
+
+
+def _locations(_: Path) -> Call:
+    from pipeline.crawl.visits import Target, locate, redirect_target
+    from pipeline.web.warc import Response
+
+    def call(data: bytes) -> None:
+        answer = Response(
+            url="http://example.org/a?b#!c", status=302, phrase="", headers=[(b"Location", data)], body=b"",
+            address="192.0.2.1", at=datetime(2012, 2, 1, tzinfo=UTC),
+        )  # fmt: skip
+        target = redirect_target(answer)
+        if isinstance(target, Target):
+            assert locate(target.url) == target, "what was asked for is asked for again"
 
     return call
 
@@ -457,6 +513,36 @@ TARGETS = [
     ),
     Target(name="page", seeds=(PAGE,), prepare=_page),
     Target(name="opt-outs", seeds=(PAGE,), prepare=_opt_outs, share=2),
+    Target(
+        name="refresh",
+        seeds=(
+            b"0; url='/next'\n<head><base href=/b/><meta http-equiv=refresh content='5;url=/c'>",
+            b"600\n"
+            + PAGE.replace(b"<meta ", b"<noscript><meta http-equiv=refresh content=0></noscript><meta "),
+        ),
+        prepare=_refresh,
+        share=2,
+    ),
+    Target(
+        name="cookies",
+        seeds=(
+            b'a=1; Domain=.example.co.uk; Path=/; Secure\nb="x, y"; Expires=Thu, 01-Jan-1970 00:00:00 GMT',
+            b"__Host-a=1; Secure; Path=/\n\na=; Max-Age=0\nc=2; Domain=co.uk; SameSite=Lax",
+        ),
+        prepare=_cookies,
+        share=2,
+    ),
+    Target(
+        name="location",
+        seeds=(
+            b"//user@example.org:81/a b/../c?d#!e",
+            "http://bücher.example/ü#x".encode(),
+            b"?q=%zz",
+            b"/%2e%2e//",
+        ),
+        prepare=_locations,
+        share=2,
+    ),
     Target(name="robots", seeds=(ROBOTS,), prepare=_robots, share=2),
     Target(name="tdmrep", seeds=(TDMREP,), prepare=_tdmrep, share=2),
     *(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
+from pipeline.crawl.cookies import unpacked
 from pipeline.crawl.crawler import ELSEWHERE, CrawlCounts, CrawlOptions, Link, crawl
 from pipeline.crawl.segments import committed_logs
 from pipeline.runner.lock import locked
@@ -474,3 +475,117 @@ def test_certificates_are_verified(web: "Web", tls_port: int, tmp_path: Path) ->
     trusted = ssl.create_default_context(cadata=CERTIFICATE)
     rows = web.crawl([secure, other], tmp_path / "known", tls=trusted)
     assert {url: row["reason"] for url, row in rows.items()} == {secure: "", other: "bad certificate"}
+
+
+def _gate(web: "Web", cookie: str, behind: str, *set_cookies: str, to: str = "") -> Any:
+    """Return a handler that sends round until a cookie comes back."""
+
+    async def handle(asked: "Asked", writer: asyncio.StreamWriter) -> None:
+        if cookie in asked.headers.get("Cookie", ""):
+            writer.write(web.page(behind, "Connection: close"))
+        else:
+            lines = (f"Set-Cookie: {line}" for line in set_cookies)
+            writer.write(
+                web.answer(
+                    b"", f"Location: {to or asked.path}", "Connection: close", *lines, status="302 Found"
+                )
+            )
+        await writer.drain()
+
+    return handle
+
+
+def test_cookie_of_one_hop_lives_until_the_end_of_its_link_and_no_further(web: "Web", tmp_path: Path) -> None:
+    login = web.answer(b"", "Location: /paper", "Set-Cookie: id=7; Path=/", status="302 Found")
+    web.site(
+        "walls.example",
+        {
+            "/wall": _gate(web, "seen=1", "behind the wall", "seen=1"),
+            "/paper": _gate(web, "id=7", "the paper", to="/login"),
+            "/login": login,
+            "/endless": web.answer(b"", "Location: /endless", status="302 Found"),
+            "/same": web.answer(b"", "Location: /same", "Set-Cookie: a=1", status="302 Found"),
+            "/free": web.page("no cookie needed"),
+        },
+    )
+    links = [web.url("walls.example", path) for path in ("/wall", "/paper", "/endless", "/same", "/free")]
+    rows = web.crawl(links, tmp_path)
+    assert [rows[link]["reason"] for link in links] == ["", "", "redirect loop", "redirect loop", ""]
+    asked = web.asked("walls.example")
+    assert [each.headers.get("Cookie") for each in asked if each.path == "/wall"] == [None, "seen=1"]
+    assert [each.headers.get("Cookie") for each in asked if each.path == "/paper"] == [None, "id=7"]
+    assert [each.headers.get("Cookie") for each in asked if each.path == "/same"] == [None, "a=1"]
+    assert [each.headers.get("Cookie") for each in asked if each.path == "/free"] == [None]
+    assert not any("Cookie" in each.headers for each in asked if "." in each.path)  # robots.txt
+    page = read_page(str(tmp_path / rows[links[0]]["archive"]), rows[links[0]]["offset"])
+    assert isinstance(page, Page) and b"behind the wall" in page.body
+
+
+def test_cookie_goes_on_with_a_link_that_another_crawl_follows(web: "Web", tmp_path: Path) -> None:
+    back = web.url("mine.example", "/")
+    web.site("mine.example", {"/": _gate(web, "ok=1", "in", "ok=1", to=web.url("yours.example", "/check"))})
+    web.site("yours.example", {"/check": web.redirect(back)})
+    owns = {"mine.example"}.__contains__
+    row = web.crawl([back], tmp_path / "1", owns=owns)[back]
+    assert row["reason"] == ELSEWHERE and unpacked(row["carried"])
+    there = Link(back, tuple(row["redirects"]), unpacked(row["carried"]))
+    row = web.crawl([there], tmp_path / "2", owns={"yours.example"}.__contains__)[back]
+    assert row["reason"] == ELSEWHERE
+    assert [asked.headers.get("Cookie") for asked in web.asked("yours.example", "/check")] == [None]
+    here = Link(back, tuple(row["redirects"]), unpacked(row["carried"]))
+    row = web.crawl([here], tmp_path / "3", owns=owns)[back]
+    assert (row["reason"], len(row["redirects"]), row["carried"]) == ("", 2, "")
+
+
+def test_refreshes_are_followed_as_redirects_are(web: "Web", tmp_path: Path) -> None:
+    def meta(target: str, content: str = "0") -> bytes:
+        return web.answer(f'<head><meta http-equiv="refresh" content="{content};url={target}"></head>Moved.')
+
+    once = {"count": 0}
+
+    async def fresh(asked: "Asked", writer: asyncio.StreamWriter) -> None:
+        once["count"] += 1
+        cookie = f"Set-Cookie: visit={once['count']}"
+        writer.write(
+            web.answer(
+                "<meta http-equiv=refresh content=5>Live from the harbour", cookie, "Connection: close"
+            )
+        )
+        await writer.drain()
+
+    web.site(
+        "refresh.example",
+        {
+            "/meta": meta("/page"),
+            "/header": web.answer("", "Refresh: 0; url=page"),
+            "/download": web.answer(b"\0", "Refresh: 3; /page", kind="application/octet-stream"),
+            "/slow": meta("/page", "600"),
+            "/live": fresh,
+            "/back": meta("/forth"),
+            "/forth": meta("/back"),
+            "/private": meta("http://10.0.0.1/"),
+            "/forbidden": meta("/no/page"),
+            "/opted": meta("/noai"),
+            "/unwanted": meta("https://en.wikipedia.org/wiki/Web"),
+            "/gone": web.answer('<meta http-equiv=refresh content="0;url=/page">', status="404 Not Found"),
+            "/noai": web.answer("<head><meta name=robots content=noai></head>text"),
+            "/page": web.page("the page"),
+            "/robots.txt": web.robots("User-agent: *\nDisallow: /no/\n"),
+            **{f"/chain{n}": meta(f"/chain{n + 1}") for n in range(12)},
+        },
+    )
+    expected = {
+        "/meta": "", "/header": "", "/download": "", "/slow": "", "/live": "", "/back": "redirect loop",
+        "/private": "private address", "/forbidden": "robots.txt", "/opted": "opt-out noai",
+        "/unwanted": "Wikipedia", "/gone": "not found", "/chain0": "too many redirects",
+    }  # fmt: skip
+    links = {path: web.url("refresh.example", path) for path in expected}
+    rows = web.crawl(links.values(), tmp_path, drop_for=_no_wikipedia)
+    assert {path: rows[link]["reason"] for path, link in links.items()} == expected
+    page = web.url("refresh.example", "/page")
+    for path in ("/meta", "/header", "/download"):
+        assert (rows[links[path]]["final_url"], rows[links[path]]["redirects"]) == (page, [page])
+    assert rows[links["/slow"]]["redirects"] == []
+    assert rows[links["/live"]]["redirects"] == [links["/live"]]  # once, for its first cookie
+    archive = tmp_path / rows[links["/meta"]]["archive"]
+    assert (links["/meta"], 200) in [(url, status) for _, url, status in _records(archive)]

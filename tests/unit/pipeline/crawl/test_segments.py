@@ -1,11 +1,14 @@
 """A segment is all there or can be finished, wherever a kill fell."""
 
+import gzip
 import random
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline.crawl.cookies import unpacked
 from pipeline.crawl.options import CrawlOptions
 from pipeline.crawl.segments import (
     FinishedLinks,
@@ -14,6 +17,7 @@ from pipeline.crawl.segments import (
     fetch_log,
     finish_interrupted,
 )
+from pipeline.runner.records import FETCHES
 from pipeline.web.warc import Page, Response, read_page, scan_pages
 
 OPTIONS = CrawlOptions(contact="tests@example.org")
@@ -142,3 +146,32 @@ def test_finished_are_pages_and_what_failed_under_the_same_options(tmp_path: Pat
 def test_log_of_nothing_is_empty(tmp_path: Path) -> None:
     assert fetch_log(tmp_path).num_rows == 0
     assert "http://site.example/" not in FinishedLinks(tmp_path, "any")
+
+
+def test_files_of_two_crawls_that_begin_at_once_have_two_names(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        writer = SegmentWriter(tmp_path / folder, OPTIONS, [("software", "test")])
+        writer.add(row(0), [page(0)])
+        writer.close()
+    archives = list(tmp_path.glob("*/*.warc.gz"))
+    assert len({archive.name for archive in archives}) == 2
+    for archive in archives:
+        assert f"WARC-Filename: {archive.name}".encode() in gzip.decompress(archive.read_bytes())
+
+
+def test_crawls_of_earlier_versions_are_read_and_go_on(tmp_path: Path) -> None:
+    """Their names had no token at the end, and their logs nothing about cookies."""
+    writer = SegmentWriter(tmp_path, OPTIONS, [("software", "test")])
+    for number in range(ROWS):
+        writer.add(row(number), [page(number)])
+    writer.close()
+    (log,) = committed_logs(tmp_path)
+    old = tmp_path / f"{log.stem.rpartition('-')[0]}.parquet"
+    pq.write_table(pq.read_table(log).select(FETCHES.names), old)
+    log.unlink()
+    found = fetch_log(tmp_path)
+    assert found["url"].to_pylist() == [row(number)["url"] for number in range(ROWS)]
+    assert found["carried"].null_count == ROWS
+    assert unpacked(found["carried"][0].as_py()) == ()
+    assert len(FinishedLinks(tmp_path, OPTIONS.fingerprint())) == ROWS

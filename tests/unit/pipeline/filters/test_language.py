@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.extract.prefilter import PrefilterOptions, prefilter
 from pipeline.filters.language import detect_language
+from pipeline.filters.quality import RefineOptions, judge
+from pipeline.runner.records import Drop
 
 ENGLISH = (
     "The committee met on Tuesday to discuss the harbour, and nobody could agree on what to do with it. "
@@ -152,3 +155,36 @@ def test_english_is_told_from_74_languages_within_the_limits(length: int) -> Non
     assert sum(printed[True]) >= 0.995 * len(printed[True])
     assert len(printed[False]) > 10_000
     assert sum(printed[False]) <= 0.001 * len(printed[False])
+
+
+CODES = [
+    ("zh", "暴風雨過後,港口一直關閉。沒有人知道船隻什麼時候能夠回到這座城市。漁民們坐在岸邊的"
+     "木屋裡等待消息。"),
+    ("zh", "暴风雨过后,港口一直关闭。没有人知道船只什么时候能够回到这座城市。渔民们坐在岸边的"
+     "木屋里等待消息。"),
+    ("ja", "嵐のあと、港は閉まったままだった。船がいつ戻ってこられるのか、誰にも分からなかっ"
+     "た。漁師たちは待っていた。"),
+    ("th", "หลังจากพายุผ่านไป ท่าเรือก็ยังคงปิดอยู่ ไม่มีใครรู้ว่าเรือจะกลับมาที่เมืองนี้ได้เมื่อใด"
+     " ชาวประมงนั่งรอข่าว"),
+    ("hi", "तूफ़ान के बाद बंदरगाह बंद रहा। किसी को नहीं पता था कि नावें कब लौट सकेंगी। मछुआरे"
+     " किनारे पर बैठकर समाचार की प्रतीक्षा करते रहे।"),
+    ("he", "אחרי הסערה הנמל נשאר סגור. איש לא ידע מתי יוכלו הסירות לחזור אל העיר. הדייגים ישבו"
+     " על החוף וחיכו לחדשות."),
+    ("nb", "Havnen forble stengt etter stormen. Ingen visste når båtene kunne komme tilbake til"
+     " byen. Fiskerne ventet."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "text"), CODES)
+def test_a_language_is_kept_under_its_code_and_the_text_under_its_length(code: str, text: str) -> None:
+    options = RefineOptions(languages=(code,), min_words=15, min_distinct_share=0)
+    verdict = judge(text, "http://a.example/", options)
+    assert not isinstance(verdict, Drop) and verdict[0] in (code, "no")
+    assert isinstance(judge(text, "http://a.example/", RefineOptions(min_words=15)), Drop)
+    assert prefilter(text * 3, (code,), PrefilterOptions()) is None
+    assert prefilter(text * 3, ("en",), PrefilterOptions()) is not None
+
+
+def test_a_short_chinese_article_among_english_menus_is_looked_at() -> None:
+    menu = "Sign up for our newsletter and read the news of the day in your inbox every morning. " * 25
+    assert prefilter(CODES[1][1] * 5 + menu, ("zh",), PrefilterOptions()) is None

@@ -47,6 +47,45 @@ def test_each_page_has_one_form(address: str, expected: str) -> None:
     assert canonical(address) == expected
 
 
+HASH_BANGS = [
+    ("http://a.com/#!5/flood", "http://a.com/?_escaped_fragment_=5/flood"),
+    ("http://a.com:81/x#!/y", "http://a.com:81/x?_escaped_fragment_=/y"),
+    ("http://a.com/forum/?hl=de#!topic/t/1", "http://a.com/forum/?_escaped_fragment_=topic/t/1&hl=de"),
+    ("http://a.com/?/topic/12#!p2", "http://a.com/?/topic/12&_escaped_fragment_=p2"),
+    ("http://a.com/#!k=1&l=2", "http://a.com/?_escaped_fragment_=k=1%26l=2"),
+    ("http://a.com/#!k%3D1%26l=2", "http://a.com/?_escaped_fragment_=k=1%26l=2"),
+    ("http://a.com/?_escaped_fragment_=k%3D1%26l%3d2", "http://a.com/?_escaped_fragment_=k=1%26l=2"),
+    ("http://a.com/#!/c++ notes#2", "http://a.com/?_escaped_fragment_=/c%2B%2B%20notes%232"),
+    ("http://a.com/#!/übung", "http://a.com/?_escaped_fragment_=/%C3%BCbung"),
+    ("http://a.com/#!/100%", "http://a.com/?_escaped_fragment_=/100%25"),
+    ("http://a.com/?_escaped_fragment_=old#!new", "http://a.com/?_escaped_fragment_=new"),
+    ("http://a.com/?utm_source=r#!x", "http://a.com/?_escaped_fragment_=x"),
+    ("http://a.com/#!", "http://a.com/"),
+    ("http://a.com/?_escaped_fragment_=&q=1", "http://a.com/?q=1"),
+    ("http://a.com/#/page", "http://a.com/"),
+    ("http://a.com/#page!", "http://a.com/"),
+    ("http://a.com/#%21page", "http://a.com/"),
+]
+
+
+@pytest.mark.parametrize(("address", "expected"), HASH_BANGS)
+def test_a_page_behind_a_hash_bang_is_a_page_of_its_own(address: str, expected: str) -> None:
+    assert canonical(address) == expected
+    assert canonical(expected) == expected
+
+
+@given(st.text(max_size=30))
+@example("a%2")
+@example("%&=+#")
+def test_both_forms_of_a_hash_bang_are_one_address(value: str) -> None:
+    form = canonical(f"http://a.com/#!{value}")
+    assert isinstance(form, str) or any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(form, str):
+        assert canonical(form) == form
+        query = form.partition("_escaped_fragment_=")[2]
+        assert canonical(f"http://a.com/?_escaped_fragment_={query.replace('/', '%2F')}") == form
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
