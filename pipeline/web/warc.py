@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import IO
 from urllib.parse import urljoin
@@ -136,7 +136,7 @@ class PageRecord:
     content_type: str
     date: datetime
     offset: int
-    digest: str = ""  # of its payload, as the archive says
+    digest: str = field(default="", compare=False)  # of its payload, if the archive says it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ class Revisit:
 
 @dataclass(frozen=True, slots=True)
 class OtherRecord:
-    """A record that no page can be in: a request, metadata."""
+    """A record that tells of no page: a request, metadata, a revisit of nobody knows what."""
 
     kind: str
 
@@ -250,7 +250,13 @@ def _judged(record: ArchiveRecord) -> Found:
     )
 
 
-def _revisit(record: ArchiveRecord, url: str, date: datetime) -> Revisit:
+def _revisit(record: ArchiveRecord, url: str, date: datetime) -> Revisit | OtherRecord:
+    """Return what a page is the same as; where the record does not say, it tells nothing of any page."""
+    if (
+        not {"warc-payload-digest", "warc-refers-to-target-uri", "warc-refers-to-date"}
+        & record.headers.keys()
+    ):
+        return OtherRecord(record.kind)
     return Revisit(
         url=url,
         date=date,

@@ -10,7 +10,16 @@ import zstandard
 
 from pipeline.runner.records import Drop
 from pipeline.web.archive_records import ArchiveRecord
-from pipeline.web.warc import OtherRecord, Page, PageRecord, Redirect, read_page, scan_archive, scan_pages
+from pipeline.web.warc import (
+    OtherRecord,
+    Page,
+    PageRecord,
+    Redirect,
+    Revisit,
+    read_page,
+    scan_archive,
+    scan_pages,
+)
 
 BODY = b"<p>The harbour was quiet that morning, number %d.</p>"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
@@ -174,6 +183,10 @@ KINDS = {
     "no answer": (record(8, b"babble"), Drop),
     "request": (record(9, b"GET / HTTP/1.1\r\n\r\n", kind=b"request"), OtherRecord),
     "seen before": (record(10, HEAD, kind=b"revisit"), OtherRecord),
+    "seen before, at a known time": (
+        record(12, HEAD, kind=b"revisit").replace(b"WARC-Date", b"WARC-Refers-To-Date"),
+        Revisit,
+    ),
     "folded": (record(11, b"HTTP/1.0 200\nContent-Type:\n text/html\n\n<p>"), PageRecord),
 }
 
