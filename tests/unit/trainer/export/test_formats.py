@@ -266,6 +266,7 @@ def test_gguf_says_all_that_llama_cpp_asks_of_a_gpt2(written, source):
         "tokenizer.ggml.pre": "gpt-2",
         "tokenizer.ggml.bos_token_id": end,
         "tokenizer.ggml.eos_token_id": end,
+        "tokenizer.ggml.padding_token_id": end,
         "tokenizer.ggml.unknown_token_id": end,
         "tokenizer.ggml.add_bos_token": False,
     }
