@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 WIDTH, VOCABULARY, PADDED = 768, 50_257, 50_304
-MEMORY_BYTES = 2**29
+MEMORY_BYTES = 2**28
 CALLS = 300
 
 
