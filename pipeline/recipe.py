@@ -165,11 +165,11 @@ class Recipe:
     def pages(self, links: StageOutput, cut: CutOptions) -> Inputs:
         """Get a page of each link from the first source that has one."""
         fetched: dict[str, Sequence[InputFile]] = {}
-        kept, dropped, read = 0, [], links.counts.kept
+        kept, dropped, read = Counter[str](), [], links.counts.kept
         for source in self.sources:
             found = self.crawl(links, cut) if source == "crawl" else self.look_up(links)
             fetched |= found.pages
-            kept += found.counts.kept
+            kept.update(found.names or {source: found.counts.kept})
             if source == self.sources[-1]:
                 dropped.append(found.counts.dropped)
                 break
@@ -181,7 +181,8 @@ class Recipe:
             dropped.append(links.counts.dropped)
             self.handed_on.update(output.stage for output in found.outputs)
         ended = Counts.total(Counts(sum(reasons.values()), 0, reasons) for reasons in dropped)
-        self.funnel.append(Step("pages", "pages", Counts(read, kept, ended.dropped)))
+        named = kept if self.indexes else {}
+        self.funnel.append(Step("pages", "pages", Counts(read, kept.total(), ended.dropped), named))
         return fetched
 
     def look_up(self, links: StageOutput) -> Source:

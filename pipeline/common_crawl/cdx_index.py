@@ -16,8 +16,14 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from pipeline.common_crawl.captures import CAPTURE_COLUMNS
-from pipeline.common_crawl.index_batch import CountedFile, IndexBatch, IndexTally, Rows
-from pipeline.common_crawl.parquet_index import UnreadableIndexError
+from pipeline.common_crawl.index_batch import (
+    CountedFile,
+    IndexBatch,
+    IndexTally,
+    Rows,
+    UnreadableIndexError,
+    open_index,
+)
 from pipeline.common_crawl.sought import ANYTHING, Sought
 from pipeline.common_crawl.surt import around
 from pipeline.runner import storage
@@ -25,6 +31,7 @@ from pipeline.runner.json_text import parse_json
 from pipeline.runner.names import file_name
 from pipeline.web.decompression import DamagedFileError, decompress
 
+CLUSTER = "cluster.idx"
 LINES_PER_BATCH = 60_000
 READ_BYTES = 4 * 2**20  # of blocks that lie side by side
 LONGEST_LINE = 2**20
@@ -69,10 +76,9 @@ def read_zipnum(
             tally.groups_read += 1
     folder = cluster.rpartition("/")[0]
     for run in _runs(wanted):
-        with storage.open_range_read(storage.join(folder, run[0].shard)) as file:
-            counted = CountedFile(file, tally)
-            counted.seek(run[0].offset)
-            data = counted.read(run[-1].offset + run[-1].size_bytes - run[0].offset)
+        with open_index(storage.join(folder, run[0].shard), tally, in_parts=True) as file:
+            file.seek(run[0].offset)
+            data = file.read(run[-1].offset + run[-1].size_bytes - run[0].offset)
         lines: list[bytes] = []
         for block in run:
             begin = block.offset - run[0].offset
@@ -83,9 +89,8 @@ def read_zipnum(
 def _blocks(cluster: str, shards: frozenset[str], tally: IndexTally) -> Iterator[Block]:
     """Yield the blocks of some shards, in the order of `cluster.idx`."""
     before: tuple[str, str, int, int] | None = None
-    with storage.open_read(cluster) as file:
-        for raw in file:
-            tally.bytes_read += len(raw)
+    with open_index(cluster, tally, in_parts=False) as file:
+        for raw in _lines(file, CLUSTER):
             try:
                 first, shard, offset, size, *_ = raw.decode().rstrip("\r\n").split("\t")
                 entry = first.partition(" ")[0], shard, int(offset), int(size)
@@ -143,10 +148,10 @@ def read_lines(address: str, sought: Sought, tally: IndexTally) -> Iterator[Inde
         UnreadableIndexError: it is damaged.
         OSError: it is not there, or its store does not answer.
     """
-    with storage.open_read(address) as file:
+    with open_index(address, tally, in_parts=False) as file:
         tally.bytes += file.seek(0, io.SEEK_END)
         file.seek(0)
-        for batch in _batches(_lines(CountedFile(file, tally), file_name(address)), tally):
+        for batch in _batches(_lines(file, file_name(address)), tally):
             if sought.has_any(*around(*batch.bounds())):
                 yield batch
 

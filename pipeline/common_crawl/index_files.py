@@ -9,13 +9,15 @@ import fnmatch
 import gzip
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import orjson
 
+from pipeline.common_crawl.cdx_index import CLUSTER
+from pipeline.common_crawl.index_batch import Answer, UnreadableIndexError, patiently
 from pipeline.common_crawl.options import ArchiveOptions
 from pipeline.runner import storage
 from pipeline.runner.names import bare, file_name, without_secrets
@@ -27,7 +29,6 @@ SUBSETS = ("warc", "crawldiagnostics")  # pages; redirects and what failed
 COLLECTION_INFO = "https://index.commoncrawl.org/collinfo.json"
 PUBLIC_ROOT = "https://data.commoncrawl.org"
 FILES_PER_TASK = 16
-CLUSTER = "cluster.idx"
 
 _CRAWL = re.compile(r"crawl=([^/]+)/|collections/([^/]+)/indexes?/")
 _SHARD = re.compile(r"cdx-\d+\.gz")
@@ -121,29 +122,27 @@ def _folders(address: str) -> list[str]:
 
 def _entries(address: str) -> list[dict[str, Any]]:
     filesystem, path = storage.locate(address)
-    try:
-        return list(filesystem.ls(path, detail=True))
-    except Exception as error:
-        if _is_absent(error):
-            return []
-        raise
+    return _if_there(lambda: list(filesystem.ls(path, detail=True)), [])
 
 
 def _read(address: str) -> bytes:
     """Return what a small file holds; nothing if it is not there."""
-    try:
+
+    def read() -> bytes:
         with storage.open_read(address) as file:
             return file.read()
-    except Exception as error:
-        if _is_absent(error):
-            return b""
-        raise
+
+    return _if_there(read, b"")
 
 
-def _is_absent(error: Exception) -> bool:
-    """Say whether an error means that something is not there, or not to be seen, rather than out of reach."""
-    absent = isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError)
-    return absent or getattr(error, "status", None) in (401, 403, 404, 410)
+def _if_there(ask: Callable[[], Answer], nothing: Answer) -> Answer:
+    """Ask an archive for something that it may have not, or not show."""
+    try:
+        return patiently(ask)
+    except UnreadableIndexError as error:
+        if error.temporary:
+            raise
+        return nothing
 
 
 def _parts_of_crawl(root: str, crawl: str) -> Iterator[IndexPart]:
@@ -155,6 +154,9 @@ def _parts_of_crawl(root: str, crawl: str) -> Iterator[IndexPart]:
         return
     folder = storage.join(root, COLLECTIONS, crawl, "indexes")
     shards = _listed(root, crawl, "cc-index.paths.gz", _SHARD) or _files_in(folder, _SHARD)
+    if not shards and storage.exists(storage.join(folder, CLUSTER)):  # which names them
+        yield IndexPart(f"{crawl}-cdx", [_input(storage.join(folder, CLUSTER))])
+        return
     if not shards:
         what = f"{without_secrets(storage.join(root, TABLE))}/crawl={crawl}/"
         raise ValueError(

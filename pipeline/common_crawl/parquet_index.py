@@ -6,26 +6,27 @@ the rest of the columns only where one of them may match.
 
 import io
 from collections.abc import Callable, Iterator
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.common_crawl.captures import CAPTURE_COLUMNS
-from pipeline.common_crawl.index_batch import CountedFile, IndexBatch, IndexTally, Rows
+from pipeline.common_crawl.index_batch import (
+    CountedFile,
+    IndexBatch,
+    IndexTally,
+    Rows,
+    UnreadableIndexError,
+    open_index,
+)
 from pipeline.common_crawl.sought import Sought, bounds_of
 from pipeline.common_crawl.surt import around
-from pipeline.runner import storage
 from pipeline.runner.records import UTC_SECONDS
 
 ROWS_PER_BATCH = 131_072
 NEEDED = ("url", "fetch_time", "fetch_status", "warc_filename", "warc_record_offset", "warc_record_length")
 REPEATED = ["content_mime_type", "content_mime_detected", "content_languages", "warc_filename"]
 """Columns with few values, which are read as such."""
-
-
-class UnreadableIndexError(ValueError):
-    """An index file is not there, or is not what its name says; the message says how."""
 
 
 def read_parquet(address: str, sought: Sought, tally: IndexTally) -> Iterator[IndexBatch]:
@@ -36,9 +37,9 @@ def read_parquet(address: str, sought: Sought, tally: IndexTally) -> Iterator[In
         OSError: its store does not answer.
     """
     try:
-        with storage.open_range_read(address) as file:
+        with open_index(address, tally, in_parts=True) as file:
             tally.bytes += file.seek(0, io.SEEK_END)
-            yield from _batches(_open(file, tally), sought, tally)
+            yield from _batches(_open(file), sought, tally)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, pa.ArrowKeyError) as error:
         raise UnreadableIndexError(str(error)) from error
     except OSError as error:
@@ -47,8 +48,8 @@ def read_parquet(address: str, sought: Sought, tally: IndexTally) -> Iterator[In
         raise
 
 
-def _open(file: IO[bytes], tally: IndexTally) -> pq.ParquetFile:
-    source = pa.PythonFile(CountedFile(file, tally), mode="r")
+def _open(file: CountedFile) -> pq.ParquetFile:
+    source = pa.PythonFile(file, mode="r")
     metadata = pq.ParquetFile(source).metadata
     repeated = [name for name in REPEATED if name in metadata.schema.names]
     return pq.ParquetFile(source, metadata=metadata, read_dictionary=repeated)

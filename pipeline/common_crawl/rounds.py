@@ -1,8 +1,9 @@
 """The stages in their order: seek, look up, choose, fetch; then the same for where redirects led."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.common_crawl.captures import Wanted
@@ -22,6 +23,7 @@ from pipeline.common_crawl.stages import (
 )
 from pipeline.crawl.options import CrawlOptions
 from pipeline.links.candidates import LinkOptions
+from pipeline.runner import storage
 from pipeline.runner.buckets import bucket_file, moved_file
 from pipeline.runner.inputs import Inputs, files_of, gathered, joined
 from pipeline.runner.stages import Counts, InputFile, StageOutput, Work
@@ -48,6 +50,7 @@ class Source:
     fetched: Inputs  # with those of links that have no page; names begin with the links' partition
     counts: Counts
     outputs: Sequence[StageOutput]  # those that dropped links
+    names: Mapping[str, int] = field(default_factory=dict)  # pages by the archives that they are from
 
 
 class Archives:
@@ -106,7 +109,10 @@ class Archives:
             number += 1
         counts = Counts(kept + dropped.read, kept, dropped.dropped)
         assert counts.read == left, f"{counts} of {left} links"
-        return Source(with_pages, fetched | with_pages, counts, outputs)
+        names = Counter[str]()
+        for partition in (partition for output in outputs for partition in output.partitions):
+            names.update(partition.notes.get("sources", {}))
+        return Source(with_pages, fetched | with_pages, counts, outputs, names)
 
     def _choose(self, run: Run, waiting: Inputs, suffix: str) -> StageOutput:
         sought = run(f"sought{suffix}", seek_links, waiting)
@@ -116,6 +122,8 @@ class Archives:
         tally = IndexTally()
         for partition in found.partitions:
             tally.add(IndexTally(**partition.notes["index"]))
+            if partition.notes.get("unavailable"):  # what was found counts in this run, and is no result
+                storage.remove(f"{partition.address}.json")
         print(f"{found.stage:<12} {tally}", file=sys.stderr)
         # The place of a partition among what is sought is the bucket of what was found for it.
         captures = gathered([found], len(waiting), bucket_file)

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.common_crawl.captures import CAPTURES, Wanted, best
-from pipeline.common_crawl.cdx_index import read_lines, read_zipnum, shards_of
+from pipeline.common_crawl.cdx_index import CLUSTER, read_lines, read_zipnum, shards_of
 from pipeline.common_crawl.choice import NOT_THERE, ChoiceOptions, Chooser, Elsewhere
 from pipeline.common_crawl.fetching import Fetched, fetch_captures
-from pipeline.common_crawl.index_batch import IndexBatch, IndexTally
-from pipeline.common_crawl.index_files import CLUSTER, source_of
+from pipeline.common_crawl.index_batch import IndexBatch, IndexTally, UnreadableIndexError
+from pipeline.common_crawl.index_files import source_of
 from pipeline.common_crawl.lookup import FOUND, matches
 from pipeline.common_crawl.options import RecordOptions
-from pipeline.common_crawl.parquet_index import UnreadableIndexError, read_parquet
+from pipeline.common_crawl.parquet_index import read_parquet
 from pipeline.common_crawl.sought import ROWS_PER_GROUP, SOUGHT_FILE, Sought, sought_table
 from pipeline.crawl.crawler import ELSEWHERE
 from pipeline.crawl.segments import FinishedLinks, fetch_log, finish_interrupted
@@ -74,6 +74,7 @@ def look_up(task: Task) -> Counts:
     sought = Sought([address for address, ours in zip(task.inputs, is_sought, strict=True) if ours])
     files = [address for address, ours in zip(task.inputs, is_sought, strict=True) if not ours]
     tally, kept = IndexTally(), 0
+    sources: dict[str, dict[str, int]] = {}
     with contextlib.ExitStack() as stack:
         writers: dict[int, pq.ParquetWriter] = {}
 
@@ -91,18 +92,21 @@ def look_up(task: Task) -> Counts:
                 kept += len(part)
 
         waiting: list[pa.Table] = []
-        for source, batch in _batches(files, sought, task, tally):
-            waiting += matches(batch, sought, source, wanted)
+        for source, batch in _batches(files, sought, task, tally, sources):
+            found = list(matches(batch, sought, source, wanted))
+            sources[source]["captures"] += sum(map(len, found))
+            waiting += found
             if sum(map(len, waiting)) >= ROWS_AT_ONCE:
                 write(waiting)
                 waiting = []
         write(waiting)
     task.notes["index"] = asdict(tally)
+    task.notes["sources"] = sources
     return Counts(max(kept, tally.rows_looked_at), kept, {"other rows": max(0, tally.rows_looked_at - kept)})
 
 
 def _batches(
-    files: Sequence[str], sought: Sought, task: Task, whole: IndexTally
+    files: Sequence[str], sought: Sought, task: Task, whole: IndexTally, sources: dict[str, dict[str, int]]
 ) -> Iterator[tuple[str, IndexBatch]]:
     """Yield the batches of an index's files, and tell of what is read and of what cannot be."""
     if files and file_name(files[0]) == CLUSTER:
@@ -110,6 +114,7 @@ def _batches(
         files = [files[0]]
     for address in files:
         tally, told = IndexTally(), IndexTally()
+        here = sources.setdefault(source_of(address), {"files": 0, "rows_looked_at": 0, "captures": 0})
         if file_name(address) == CLUSTER:
             batches = read_zipnum(address, shards, sought, tally)
         else:
@@ -121,18 +126,14 @@ def _batches(
                 yield source_of(address), batch
                 task.progress(tally.rows_looked_at - told.rows_looked_at, tally.bytes_read - told.bytes_read)
                 told = IndexTally(**asdict(tally))
-        except (UnreadableIndexError, OSError) as error:
-            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError):
-                raise
-            note = f"unreadable index: {file_name(address)}: {_said(error)}"
+        except UnreadableIndexError as error:
+            again = "; the next run asks again" if error.temporary else ""
+            note = f"unreadable index: {file_name(address)}: {error}{again}"
             task.notes.setdefault("damage", []).append(note)
+            task.notes["unavailable"] = task.notes.get("unavailable", 0) + error.temporary
         whole.add(tally)
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, PermissionError):
-        return "forbidden"
-    return "not found" if isinstance(error, FileNotFoundError) else str(error)
+        here["rows_looked_at"] += tally.rows_looked_at
+        here["files"] += len(shards) if file_name(address) == CLUSTER else 1
 
 
 @output_version(1, "ada-url", "publicsuffixlist")
@@ -322,6 +323,9 @@ def _write(chosen: pa.Table, log: pa.Table, task: Task, partitions: int) -> Coun
     ended = pc.invert(elsewhere)
     log, links = log.filter(ended), chosen.filter(ended).select(LINKS.names)
     drops = log.filter(pc.not_equal(log["reason"], "")).select(DROPS.names)
+    task.notes["sources"] = dict(
+        sorted(Counter(log.filter(pc.equal(log["reason"], ""))["source"].to_pylist()).items())
+    )
     pq.write_table(links, task.folder / "links.parquet", compression="zstd")
     pq.write_table(log, task.folder / "fetches.parquet", compression="zstd")
     pq.write_table(drops, task.folder / "drops.parquet", compression="zstd")

@@ -145,7 +145,7 @@ def _row(capture: Capture, name: str, offset: int, size: int) -> dict[str, Any]:
         "warc_filename": name,
         "warc_record_offset": offset,
         "warc_record_length": size,
-        "warc_segment": name.split("/")[3],
+        "warc_segment": name.split("/")[-3:][0],
     } | dict(capture.said)
 
 
