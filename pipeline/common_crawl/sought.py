@@ -23,9 +23,9 @@ SOUGHT = pa.schema(
     ]
 )
 SOUGHT_FILE = "sought.parquet"
-ROWS_PER_GROUP = 10_000
-ROWS_PER_SLICE = 500_000  # about 100 MB
-ROWS_KEPT = 500_000  # of row groups read lately
+ROWS_PER_GROUP = 4_000
+ROWS_PER_SLICE = 100_000  # about 20 MB
+ROWS_KEPT = 100_000  # of row groups read lately
 ANYTHING = chr(0x10FFFF)  # sorts behind every SURT
 
 

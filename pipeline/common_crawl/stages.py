@@ -32,7 +32,7 @@ from pipeline.runner.records import DROPS, FETCHES, LINKS, ROUTED, Drop
 from pipeline.runner.stages import Counts, Task, output_version
 from pipeline.runner.tables import TableWriter, counts_of, read_tables
 
-ROWS_AT_ONCE = 100_000  # of captures, in memory, before they are written
+ROWS_AT_ONCE = 20_000  # of captures, in memory, before they are written
 CHOSEN = pa.schema(
     [*ROUTED, *(field for field in CAPTURES if field.name not in ROUTED.names and field.name != "url")]
 )

@@ -89,6 +89,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             body = body[first : last + 1]
         else:
             self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(str(path)))
         self.send_header("Accept-Ranges", "none" if server.ignores_ranges else "bytes")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
