@@ -57,7 +57,7 @@ def requests_for(places: Iterable[Place], gap: int = GAP_BYTES, most: int = RANG
     end = 0
     for place in places:
         if gathered:
-            near = place.file == gathered[0].file and place.offset <= end + gap
+            near = place.file == gathered[0].file and gathered[-1].offset <= place.offset <= end + gap
             if not near or place.end - gathered[0].offset > most:
                 yield Request(gathered[0].file, gathered[0].offset, end, gathered)
                 gathered = []

@@ -3,9 +3,9 @@
     python tests/benchmarks/bench_archive.py [--rows 100_000_000] [--files 300] [--links 1_000_000]
 
 The index is made (sorted, gzip, Common Crawl's columns), and so are the links, seven in ten of which it has.
-Told: seconds and bytes of our look-up on Ray and of DuckDB's join of the same files, with the same cores; what
-one look-up a link takes in a ZipNum index, as a CDX server does it for cdx_toolkit; the memory of a worker with
-ten times the links; and records fetched a second from loopback, beside a plain loop.
+Told: seconds and bytes of our look-up on Ray and of DuckDB's join of the same files, with the same cores;
+what one look-up a link takes in a ZipNum index, as a CDX server does it for cdx_toolkit; the memory of a
+worker with ten times the links; and records fetched a second from loopback, beside a plain loop.
 """
 
 import argparse

@@ -81,7 +81,8 @@ def test_what_no_archive_has_is_crawled(
     assert f"3      from {CRAWL}" in said.out and "rows looked at" in said.err
     card = (tmp_path / "out/corpus/README.md").read_text()
     for told in (
-        f"| {CRAWL} | 4 | 3 | 3 |", f"| {CRAWL} | 3 |", "| crawl | 1 |", "| 2018 | 5 | 20.0 % | 60.0 % | 20.0 % |",
+        f"| {CRAWL} | 4 | 3 | 3 |", f"| {CRAWL} | 3 |", "| crawl | 1 |",
+        "| 2018 | 5 | 20.0 % | 60.0 % | 20.0 % |",
         f"--common-crawl {CRAWL}", "archive, then crawl",
     ):  # fmt: skip
         assert told in card, told
