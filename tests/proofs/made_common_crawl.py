@@ -167,6 +167,22 @@ def _write_table(root: Path, crawl: str, rows: Sequence[dict[str, Any]], lacking
     listed.write_bytes(gzip.compress("".join(f"{name}\n" for name in names).encode()))
 
 
+def write_archive(folder: Path, pages: int) -> list[str]:
+    """Write a Common Crawl of so many pages, some redirected, and a dump; return the options that name them."""
+    crawls = ("CC-MAIN-2013-48", "CC-MAIN-2018-43")
+    captures = [
+        Capture(url=f"http://site-{n % 7}.example.com/{n}", crawl=crawls[n % 2]) for n in range(pages)
+    ]
+    captures += [
+        Capture(url=f"http://old.example.com/{n}", status=301, location=captures[n].url, crawl=crawls[1])
+        for n in range(0, pages, 5)
+    ]
+    write_common_crawl(folder / "archive", captures, zipnum=crawls[:1])
+    write_dump(folder / "RS_made", {capture.url: capture.at for capture in captures})
+    options = ["--submissions", str(folder / "RS_made"), "--archive-root", str(folder / "archive")]
+    return [*options, "--common-crawl", *crawls]
+
+
 CDX_FIELDS = {
     "url": "url", "mime": "content_mime_type", "mime-detected": "content_mime_detected",
     "status": "fetch_status", "digest": "content_digest", "length": "warc_record_length",
