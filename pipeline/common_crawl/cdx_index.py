@@ -25,7 +25,6 @@ from pipeline.common_crawl.index_batch import (
     open_index,
 )
 from pipeline.common_crawl.sought import ANYTHING, Sought
-from pipeline.common_crawl.surt import around
 from pipeline.runner import storage
 from pipeline.runner.json_text import parse_json
 from pipeline.runner.names import file_name
@@ -71,7 +70,7 @@ def read_zipnum(
     for block in _blocks(cluster, frozenset(shards), tally):
         tally.groups += 1
         tally.bytes += block.size_bytes
-        if sought.has_any(*around(block.low, block.high)):
+        if sought.has_any(block.low, block.high):
             wanted.append(block)
             tally.groups_read += 1
     folder = cluster.rpartition("/")[0]
@@ -152,7 +151,7 @@ def read_lines(address: str, sought: Sought, tally: IndexTally) -> Iterator[Inde
         tally.bytes += file.seek(0, io.SEEK_END)
         file.seek(0)
         for batch in _batches(_lines(file, file_name(address)), tally):
-            if sought.has_any(*around(*batch.bounds())):
+            if sought.has_any(*batch.bounds()):
                 yield batch
 
 

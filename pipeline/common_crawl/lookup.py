@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline.common_crawl.captures import CAPTURES, Kind, Wanted, best, distances, kinds, tracked_pattern
 from pipeline.common_crawl.index_batch import IndexBatch, Rows
 from pipeline.common_crawl.sought import Slice, Sought
-from pipeline.common_crawl.surt import around, stem_of
+from pipeline.common_crawl.surt import stem_of
 from pipeline.runner.records import Drop
 from pipeline.web.urls import parse
 
@@ -29,7 +29,7 @@ _LEAST = np.iinfo(np.int64).min
 def matches(batch: IndexBatch, sought: Sought, source: str, wanted: Wanted) -> Iterator[pa.Table]:
     """Yield the captures (`FOUND`) in a batch of an index of what is looked for, the best of each kind."""
     is_sorted = pc.all(pc.less_equal(batch.surts[:-1], batch.surts[1:])).as_py() is not False
-    for links in sought.slices(*around(*batch.bounds())):
+    for links in sought.candidates(*batch.bounds()):
         pairs = _pairs(batch.surts, links, is_sorted=is_sorted)
         rows = np.union1d(pairs.rows, pairs.tracked)
         if len(rows):
@@ -69,7 +69,7 @@ def _tracked(surts: pa.Array, unique: pa.Array, *, is_sorted: bool) -> Rows:
     if is_sorted:
         stems = pa.array(sorted({stem_of(surt) for surt in unique.to_pylist()}), pa.string())
         ranges = []
-        for begin, end in (("?", "@"), (";", "<")):  # each the character after the other
+        for begin, end in (("?", "@"), (";", "<"), ("/;", "/<")):  # "@" is after "?", "<" after ";"
             bounds = (
                 pc.search_sorted(surts, pc.binary_join_element_wise(stems, mark, "")) for mark in (begin, end)
             )

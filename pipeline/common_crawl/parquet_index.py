@@ -20,7 +20,6 @@ from pipeline.common_crawl.index_batch import (
     open_index,
 )
 from pipeline.common_crawl.sought import Sought, bounds_of
-from pipeline.common_crawl.surt import around
 from pipeline.runner.records import UTC_SECONDS
 
 ROWS_PER_BATCH = 65_536
@@ -62,7 +61,7 @@ def _batches(parquet: pq.ParquetFile, sought: Sought, tally: IndexTally) -> Iter
     for number in range(parquet.metadata.num_row_groups):
         group = parquet.metadata.row_group(number)
         tally.groups += 1
-        if not group.num_rows or not sought.has_any(*around(*bounds_of(group.column(place)))):
+        if not group.num_rows or not sought.has_any(*bounds_of(group.column(place))):
             continue
         tally.groups_read += 1
         tally.rows_looked_at += group.num_rows

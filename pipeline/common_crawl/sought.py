@@ -1,5 +1,6 @@
 """The addresses that are looked for, sorted by SURT as the indexes are: files read as one, in slices."""
 
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.common_crawl.surt import surt_of
+from pipeline.common_crawl.surt import around, surt_of
 from pipeline.runner import storage
 from pipeline.runner.records import UTC_SECONDS
 
@@ -26,11 +27,16 @@ SOUGHT_FILE = "sought.parquet"
 ROWS_PER_GROUP = 4_000
 ROWS_PER_SLICE = 100_000  # about 20 MB
 ROWS_KEPT = 100_000  # of row groups read lately
+LONGEST_SURT = 3_000  # bytes
+LONGEST_STEM = 1_000  # characters of a SURT whose beginnings may be links
 ANYTHING = chr(0x10FFFF)  # sorts behind every SURT
 
 
 def sought_table(links: pa.Table) -> pa.Table:
-    """Return what to look for (`SOUGHT`) of links on their way (`ROUTED`), sorted by SURT."""
+    """Return what to look for (`SOUGHT`) of links on their way (`ROUTED`), sorted by SURT.
+
+    An address too long for Parquet's statistics is left out; no crawler of the web takes such.
+    """
     at = [hops[-1] if hops else url for url, hops in _columns(links, "url", "hops")]
     keys = [url.partition("://")[2] for url in at]
     columns = {
@@ -39,7 +45,9 @@ def sought_table(links: pa.Table) -> pa.Table:
         "link": links["url"],
         "first_seen": links["first_seen"],
     }
-    return pa.table(columns, schema=SOUGHT).sort_by([("surt", "ascending"), ("link", "ascending")])
+    table = pa.table(columns, schema=SOUGHT)
+    table = table.filter(pc.less_equal(pc.binary_length(table["surt"]), LONGEST_SURT))
+    return table.sort_by([("surt", "ascending"), ("link", "ascending")])
 
 
 def _columns(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
@@ -79,7 +87,7 @@ class Sought:
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = addresses
         self._metadata = []
-        self._groups: list[_Group] = []
+        self._files: list[list[_Group]] = []  # of each file, in its order
         self._kept: OrderedDict[_Group, pa.Table] = OrderedDict()
         self._kept_rows = 0
         self._last: Slice | None = None
@@ -87,15 +95,36 @@ class Sought:
             with storage.open_read(address) as file:
                 metadata = pq.ParquetFile(file).metadata
             self._metadata.append(metadata)
+            groups = []
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
                 low, high = bounds_of(group.column(0))
-                self._groups.append(_Group(low, high, group.num_rows, bucket, number))
-        self._groups.sort(key=lambda group: (group.low, group.bucket))
+                groups.append(_Group(low, high, group.num_rows, bucket, number))
+            self._files.append(groups)
 
     def has_any(self, low: str, high: str) -> bool:
-        """Say whether anything with a SURT of `low` to `high` is looked for."""
-        return any(True for _ in self.slices(low, high))
+        """Say whether an index's rows of `low` to `high` may be captures of anything that is looked for."""
+        return any(True for _ in self.candidates(low, high))
+
+    def candidates(self, low: str, high: str) -> Iterator[Slice]:
+        """Yield what an index's rows with SURTs of `low` to `high` may be captures of, a slice at a time.
+
+        That is what has such a SURT, or one with fewer parameters or no session: see `around`. In the order
+        of SURTs many rows may lie between that of a link and one that has a parameter more (`/a`, `/a/1` …,
+        `/a?utm_source=x`); so whatever the least SURT begins with may be a link as well.
+        """
+        low_link, high_link = around(low, high)
+        yield from self.slices(low_link, high_link)
+        begins = [low_link[:end] for end in range(low_link.find(")") + 1, min(len(low_link), LONGEST_STEM))]
+        groups = {group for groups in self._files for begin in begins for group in _at(groups, begin, begin)}
+        if not groups:
+            return
+        ordered = sorted(groups, key=lambda group: (group.low, group.bucket))
+        wanted = pa.array(begins, pa.string())
+        parts = [table.filter(pc.is_in(table["surt"], wanted)) for table in map(self._read, ordered)]
+        found = _sorted(parts)
+        if len(found):
+            yield Slice(found, found["surt"][0].as_py(), found["surt"][-1].as_py())
 
     def slices(self, low: str, high: str) -> Iterator[Slice]:
         """Yield what has a SURT of `low` to `high`, `ROWS_PER_SLICE` rows at a time, in ascending order."""
@@ -105,7 +134,8 @@ class Sought:
             if len(found.table):
                 yield found
             return
-        groups = [group for group in self._groups if group.low <= high and group.high >= low]
+        groups = [group for groups in self._files for group in _at(groups, low, high)]
+        groups.sort(key=lambda group: (group.low, group.bucket))
         if (
             sum(group.rows for group in groups) <= ROWS_PER_SLICE
         ):  # what is asked for next lies within, mostly
@@ -145,6 +175,13 @@ class Sought:
             oldest, _ = self._kept.popitem(last=False)
             self._kept_rows -= oldest.rows
         return table
+
+
+def _at(groups: Sequence[_Group], low: str, high: str) -> Sequence[_Group]:
+    """Return the groups of a file in which something with a SURT of `low` to `high` may be."""
+    first = bisect_left(groups, low, key=lambda group: group.high)
+    end = bisect_right(groups, high, lo=first, key=lambda group: group.low)
+    return groups[first:end]
 
 
 def bounds_of(column: pq.ColumnChunkMetaData) -> tuple[str, str]:

@@ -59,8 +59,8 @@ def seek_links(task: Task) -> Counts:
     links = links_to_seek(task.inputs)
     table = sought_table(links)
     pq.write_table(table, task.folder / SOUGHT_FILE, row_group_size=ROWS_PER_GROUP, compression="zstd")
-    task.progress(len(table))
-    return Counts(len(table), len(table))
+    task.progress(len(links))
+    return Counts(len(links), len(links))
 
 
 @output_version(1, "ada-url")

@@ -168,7 +168,7 @@ def _write_table(root: Path, crawl: str, rows: Sequence[dict[str, Any]], lacking
 
 
 def write_archive(folder: Path, pages: int) -> list[str]:
-    """Write a Common Crawl of so many pages, some redirected, and a dump; return the options that name them."""
+    """Write a Common Crawl of so many pages, some redirected, and a dump; return the options for them."""
     crawls = ("CC-MAIN-2013-48", "CC-MAIN-2018-43")
     captures = [
         Capture(url=f"http://site-{n % 7}.example.com/{n}", crawl=crawls[n % 2]) for n in range(pages)
