@@ -30,7 +30,8 @@ from pipeline.crawl.crawler import ELSEWHERE, VERSION
 from pipeline.crawl.segments import SegmentWriter
 from pipeline.runner.records import Drop
 
-CONNECTIONS_PER_THREAD = 16
+CONNECTIONS_PER_THREAD = 32
+INLINE_BYTES = 128 * 1024
 
 Follow = Callable[[Mapping[str, Any], str], str | Drop]
 """Called with a capture that is a redirect and its Location; returns the address it leads to, or why not."""
@@ -147,16 +148,12 @@ class _Fetcher:
             for capture in captures:
                 self._settle(capture, Drop(error.reason, detail=error.detail))
             return
-        for place, capture in zip(request.places, captures, strict=True):
-            member = data[place.offset - request.begin : place.end - request.begin]
-            if len(member) < place.size_bytes:
-                what = "damaged archive" if member else "outside the archive file"
-                self._settle(capture, Drop(what, detail=f"{len(member):,} of {place.size_bytes:,} bytes"))
-                continue
-            expected = Expected(capture["url"], capture["content_digest"] or "")
-            judge = partial(examine, member, expected, self._options.max_body_bytes)
-            found = await asyncio.get_running_loop().run_in_executor(self._examiners, judge)
-            self._settle(capture, found, member)
+        judge = partial(_examine_all, data, request, captures, self._options.max_body_bytes)
+        # To hand little to a thread costs more than to look at it here.
+        small = len(data) <= INLINE_BYTES
+        found = judge() if small else await asyncio.get_running_loop().run_in_executor(self._examiners, judge)
+        for capture, (outcome, member) in zip(captures, found, strict=True):
+            self._settle(capture, outcome, member)
 
     def _settle(
         self, capture: Mapping[str, Any], found: FoundPage | FoundRedirect | Drop, member: bytes = b""
@@ -185,6 +182,22 @@ class _Fetcher:
         self._segments.add_records(row, [as_gzip(member)] if page else [])
         self.fetched.settled += 1
         self.fetched.bytes += page.body_bytes if page else 0
+
+
+def _examine_all(
+    data: bytes, request: Request, captures: list[Mapping[str, Any]], max_bytes: int
+) -> list[tuple[FoundPage | FoundRedirect | Drop, bytes]]:
+    """Say what each record of a request is, and give its bytes."""
+    found: list[tuple[FoundPage | FoundRedirect | Drop, bytes]] = []
+    for place, capture in zip(request.places, captures, strict=True):
+        member = data[place.offset - request.begin : place.end - request.begin]
+        if len(member) < place.size_bytes:
+            what = "damaged archive" if member else "outside the archive file"
+            found.append((Drop(what, detail=f"{len(member):,} of {place.size_bytes:,} bytes"), b""))
+        else:
+            expected = Expected(capture["url"], capture["content_digest"] or "")
+            found.append((examine(member, expected, max_bytes), member))
+    return found
 
 
 def _requests(
