@@ -307,7 +307,7 @@ def _write(chosen: pa.Table, log: pa.Table, task: Task, partitions: int) -> Coun
     ids = pa.array([_id(row) for row in chosen.to_pylist()], pa.string())
     places = pc.index_in(ids, value_set=log["url"].combine_chunks())
     assert not places.null_count, f"{places.null_count} captures of {len(chosen)} are not in the fetch log"
-    log = log.take(places).set_column(0, FETCHES.field("url"), chosen["url"])
+    log = log.select(FETCHES.names).take(places).set_column(0, FETCHES.field("url"), chosen["url"])
     names = log["archive"].to_pylist()
     archives = pa.array([f"../store/{task.name}/{name}" if name else "" for name in names], pa.string())
     log = log.set_column(log.schema.get_field_index("archive"), FETCHES.field("archive"), archives)

@@ -32,7 +32,7 @@ def scatter_by_domain(task: Task) -> Counts:
     options: CutOptions = task.options
     links = read_tables(task.inputs, LINKS)
     links = links.append_column(ROUTED.field("hops"), pa.array([[]] * len(links), pa.list_(pa.string())))
-    links = links.append_column(ROUTED.field("carried"), pa.array([""] * len(links)))
+    links = links.append_column(ROUTED.field("carried"), pa.array([""] * len(links), pa.string()))
     domains = pc.value_counts(links["domain"]).to_pylist()
     bucket = {entry["values"]: bucket_of(entry["values"], options.partitions) for entry in domains}
     largest: dict[str, int] = {}
