@@ -22,7 +22,7 @@ from pipeline.common_crawl.index_batch import (
 from pipeline.common_crawl.sought import Sought, bounds_of
 from pipeline.runner.records import UTC_SECONDS
 
-ROWS_PER_BATCH = 65_536
+ROWS_PER_BATCH = 262_144
 NEEDED = ("url", "fetch_time", "fetch_status", "warc_filename", "warc_record_offset", "warc_record_length")
 REPEATED = ["content_mime_type", "content_mime_detected", "content_languages", "warc_filename"]
 """Columns with few values, which are read as such."""
