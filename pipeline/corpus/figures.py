@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.corpus.funnel import by_size
-from pipeline.corpus.layout import SPLITS
+from pipeline.corpus.split import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.records import SOURCE_CRAWL, SOURCE_WARCS
 from pipeline.runner.stages import Partition, StageOutput
