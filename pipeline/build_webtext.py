@@ -1,21 +1,23 @@
 """Build a WebText-style corpus from Reddit dumps: links, pages, text, English, no duplicates.
 
 Give dumps to crawl what they link to; dumps and WARC files to take the pages from those; or WARC files
-alone. Run the same command again to go on after a stop; with other options, what depends on them is
-done again and nothing else.
+alone. --common-crawl looks links up in Common Crawl. Run the same command again to go on after a stop;
+with other options, what depends on them is done again and nothing else.
 """
 
 import dataclasses
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.corpus.card import EvaluationFile, InputFile, Provenance, dataset_card, deciding
+from pipeline.common_crawl.options import DEFAULT_ROOT, ArchiveOptions
+from pipeline.corpus.card import EvaluationFile, Index, InputFile, Provenance, dataset_card, deciding
 from pipeline.corpus.figures import figures
 from pipeline.corpus.funnel import check_funnel, funnel_json, funnel_text, read_funnel
 from pipeline.corpus.layout import corpus_files
@@ -49,6 +51,10 @@ def _options_json(options: Options) -> str:
     content = dataclasses.asdict(options)
     for name in ("submissions", "warcs", "decontaminate"):
         content[name] = [file_name(address) for address in content[name]]
+    archive = content["archive"]
+    archive["archive_index"] = [file_name(address) for address in archive["archive_index"]]
+    if archive["archive_root"] != DEFAULT_ROOT:
+        archive["archive_root"] = file_name(archive["archive_root"])
     content["output"] = file_name(options.output)
     content["links"]["blocklist"] = file_name(options.links.blocklist)
     return json.dumps(content, indent=1)
@@ -72,7 +78,8 @@ def _publish(recipe: Recipe) -> bool:
     output = recipe.options.output
     check_funnel(recipe.funnel)
     split = recipe.outputs[-1]
-    files = corpus_files(split, recipe.outputs)
+    final = [output for output in recipe.outputs if output.stage not in recipe.handed_on]
+    files = corpus_files(split, final)
     origin = provenance(recipe)
     content = [[name, source.fingerprint] for name, source in files.items()]
     whole = [content, funnel_json(recipe.funnel), dataclasses.asdict(origin)]
@@ -80,7 +87,7 @@ def _publish(recipe: Recipe) -> bool:
     corpus = storage.join(output, "corpus")
     if read_funnel(corpus).get("fingerprint") == fingerprint:
         return False
-    numbers = figures(recipe.outputs)
+    numbers = figures(recipe.outputs, recipe.handed_on)
     funnel = {
         "fingerprint": fingerprint,
         "steps": funnel_json(recipe.funnel),
@@ -101,19 +108,41 @@ def provenance(recipe: Recipe) -> Provenance:
     """Say what a run was made from: its input files, and the options that decide."""
     stages = {output.stage: output for output in recipe.outputs}
     every, changed = deciding(recipe.options, Options(output=""))
-    if not recipe.evaluation:  # then their options decide nothing
-        idle = {option.name for kind in (OverlapLimits, TextOptions) for option in dataclasses.fields(kind)}
-        every, changed = (
-            {name: value for name, value in content.items() if name not in idle}
-            for content in (every, changed)
-        )
+    kinds: list[type] = [] if recipe.evaluation else [OverlapLimits, TextOptions]
+    kinds += [] if recipe.indexes else [ArchiveOptions]
+    # What is not used decides nothing.
+    idle = {option.name for kind in kinds for option in dataclasses.fields(kind)}
+    idle |= set() if recipe.indexes else {"sources"}
+    every, changed = (
+        {name: value for name, value in content.items() if name not in idle} for content in (every, changed)
+    )
     return Provenance(
         dumps=_input_files(recipe.dumps, stages.get("submissions")),
         archives=_input_files(recipe.archives, stages.get("index")),
         evaluation=_evaluation_files(recipe),
         options=every,
         changed=changed,
+        indexes=_indexes(recipe),
+        sources=recipe.sources,
     )
+
+
+def _indexes(recipe: Recipe) -> list[Index]:
+    """Say in which indexes links were looked up, all rounds together."""
+    found: dict[str, Counter[str]] = {}
+    for output in recipe.outputs:
+        for partition in output.partitions if output.stage.startswith("lookup") else ():
+            for name, numbers in partition.notes["sources"].items():
+                found.setdefault(name, Counter()).update(numbers)
+    return [
+        Index(
+            name=name,
+            files=numbers["files"],
+            rows_looked_at=numbers["rows_looked_at"],
+            captures=numbers["captures"],
+        )
+        for name, numbers in sorted(found.items())
+    ]
 
 
 def _input_files(addresses: Sequence[str], read: StageOutput | None) -> list[InputFile]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +14,9 @@ from pipeline.archives.stages import (
     revisits_file,
 )
 from pipeline.archives.ways import MatchOptions
+from pipeline.common_crawl.lost import hand_on_lost
+from pipeline.common_crawl.options import ArchiveOptions
+from pipeline.common_crawl.rounds import UNKNOWN, Archives, Source
 from pipeline.corpus.funnel import Step
 from pipeline.corpus.split import CorpusOptions, validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
@@ -50,9 +53,9 @@ from pipeline.links.submissions import find_dumps
 from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file, moved_file
 from pipeline.runner.executor import run_stage
+from pipeline.runner.inputs import Inputs, files_of, flat, gathered, joined
+from pipeline.runner.ranges import check_ranges
 from pipeline.runner.stages import Counts, InputFile, Stage, StageOutput, Work, by_name
-
-Inputs = Mapping[str, Sequence[InputFile]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,10 @@ class Options:
     """Reddit dumps (.zst, .xz, .bz2, .gz or plain): files, folders, globs or fsspec addresses."""
     warcs: tuple[str, ...] = ()
     """WARC files to take the pages from, in place of a crawl."""
+    archive: ArchiveOptions = field(default_factory=ArchiveOptions)
+    sources: tuple[Literal["crawl", "archive"], ...] = ()
+    """Where pages are sought, in this order: a source gets what the one before it lost. If not given, the
+    archive if --common-crawl or --archive-index names one, else the crawl."""
     only: Literal["links", "pages", "corpus"] = "corpus"
     """Where to stop."""
     partitions: int = 16
@@ -102,15 +109,24 @@ class Recipe:
         if options.only == "links" and self.archives:
             raise ValueError("--only links takes no --warcs")
         LinkRules(options.links, options.crawl.allow_networks)  # fails now if they cannot be used
-        if not self.archives and options.only != "links":
+        self.sources = _sources(options)
+        if not self.archives and options.only != "links" and "crawl" in self.sources:
             options.crawl.check()
         if options.partitions < 1:
             raise ValueError("--partitions must be 1 or more")
         self.evaluation = (
             find_sets(options.decontaminate, options.evaluation) if options.decontaminate else []
         )
+        self.indexes = None
+        if "archive" in self.sources and options.only != "links":
+            check_ranges(options.archive)
+            self.indexes = Archives(
+                options.archive, options.crawl, options.links, options.refine.languages, options.partitions
+            )
         self.outputs: list[StageOutput] = []
         self.funnel: list[Step] = []
+        self.handed_on: set[str] = set()
+        """Stages whose drops are not final: another source of pages got these links."""
 
     def build(self) -> None:
         """From dumps or archives to the corpus, or as far as `only` says."""
@@ -125,12 +141,12 @@ class Recipe:
         else:
             assert index is not None
             self.report(index, "pages with an address")
-            named = [_gathered([index], options.partitions, name) for name in (bucket_file, revisits_file)]
-            links = self.run("links", links_of_archives, _joined(*named))
+            named = [gathered([index], options.partitions, name) for name in (bucket_file, revisits_file)]
+            links = self.run("links", links_of_archives, joined(*named))
             self.report(links, "links")
         if options.only == "links":
             return
-        fetched = self.crawl(links, cut) if index is None else self.match(links, index)
+        fetched = self.pages(links, cut) if index is None else self.match(links, index)
         if options.only == "corpus":
             self.refine(fetched, sought)
 
@@ -142,22 +158,52 @@ class Recipe:
         )
         submissions = self.run("submissions", scatter_submissions, by_name(self.dumps), scatter)
         self.report(submissions, "submissions of outbound links")
-        links = self.run("links", merge_links, _gathered([submissions], options.partitions), options.karma)
+        links = self.run("links", merge_links, gathered([submissions], options.partitions), options.karma)
         self.report(links, "links")
         return links
 
-    def crawl(self, links: StageOutput, cut: CutOptions) -> Inputs:
+    def pages(self, links: StageOutput, cut: CutOptions) -> Inputs:
+        """Get a page of each link from the first source that has one."""
+        fetched: dict[str, Sequence[InputFile]] = {}
+        kept, dropped, read = Counter[str](), [], links.counts.kept
+        for source in self.sources:
+            found = self.crawl(links, cut) if source == "crawl" else self.look_up(links)
+            fetched |= found.pages
+            kept.update(found.names or {source: found.counts.kept})
+            if source == self.sources[-1]:
+                dropped.append(found.counts.dropped)
+                break
+            parts: dict[str, list[InputFile]] = {part.name: [] for part in links.partitions}
+            for name, files in found.fetched.items():
+                parts[name.partition("-")[0]] += files
+            left = found.counts.read - found.counts.kept
+            links = self.run(f"lost_by_{source}", hand_on_lost, parts, expected=left)
+            dropped.append(links.counts.dropped)
+            self.handed_on.update(output.stage for output in found.outputs)
+        ended = Counts.total(Counts(sum(reasons.values()), 0, reasons) for reasons in dropped)
+        named = kept if self.indexes else {}
+        self.funnel.append(Step("pages", "pages", Counts(read, kept.total(), ended.dropped), named))
+        return fetched
+
+    def look_up(self, links: StageOutput) -> Source:
+        """Find links in the indexes of archives, and fetch their captures."""
+        assert self.indexes is not None
+        return self.indexes.find(
+            self.run, files_of(links, "links.parquet"), links.counts.kept, self.options.workers
+        )
+
+    def crawl(self, links: StageOutput, cut: CutOptions) -> Source:
         """Fetch each partition of domains; then what was redirected to domains of others; and so on.
 
         No domain is ever asked by two tasks at once: each belongs to one partition, and the rounds follow
         one another. They end, since a link follows so many redirects and no more.
         """
         options = self.options
-        domains = self.run("domains", scatter_by_domain, _files(links, "links.parquet"), cut)
+        domains = self.run("domains", scatter_by_domain, files_of(links, "links.parquet"), cut)
         largest = Counter[str]()
         for partition in domains.partitions:
             largest.update(partition.notes["largest"])
-        waiting = _gathered([domains], options.partitions)
+        waiting = gathered([domains], options.partitions)
         # The largest domain takes longest, so it begins first.
         waiting = dict(sorted(waiting.items(), key=lambda piece: -largest[f"{piece[0]}.parquet"]))
         fetch = FetchOptions(crawl=options.crawl, links=options.links, partitions=options.partitions)
@@ -174,14 +220,15 @@ class Recipe:
             partitions=options.partitions,
         )
         pages, redirects, revisits = (
-            _gathered([index], options.partitions, name)
+            gathered([index], options.partitions, name)
             for name in (bucket_file, redirects_file, revisits_file)
         )
-        known = _joined(_joined(pages, redirects), revisits)
-        waiting = _files(links, "links.parquet")
-        fetched = self.in_rounds(match_pages, waiting, matching, left=links.counts.kept, known=known)
+        known = joined(joined(pages, redirects), revisits)
+        waiting = files_of(links, "links.parquet")
+        found = self.in_rounds(match_pages, waiting, matching, left=links.counts.kept, known=known)
+        self.funnel.append(Step("pages", "pages", found.counts))
         rounds: dict[str, list[InputFile]] = {part: [] for part in waiting}  # of one partition together
-        for name, sources in fetched.items():
+        for name, sources in found.pages.items():
             rounds[name.rpartition("-")[0]] += sources
         places = [InputFile.untracked(address) for address in self.archives]
         return {part: [*sources, *places] for part, sources in rounds.items()}
@@ -195,7 +242,7 @@ class Recipe:
         left: int,
         known: Inputs | None = None,
         cpus: float = 1,
-    ) -> Inputs:
+    ) -> Source:
         """Run a stage over what waits, then over what it hands on to other partitions, until that is nothing.
 
         Each round also reads what is `known` to its partition. Together they are the funnel's step "pages".
@@ -204,16 +251,15 @@ class Recipe:
         fetched: dict[str, Sequence[InputFile]] = {}
         while waiting or not rounds:
             name = f"pages_{len(rounds) + 1}" if rounds else "pages"
-            inputs = _joined(waiting, known) if known else waiting
+            inputs = joined(waiting, known) if known else waiting
             pages = self.run(name, work, inputs, options, cpus=cpus, expected=left)
             rounds.append(pages)
             left -= pages.counts.read
-            found = _files(pages, "links.parquet", "fetches.parquet")
+            found = files_of(pages, "links.parquet", "fetches.parquet")
             fetched |= {f"{part}-{len(rounds)}": files for part, files in found.items()}
-            moved = _gathered([pages], self.options.partitions, moved_file)
+            moved = gathered([pages], self.options.partitions, moved_file)
             waiting = {part: sources for part, sources in moved.items() if sources}
-        self.funnel.append(Step("pages", "pages", Counts.total(pages.counts for pages in rounds)))
-        return fetched
+        return Source(fetched, fetched, Counts.total(pages.counts for pages in rounds), rounds)
 
     def refine(self, fetched: Inputs, sought: Sequence[InputFile]) -> None:
         """Pages to documents, without those that are unwanted, copy what is `sought`, or are there twice."""
@@ -227,12 +273,12 @@ class Recipe:
         documents = self.run("documents", extract_pages, fetched, pages)
         self.report(documents, "pages with text")
         refined = self.run(
-            "refined", refine_documents, _files(documents, "documents.parquet"), options.refine
+            "refined", refine_documents, files_of(documents, "documents.parquet"), options.refine
         )
         self.report(refined, "documents worth keeping")
         if sought:
             refined = self.decontaminate(refined, sought)
-        texts = _files(refined, "documents.parquet")
+        texts = files_of(refined, "documents.parquet")
         duplicates = self.duplicates(texts)
         copies = {name: duplicates.files(copies_file(number)) for number, name in enumerate(texts)}
         (partition,) = duplicates.partitions
@@ -240,7 +286,7 @@ class Recipe:
             options.corpus.validation_share, partition.notes["smallest_ids"], duplicates.counts.kept
         )
         sides = SplitOptions(validation_limit=limit)
-        split = self.run("split", split_documents, _joined(texts, copies), sides)
+        split = self.run("split", split_documents, joined(texts, copies), sides)
         self.report(split, "documents in the corpus")
 
     def evaluation_filter(self) -> list[InputFile]:
@@ -256,7 +302,7 @@ class Recipe:
     def decontaminate(self, documents: StageOutput, sought: Sequence[InputFile]) -> StageOutput:
         """Drop the documents that overlap an evaluation set too much."""
         limits = DecontaminationOptions(limits=self.options.overlap, names=names_of(self.evaluation))
-        files = _files(documents, "documents.parquet")
+        files = files_of(documents, "documents.parquet")
         inputs = {name: [*file, *sought] for name, file in files.items()}
         kept = self.run("decontaminated", decontaminate, inputs, limits)
         self.report(kept, "documents that copy no evaluation set")
@@ -268,12 +314,12 @@ class Recipe:
         print(Bands.of(options).describe(), file=sys.stderr)
         signed = self.run("signatures", sign_documents, texts, options)
         matching = {
-            f"{task:05d}": _flat(signed, "digests.npy", "sketches.npy", bands_file(task))
+            f"{task:05d}": flat(signed, "digests.npy", "sketches.npy", bands_file(task))
             for task in band_tasks(options)
         }
         read = signed.counts.kept * len(matching)  # every task reads all
         matches = self.run("matches", match_documents, matching, options, expected=read)
-        deciding = [*matches.files("matches.npy"), *_flat(signed, "keys.parquet", "sketches.npy")]
+        deciding = [*matches.files("matches.npy"), *flat(signed, "keys.parquet", "sketches.npy")]
         return self.run("duplicates", find_duplicates, {"all": deciding}, options)
 
     def run(
@@ -285,12 +331,14 @@ class Recipe:
         *,
         cpus: float = 1,
         expected: int | None = None,
+        workers: int | None = None,
     ) -> StageOutput:
         """Run one stage over its partitions; it is `expected` to read what the funnel's last step kept."""
         stage = Stage(name=name, work=work, options=options, cpus=cpus)
         if expected is None and self.funnel:
             expected = self.funnel[-1].counts.kept
-        place, workers = self.options.output, self.options.workers
+        expected = None if expected == UNKNOWN else expected
+        place, workers = self.options.output, workers or self.options.workers
         output = run_stage(stage, inputs, place, workers=workers, expected=expected)
         self.outputs.append(output)
         return output
@@ -316,30 +364,23 @@ def _outside(output: str, addresses: Sequence[str]) -> list[str]:
     return [address for address in addresses if not address.startswith(inside)]
 
 
-def _files(output: StageOutput, *names: str) -> Inputs:
-    """For each partition of a stage, the files of these names."""
-    found = {part.name: [part.file(name) for name in names] for part in output.partitions}
-    return {part: [source for source in sources if source is not None] for part, sources in found.items()}
+def _sources(options: Options) -> Sequence[str]:
+    """Return where pages are sought.
 
-
-def _flat(output: StageOutput, *names: str) -> list[InputFile]:
-    """Return the files of these names of all partitions, those of one partition together."""
-    return [source for sources in _files(output, *names).values() for source in sources]
-
-
-def _gathered(
-    outputs: Sequence[StageOutput], partitions: int, file: Callable[[int], str] = bucket_file
-) -> Inputs:
-    """For each bucket, its file from every partition that scattered into it: the other half of a shuffle."""
-    return {
-        f"{bucket:05d}": [source for output in outputs for source in output.files(file(bucket))]
-        for bucket in range(partitions)
-    }
-
-
-def _joined(left: Inputs, right: Inputs) -> Inputs:
-    """For each partition, what both have for it."""
-    return {name: [*sources, *right[name]] for name, sources in left.items()}
+    Raises:
+        ValueError: the options do not go together.
+    """
+    named = options.archive.is_named
+    sources = options.sources or (("archive",) if named else ("crawl",))
+    if "archive" in sources and not named:
+        raise ValueError("--sources archive needs --common-crawl or --archive-index")
+    if named and "archive" not in sources:
+        raise ValueError("--common-crawl and --archive-index are for --sources archive")
+    if len(set(sources)) < len(sources):
+        raise ValueError("--sources names each source once")
+    if options.warcs and (named or options.sources):
+        raise ValueError("--warcs goes with none of --sources, --common-crawl and --archive-index")
+    return sources
 
 
 def _is_archive(name: str) -> bool:

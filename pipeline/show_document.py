@@ -19,7 +19,7 @@ import tyro
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.corpus.layout import SPLITS
+from pipeline.corpus.split import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.names import without_digest
@@ -91,6 +91,7 @@ class Run:
         self.output = output
         options = json.loads(storage.read_text(options_file))
         self.partitions = int(options["partitions"])
+        self._sources = options.get("sources") or ["crawl", "archive"]
         self._is_decontaminated = bool(options.get("decontaminate"))  # else the stage is an earlier run's
         self._filesystem, self._path = storage.locate(output)
 
@@ -134,7 +135,7 @@ class Run:
     def stages(self) -> list[str]:
         """The stages that events come from, in their order."""
         decontaminated = ["decontaminated"] if self._is_decontaminated else []
-        gathered = ["submissions", "index", "links", *self.rounds]
+        gathered = ["submissions", "index", "links", *self._by_source()]
         return [*gathered, "documents", "refined", *decontaminated, "split", "corpus"]
 
     @property
@@ -143,6 +144,20 @@ class Run:
         found = self._filesystem.glob(f"{self._path}/pages*")
         names = (path.rstrip("/").rsplit("/", 1)[-1] for path in found)
         return sorted(names, key=lambda name: (len(name), name))
+
+    def _by_source(self) -> list[str]:
+        """The stages that look for pages, source by source."""
+        archive = [name for name in self.rounds if name.startswith("pages_archive")]
+        found = {
+            "crawl": [name for name in self.rounds if name not in archive],
+            "archive": [
+                stage for name in archive for stage in (name.replace("pages_archive", "captures"), name)
+            ],
+        }
+        order = sorted(
+            found, key=lambda source: self._sources.index(source) if source in self._sources else 9
+        )
+        return [stage for source in order for stage in (*found[source], f"lost_by_{source}")]
 
     def rows(self, stage: str, file: str, wanted: ds.Expression) -> list[StageRow]:
         """Return the rows that are wanted of the files of one name in all partitions of a stage."""
@@ -175,7 +190,11 @@ class Run:
         """Describe one fetch, and where the page lies."""
         fetch = row.values
         text = [f"status {fetch['status']}"] if fetch["status"] else []
-        text += [f"{fetch['fetched_at']:%Y-%m-%d %H:%M} UTC"] if fetch["fetched_at"] else []
+        at = f"{fetch['fetched_at']:%Y-%m-%d %H:%M} UTC" if fetch["fetched_at"] else ""
+        if source := fetch.get("source"):
+            text.append(f"captured by {source} {at}".rstrip())
+        elif at:
+            text.append(at)
         text += [f"redirected to {fetch['final_url']}"] if fetch["redirects"] else []
         if fetch["archive"]:
             text.append(f"in {self._archive(stage, row)} at byte {fetch['offset']:,}")

@@ -19,6 +19,7 @@ ROOMS = {
         "links",
         "archives",
         "crawl",
+        "common_crawl",
         "filters",
         "dedup",
         "extract",

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pipeline.corpus.layout import SPLITS, Split
-from pipeline.corpus.split import LEAST_VALIDATION, validation_limit
+from pipeline.corpus.split import LEAST_VALIDATION, SPLITS, Split, validation_limit
 from pipeline.runner import storage
 from pipeline.runner.executor import run_stage
 from pipeline.runner.names import named

@@ -16,7 +16,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.corpus.layout import Split as SplitName
+from pipeline.corpus.split import Split as SplitName
 from pipeline.runner.command import run_command
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shards, Split, open_shards

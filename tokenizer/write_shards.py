@@ -13,7 +13,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline.corpus.layout import SPLITS
+from pipeline.corpus.split import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage

@@ -16,7 +16,11 @@ from pipeline.corpus.figures import Figures
 from pipeline.corpus.funnel import Step, by_size
 from pipeline.runner.names import file_name
 
-NOT_DECIDING = frozenset({"output", "submissions", "warcs", "only", "workers", "contact", "decontaminate"})
+NOT_DECIDING = frozenset(
+    {"output", "submissions", "warcs", "only", "workers", "contact", "decontaminate", "archive_index"}
+    | {"archive_root", "archive_connections", "archive_workers", "archive_requests_per_second"}
+    | {"archive_retries", "archive_backoff_s"}
+)
 """Options that name places and people, or say how fast: no part of the recipe."""
 OF_FILES = frozenset({"blocklist"})
 """Options that may name a file, of which only the name is published."""
@@ -32,6 +36,16 @@ class InputFile:
     size_bytes: int
     read: int  # submissions of a dump, pages of an archive
     kept: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """The index of an archive, in which links were looked up."""
+
+    name: str
+    files: int
+    rows_looked_at: int
+    captures: int  # of the links, of all kinds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +66,8 @@ class Provenance:
     options: Mapping[str, Any]  # all that decide, by name
     changed: Mapping[str, Any]  # those that are not at their defaults
     evaluation: Sequence[EvaluationFile] = ()
+    indexes: Sequence[Index] = ()
+    sources: Sequence[str] = ("crawl",)  # of pages, in their order
 
 
 def deciding(options: Any, default: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -77,6 +93,9 @@ def command_line(provenance: Provenance) -> str:
     words = ["python pipeline/build_webtext.py"]
     words += ["--submissions dumps/"] if provenance.dumps else []
     words += ["--warcs pages/"] if provenance.archives else []
+    named = set(provenance.options.get("common_crawl", ()))
+    if any(index.name not in named for index in provenance.indexes):
+        words += ["--archive-index indexes/ --archive-root archive/"]
     words += ["--decontaminate tests/"] if provenance.evaluation else []
     words += ["--output out/webtext"]
     for name, value in provenance.changed.items():

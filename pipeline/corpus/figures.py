@@ -6,7 +6,7 @@ corpus shows the same ones.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.corpus.funnel import by_size
-from pipeline.corpus.layout import SPLITS
+from pipeline.corpus.split import SPLITS
 from pipeline.runner import storage
+from pipeline.runner.records import SOURCE_CRAWL, SOURCE_WARCS
 from pipeline.runner.stages import Partition, StageOutput
 
 KEPT_SAMPLES = 6
@@ -48,6 +49,19 @@ class DropSamples:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinksOfYear:
+    """The links that were first submitted in a year, and how many of their pages are from where."""
+
+    year: str
+    links: int
+    pages: Mapping[str, int]  # by source
+
+    def share(self, *sources: str) -> float:
+        """Return which part of the links, 0 to 100, has its page from one of these sources."""
+        return 100 * sum(self.pages.get(source, 0) for source in sources) / self.links
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """What the corpus holds, in numbers and samples."""
 
@@ -60,6 +74,8 @@ class Figures:
     karma: Histogram
     dates: Histogram  # documents by the year that the page gives for itself
     first_seen: Histogram  # documents by the year of their first submission
+    sources: Histogram = ()  # documents by where their pages are from
+    links: Sequence[LinksOfYear] = ()
     fetched: tuple[str, str] | None  # first and last ISO 8601 day on which pages were fetched
     clusters: Histogram = ()  # groups of documents with the same or nearly the same text, by size
     bands: Mapping[str, Any] | None = None  # how near-duplicates were looked for: `Bands.notes`
@@ -85,17 +101,23 @@ class _Counters:
             "karma": _power_of_two(table["karma"]),
             "date": pc.utf8_slice_codeunits(table["date"], 0, 4),
             "first_seen": pc.cast(pc.year(table["first_seen"]), pa.string()),
+            "source": table["source"],
         }.items():
             counted = self.columns.setdefault(name, Counter())
             for pair in pc.value_counts(values).to_pylist():
                 counted[pair["values"]] += pair["counts"]
 
 
-COUNTED = ["domain", "subreddit", "characters", "karma", "date", "first_seen"]
+COUNTED = ["domain", "subreddit", "characters", "karma", "date", "first_seen", "source"]
 
 
-def figures(outputs: Sequence[StageOutput]) -> Figures:
-    """Sum up a finished run, from the outputs of its stages; the last is the corpus itself."""
+def figures(outputs: Sequence[StageOutput], handed_on: Collection[str] = ()) -> Figures:
+    """Sum up a finished run, from the outputs of its stages; the last is the corpus itself.
+
+    Args:
+        outputs: of all stages.
+        handed_on: stages whose drops are not final, since another source of pages got them.
+    """
     stages = {output.stage: output for output in outputs}
     split = outputs[-1]
     counters = _Counters()
@@ -113,11 +135,13 @@ def figures(outputs: Sequence[StageOutput]) -> Figures:
         karma=_classes(columns.get("karma", {})),
         dates=_years(columns.get("date", {})),
         first_seen=_years(columns.get("first_seen", {})),
+        sources=_most_frequent(columns.get("source", {})),
+        links=list(_links_by_year(outputs)),
         fetched=_fetched(outputs),
         clusters=_clusters(stages),
         bands=stages["duplicates"].partitions[0].notes["bands"] if "duplicates" in stages else None,
         kept=list(_kept_samples(split)),
-        dropped=list(_drop_samples(outputs)),
+        dropped=list(_drop_samples([output for output in outputs if output.stage not in handed_on])),
     )
 
 
@@ -159,6 +183,50 @@ def _fetched(outputs: Sequence[StageOutput]) -> tuple[str, str] | None:
         bounds = pc.min_max(column).as_py()
         days += [bound.date().isoformat() for bound in bounds.values() if bound is not None]
     return (min(days), max(days)) if days else None
+
+
+def _links_by_year(outputs: Sequence[StageOutput]) -> Iterator[LinksOfYear]:
+    """Yield the links of each year, with the sources of their pages; nothing if no link has a time."""
+    links, pages = Counter[str](), Counter[tuple[str, str]]()
+    for output in outputs:
+        if output.stage == "links":
+            for source in output.files("links.parquet"):
+                links.update(_year_of(_read(source.address, ["first_seen"])).to_pylist())
+        for partition in output.partitions:
+            if partition.file("fetches.parquet") is not None:
+                pages.update(_pages_by_year(partition))
+    if not links.keys() - {UNKNOWN_YEAR}:
+        return
+    for year, count in sorted(links.items()):
+        there = {source: pages[at, source] for at, source in sorted(pages) if at == year}
+        yield LinksOfYear(year=year, links=count, pages=there)
+
+
+UNKNOWN_YEAR = "unknown"
+
+
+def _year_of(links: pa.Table) -> pa.ChunkedArray:
+    return pc.fill_null(pc.cast(pc.year(links["first_seen"]), pa.string()), UNKNOWN_YEAR)
+
+
+def _pages_by_year(partition: Partition) -> Counter[tuple[str, str]]:
+    """Count the pages of a partition by the year of their links, and by source: rows go with rows."""
+    links, fetches = (partition.file(name) for name in ("links.parquet", "fetches.parquet"))
+    assert links is not None and fetches is not None
+    table = _read(links.address, ["first_seen"])
+    columns = ["reason", "archive"] + (["source"] if "source" in _columns(fetches.address) else [])
+    log = _read(fetches.address, columns)
+    usual = pc.if_else(pc.match_substring(log["archive"], "/"), SOURCE_CRAWL, SOURCE_WARCS)
+    source = pc.coalesce(log["source"], usual) if "source" in columns else usual
+    found = pa.table({"year": _year_of(table), "source": source}).filter(pc.equal(log["reason"], ""))
+    counted = found.group_by(["year", "source"]).aggregate([([], "count_all")])
+    rows = zip(*(counted[name].to_pylist() for name in ("year", "source", "count_all")), strict=True)
+    return Counter({(year, name): count for year, name, count in rows})
+
+
+def _columns(address: str) -> list[str]:
+    with storage.open_read(address) as file:
+        return list(pq.read_schema(file).names)
 
 
 def _clusters(stages: Mapping[str, StageOutput]) -> Histogram:

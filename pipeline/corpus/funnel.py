@@ -6,7 +6,7 @@ It sums exactly: each step keeps what it reads less what it drops, and the next 
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.runner import storage
@@ -20,6 +20,7 @@ class Step:
     name: str
     unit: str  # what came out, in words
     counts: Counts
+    sources: Mapping[str, int] = field(default_factory=dict)  # where what came out is from, if from several
 
 
 def check_funnel(steps: Sequence[Step]) -> None:
@@ -38,6 +39,7 @@ def funnel_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "kept": step.counts.kept,
             "dropped": dict(by_size(step.counts.dropped)),
         }
+        | ({"sources": dict(by_size(step.sources))} if step.sources else {})
         for step in steps
     ]
 
@@ -54,7 +56,12 @@ def read_funnel(corpus: str) -> dict[str, Any]:
 def steps_of(funnel: Sequence[Mapping[str, Any]]) -> list[Step]:
     """Turn what `funnel_json` returned back into steps."""
     return [
-        Step(step["step"], step["unit"], Counts(step["read"], step["kept"], step["dropped"]))
+        Step(
+            step["step"],
+            step["unit"],
+            Counts(step["read"], step["kept"], step["dropped"]),
+            step.get("sources", {}),
+        )
         for step in funnel
     ]
 
@@ -67,6 +74,7 @@ def funnel_text(steps: Sequence[Step]) -> str:
     for step in steps:
         lines += [f"{-count:>13,}    {reason}" for reason, count in by_size(step.counts.dropped)]
         lines.append(f"{step.counts.kept:>13,}  {step.unit}")
+        lines += [f"{count:>13,}      from {source}" for source, count in by_size(step.sources)]
     return "\n".join(lines)
 
 

@@ -4,13 +4,10 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
+from pipeline.corpus.split import SPLITS, Split
 from pipeline.runner import storage
 from pipeline.runner.stages import InputFile, StageOutput
-
-Split = Literal["train", "validation"]
-SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 def corpus_files(corpus: StageOutput, dropping: Sequence[StageOutput]) -> dict[str, InputFile]:

@@ -33,6 +33,7 @@ class FunnelRow:
     kept_share: float
     dropped_share: float
     reasons: Sequence[Bar]
+    sources: Sequence[Bar] = ()
 
 
 def report_html(steps: Sequence[Step], figures: Figures, provenance: Provenance) -> str:
@@ -51,7 +52,12 @@ def report_html(steps: Sequence[Step], figures: Figures, provenance: Provenance)
         rows=_funnel_rows(steps),
         figures=figures,
         charts={title: bars for title, bars in charts.items() if bars},
-        lists={"Domains": _bars(figures.domains), "Subreddits": _bars(figures.subreddits)},
+        lists={
+            "Domains": _bars(figures.domains),
+            "Subreddits": _bars(figures.subreddits),
+            "Sources": _bars(figures.sources) if len(figures.sources) > 1 or provenance.indexes else [],
+        },
+        years=figures.links if provenance.indexes else (),
         dropped=_by_step(figures.dropped),
         command=command_line(provenance),
     )
@@ -64,7 +70,8 @@ def _funnel_rows(steps: Sequence[Step]) -> list[FunnelRow]:
         read, kept = step.counts.read, step.counts.kept
         shares = 100 * kept / whole, 100 * (read - kept) / whole
         reasons = _bars(by_size(step.counts.dropped), full_length=whole)
-        rows.append(FunnelRow(step.name, step.unit, read, kept, *shares, reasons))
+        sources = _bars(by_size(step.sources), full_length=whole)
+        rows.append(FunnelRow(step.name, step.unit, read, kept, *shares, reasons, sources))
     return rows
 
 

@@ -6,6 +6,10 @@ the corpus holds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,7 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass
 
-from pipeline.corpus.layout import SPLITS
-from pipeline.corpus.split import place_of
+from pipeline.corpus.split import SPLITS, place_of
 from pipeline.runner.records import DOCUMENTS, DROPS
 from pipeline.runner.stages import Counts, Task, output_version
 from pipeline.runner.tables import TableWriter, read_rows

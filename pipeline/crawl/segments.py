@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -22,7 +22,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from pipeline.crawl.options import CrawlOptions
 from pipeline.runner.records import FETCHES, ROUTED
 from pipeline.web.warc import Response, response_record, warcinfo_record
 
@@ -37,10 +36,20 @@ Row = Mapping[str, Any]
 """One row of `LOG`, less `archive` and `offset`, which the segment knows."""
 
 
+class SegmentOptions(Protocol):
+    """When a segment is full, and what decides which links get a page."""
+
+    @property
+    def warc_bytes(self) -> int: ...
+    @property
+    def segment_s(self) -> float: ...
+    def fingerprint(self) -> str: ...
+
+
 class SegmentWriter:
     """Appends pages and rows to the current segment, and commits it when it is full or closed."""
 
-    def __init__(self, folder: Path, options: CrawlOptions, warc_fields: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, folder: Path, options: SegmentOptions, warc_fields: Sequence[tuple[str, str]]) -> None:
         self._folder = folder
         self._options = options
         self._warc_fields = warc_fields
@@ -50,9 +59,13 @@ class SegmentWriter:
 
     def add(self, row: Row, responses: Sequence[Response] = ()) -> None:
         """Append a link's row, and its redirects with, last, its page, unless the row says it has none."""
+        self.add_records(row, [response_record(response) for response in responses])
+
+    def add_records(self, row: Row, records: Sequence[bytes]) -> None:
+        """Append a link's row and records that are gzip members already, the page's last."""
         if self._segment is None:
             self._segment = self._open()
-        self._segment.add(row, [response_record(response) for response in responses])
+        self._segment.add(row, records)
         if self._segment.position >= self._options.warc_bytes or self._segment.rows >= MAX_ROWS:
             self.close()
 
@@ -211,6 +224,7 @@ def committed_logs(folder: Path) -> list[Path]:
 
 def fetch_log(folder: str | Path) -> pa.Table:
     """Return the fetch log of a crawl, one row a link: its page, or its last failure; sorted by address."""
+    # A log of an earlier version lacks the columns that are new.
     tables = [pq.read_table(log, schema=LOG) for log in committed_logs(Path(folder))]
     table = pa.concat_tables(tables) if tables else LOG.empty_table()
     has_page = pc.equal(table["reason"], "")

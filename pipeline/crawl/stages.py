@@ -32,7 +32,7 @@ def scatter_by_domain(task: Task) -> Counts:
     options: CutOptions = task.options
     links = read_tables(task.inputs, LINKS)
     links = links.append_column(ROUTED.field("hops"), pa.array([[]] * len(links), pa.list_(pa.string())))
-    links = links.append_column(ROUTED.field("carried"), pa.array([""] * len(links)))
+    links = links.append_column(ROUTED.field("carried"), pa.array([""] * len(links), pa.string()))
     domains = pc.value_counts(links["domain"]).to_pylist()
     bucket = {entry["values"]: bucket_of(entry["values"], options.partitions) for entry in domains}
     largest: dict[str, int] = {}
@@ -87,7 +87,7 @@ def crawl_links(task: Task) -> Counts:
         settled, received = now, counts.bytes
         push()
 
-    with _local(task.store) as (folder, push):
+    with local_store(task.store) as (folder, push):
         crawl(in_turns(links), folder, options.crawl, drop_for=drop_for, owns=owns, on_progress=on_progress)
         push()
         log = fetch_log(folder)
@@ -151,7 +151,7 @@ def in_turns(links: pa.Table) -> list[Link]:
 
 
 @contextlib.contextmanager
-def _local(store: str) -> Iterator[tuple[Path, Callable[[], None]]]:
+def local_store(store: str) -> Iterator[tuple[Path, Callable[[], None]]]:
     """Give the local folder of a crawl, and a function that takes its committed segments to the store.
 
     On a local disk the store is that folder. An object store gets each segment when it is committed, the

@@ -9,7 +9,7 @@ from pipeline.extract.extraction import Extraction
 from pipeline.extract.pages import PageExtractor, PageOptions
 from pipeline.runner import storage
 from pipeline.runner.names import file_name, named
-from pipeline.runner.records import DOCUMENTS, LINKS, Drop
+from pipeline.runner.records import DOCUMENTS, LINKS, SOURCE_CRAWL, SOURCE_WARCS, Drop
 from pipeline.runner.stages import Counts, Task, output_version
 from pipeline.runner.tables import FilterWriter, read_rows
 from pipeline.web.warc import Page, read_coded_page
@@ -18,7 +18,7 @@ _TABLES = ("links.parquet", "fetches.parquet")
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 
 
-@output_version(6, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
+@output_version(7, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
 def extract_pages(task: Task) -> Counts:
     """Turn the pages of fetch logs into documents. Inputs: links, fetch logs, archives that these name."""
     options: PageOptions = task.options
@@ -33,6 +33,7 @@ def extract_pages(task: Task) -> Counts:
         fetches += having_pages
         for name in {row["archive"] for row in having_pages} - places.keys():
             places[name] = storage.resolve(address.rpartition("/")[0], name)
+    by_url = {row["url"]: row for row in fetches}
     fetches.sort(key=lambda row: row["url"])  # never the order in which the pages happened to come
     with (
         PageExtractor(options) as extractor,
@@ -41,7 +42,7 @@ def extract_pages(task: Task) -> Counts:
         for start in range(0, len(fetches), PAGES_AT_ONCE):
             results = {}
             for url, found in extractor.extract(_pages(fetches[start : start + PAGES_AT_ONCE], places, task)):
-                results[url] = found if isinstance(found, Drop) else _document(found, links[url])
+                results[url] = found if isinstance(found, Drop) else _document(found, links[url], by_url[url])
             for _, result in sorted(results.items()):
                 writer.put(result)
     return writer.counts
@@ -60,8 +61,9 @@ def _pages(
                 yield fetch["url"], page
 
 
-def _document(found: Extraction, link: dict[str, Any]) -> dict[str, Any]:
-    """Put together what the page says and what is known of its link."""
+def _document(found: Extraction, link: dict[str, Any], fetch: dict[str, Any]) -> dict[str, Any]:
+    """Put together what the page says, what is known of its link, and where the page is from."""
+    is_crawled = not fetch.get("source") and "/" in fetch["archive"]  # into an archive beside the fetch log
     return {
         "id": hashlib.sha256(found.text.encode()).hexdigest()[:32],
         "text": found.text,
@@ -75,4 +77,6 @@ def _document(found: Extraction, link: dict[str, Any]) -> dict[str, Any]:
         "subreddit": link["subreddit"],
         "first_seen": link["first_seen"],
         "characters": len(found.text),
+        "source": fetch.get("source") or (SOURCE_CRAWL if is_crawled else SOURCE_WARCS),
+        "captured_at": None if is_crawled else fetch["fetched_at"],
     }

@@ -58,6 +58,7 @@ FETCHES = pa.schema(
             pa.string(),
         ),  # WARC file: an address from this log's folder, or an input's name; or empty
         ("offset", pa.int64()),  # of the response record's gzip member in that file
+        ("source", pa.string()),  # the archive whose index had it; null: a crawl's page, or a given file's
     ]
 )
 
@@ -75,7 +76,12 @@ DOCUMENTS = pa.schema(
         ("subreddit", pa.string()),
         ("first_seen", UTC_SECONDS),
         ("characters", pa.int64()),
+        ("source", pa.string()),  # where the page is from: `SOURCE_CRAWL`, `SOURCE_WARCS`, CC-MAIN-2013-48 …
+        ("captured_at", UTC_SECONDS),  # when an archive's page was captured; null for a page of a crawl
     ]
 )
+
+SOURCE_CRAWL = "crawl"
+SOURCE_WARCS = "WARC files"
 
 DROPS = pa.schema([("url", pa.string()), ("reason", pa.string()), ("detail", pa.string())])

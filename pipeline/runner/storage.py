@@ -67,6 +67,13 @@ def open_read(address: str) -> IO[bytes]:
     return cast(IO[bytes], filesystem.open(path, "rb"))
 
 
+def open_range_read(address: str) -> IO[bytes]:
+    """Open a file of which parts are read, here and there: what is asked for is fetched, and nothing more."""
+    filesystem, path = locate(address)
+    ahead = {} if isinstance(filesystem, LocalFileSystem) else {"cache_type": "none"}
+    return cast(IO[bytes], filesystem.open(path, "rb", **ahead))
+
+
 def read_text(address: str) -> str:
     """Return a whole file as UTF-8 text."""
     with open_read(address) as file:

@@ -1,6 +1,7 @@
 """Kill a build again and again, at random moments, and compare what it makes with an undisturbed one.
 
     python tests/proofs/kill_pipeline.py --kills 200
+    python tests/proofs/kill_pipeline.py --kills 60 --pages-from common-crawl
 
 Each blow is a `kill -9` of the driver, of a Ray worker, or of a child that extracts pages. After each blow to
 the driver the same command is given again, until it ends; then it begins anew in another folder, until all
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pages", type=int, default=100)
     parser.add_argument("--partitions", type=int, default=6)
+    parser.add_argument("--pages-from", choices=["warcs", "common-crawl"], default="warcs")
     options = parser.parse_args()
     import ray
 
@@ -57,14 +60,30 @@ def main() -> None:
             address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
         )
         os.environ["RAY_ADDRESS"] = context.address_info["gcs_address"]
-        prove(Path(folder), options.kills, options.pages, options.partitions, random.Random(options.seed))
+        chance = random.Random(options.seed)
+        write = write_web if options.pages_from == "warcs" else write_common_crawl
+        prove(Path(folder), options.kills, options.pages, options.partitions, chance, write)
         ray.shutdown()
 
 
-def prove(folder: Path, kills: int, pages: int, partitions: int, chance: random.Random) -> None:
+def write_common_crawl(folder: Path, pages: int) -> list[str]:
+    """Write the inputs of a build whose pages are looked up in a Common Crawl in small."""
+    from made_common_crawl import write_archive  # which wants a library that only the tests have
+
+    return write_archive(folder, pages)
+
+
+def prove(
+    folder: Path,
+    kills: int,
+    pages: int,
+    partitions: int,
+    chance: random.Random,
+    write: Callable[[Path, int], list[str]] = write_web,
+) -> None:
     """Deal the blows; exit with what differs, if anything does."""
     command = [sys.executable, str(ROOT / "pipeline" / "build_webtext.py"), "--partitions", str(partitions)]
-    command += write_web(folder, pages)
+    command += write(folder, pages)
     started = time.monotonic()
     start([*command, "--output", str(folder / "undisturbed")]).communicate()
     seconds = time.monotonic() - started

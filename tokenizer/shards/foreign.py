@@ -17,13 +17,13 @@ from typing import Final
 import numpy as np
 import xxhash
 
-from pipeline.corpus.layout import SPLITS
+from pipeline.corpus.split import SPLITS
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.shards import formats
 from tokenizer.shards.formats import FormatName, TypeName
 from tokenizer.shards.index import Shard, ShardIndex, Split, VocabularyReference
 from tokenizer.shards.meta_pickle import META, read_vocabulary_size
-from tokenizer.sources.files import told_sides
+from tokenizer.sources.sides import sides_by_name
 
 _NANOGPT: Final = ("train.bin", "val.bin")
 SAMPLES: Final = 64
@@ -100,7 +100,7 @@ def _find(folder: Path) -> tuple[FormatName, list[str]]:
         return "megatron", indexed
     with_header = [name for name in names if formats.llm_c_type(folder / name)]
     if with_header:
-        sided = [name for name, _ in told_sides(names).items()]
+        sided = [name for name, _ in sides_by_name(names).items()]
         if strange := [name for name in sided if name not in with_header]:
             raise ValueError(
                 f"{folder / strange[0]} is not a shard in llm.c's format, as {with_header[0]} is"
@@ -132,10 +132,10 @@ def _kind(path: Path, form: FormatName, size: int | None) -> TypeName:
 
 
 def _sides(files: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    told = told_sides(files)
-    if not told:
+    sides = sides_by_name(files)
+    if not sides:
         return {"train": files}
-    return {split: [file for file in files if told.get(file) == split] for split in SPLITS}
+    return {split: [file for file in files if sides.get(file) == split] for split in SPLITS}
 
 
 def _shard(folder: Path, file: str, form: FormatName, kind: TypeName) -> Shard:

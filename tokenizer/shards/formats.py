@@ -21,6 +21,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenizer.shards.mapping import map_file
+
 FormatName = Literal["llm.c", "nanogpt", "megatron"]
 TypeName = Literal["uint16", "uint32", "int32"]
 Tokens = NDArray[Any]  # of one of these types
@@ -86,7 +88,7 @@ def open_tokens(path: Path, form: FormatName, kind: TypeName) -> Tokens:
         raise ValueError(f"{path} is damaged: {size:,} bytes are not a whole number of {kind} ids")
     if not tokens:  # which cannot be mapped
         return np.empty(0, dtype=dtype(kind))
-    return np.memmap(path, dtype=dtype(kind), mode="r", offset=start, shape=(tokens,))
+    return np.frombuffer(map_file(path, size), dtype=dtype(kind), offset=start)
 
 
 def llm_c_type(path: Path) -> TypeName | None:

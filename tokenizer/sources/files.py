@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pipeline.corpus.layout import SPLITS, Split
+from pipeline.corpus.split import Split
 from pipeline.runner import storage
 from pipeline.runner.json_text import parse_json
 from pipeline.runner.names import file_name
@@ -13,6 +13,7 @@ from pipeline.web.decompression import COMPRESSED_ENDINGS
 from tokenizer.sources.batches import DocumentBatch
 from tokenizer.sources.lines import fields_of, read_json_lines, read_plain_text
 from tokenizer.sources.options import Reading
+from tokenizer.sources.sides import sides_of_files
 from tokenizer.sources.tables import read_arrow, read_parquet
 
 Kind = Literal["Parquet", "Arrow", "JSON Lines", "plain text"]
@@ -31,11 +32,6 @@ _READERS: Final[dict[Kind, Callable[[str, Reading], Iterator[DocumentBatch]]]] =
     "JSON Lines": read_json_lines,
     "plain text": read_plain_text,
 }
-_SIDES: Final[dict[str, Split]] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "eval", "test", "testing"), "validation"),
-}
-_TEST: Final = ("test", "testing")
 STATE: Final = "state.json"  # of a data set that `datasets` saved
 ROWS_LOOKED_AT: Final = 100
 KNOWN: Final = "*.parquet, *.arrow, *.jsonl, *.json or *.txt, compressed or not"
@@ -104,20 +100,11 @@ def find_text_files(address: str, output: str = "") -> TextFiles:
     if not files:
         raise ValueError(f"no texts at {address}: give {KNOWN}")
     base = address if not is_glob else re.split(r"[*?[]", address)[0].rpartition("/")[0]
-    told = _told_sides(files, base)
-    if told["train"] and told["validation"]:
-        return TextFiles(by_side=told, is_own_layout=False, tells_split=True)
-    taken = told["train"] or files
+    sides = sides_of_files(files, base)
+    if sides["train"] and sides["validation"]:
+        return TextFiles(by_side=sides, is_own_layout=False, tells_split=True)
+    taken = sides["train"] or files
     return TextFiles(by_side={"train": taken, "validation": ()}, is_own_layout=False, tells_split=False)
-
-
-def told_sides(names: Sequence[str]) -> dict[str, Split]:
-    """Return on which side some files are, as far as a word of their names says so.
-
-    A test split is used for validation where there is no other, and left out where there is.
-    """
-    words = {name: _first_word(re.split(r"[^a-z]+", name.lower())) for name in names}
-    return _by_side({name: word for name, word in words.items() if word})
 
 
 def check_fields(address: str, text_column: str) -> None:
@@ -182,31 +169,3 @@ def _listed(state: str) -> set[str] | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{state} does not describe a saved data set: {error!r}") from error
     return names
-
-
-def _told_sides(files: Sequence[str], base: str) -> dict[Split, Sequence[str]]:
-    """Return the files by the side that folders tell; else by the one that the names of all files tell.
-
-    A test split is used for validation where there is no other, and left out where there is.
-    """
-    base = storage.absolute(base) if base and storage.local_path(base) else base
-    within = {file: file.removeprefix(base.rstrip("/")).strip("/").lower().split("/") for file in files}
-    by_folder = {file: _first_word(parts[:-1]) for file, parts in within.items()}
-    by_name = {file: _first_word(re.split(r"[^a-z]+", parts[-1])) for file, parts in within.items()}
-    for words in (by_folder, by_name):
-        told = {file: word for file, word in words.items() if word}
-        is_told = words is by_folder or len(told) == len(files)
-        if is_told and "train" in {_SIDES[word] for word in told.values()}:
-            sides = _by_side(told)
-            return {split: [file for file in sides if sides[file] == split] for split in SPLITS}
-    return {"train": (), "validation": ()}
-
-
-def _by_side(words: Mapping[str, str]) -> dict[str, Split]:
-    others = {word for word in words.values() if _SIDES[word] == "validation"}
-    tests = set(_TEST) if others - set(_TEST) else set()
-    return {name: _SIDES[word] for name, word in words.items() if word not in tests}
-
-
-def _first_word(words: Sequence[str]) -> str | None:
-    return next((word for word in words if word in _SIDES), None)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.corpus.layout import Split
+from pipeline.corpus.split import Split
 
 VALIDATION_SHARE: Final = 0.01
 
