@@ -8,7 +8,7 @@ from trainer.config.plan import as_record
 from trainer.memory.available import peak_bytes
 from trainer.model.flops import model_flops_utilisation, peak_flops
 from trainer.report.metrics import Record, RecordFile, metrics_file, samples_file
-from trainer.report.page import write_run_page
+from trainer.report.page import PAGE, write_run_page
 from trainer.training.console import Console, settings_table
 from trainer.training.setup import Run
 from trainer.training.trackers import Tracker, open_trackers
@@ -68,9 +68,13 @@ class Reports:
                 self._samples.append(text)
 
     def page(self, *, state: str = "") -> None:
-        """Write run.html anew; `state` says how the run ended, if it has."""
-        if self._metrics is not None:
+        """Write run.html anew; `state` says how the run ended, if it has. A failure does not end the run."""
+        if self._metrics is None:
+            return
+        try:
             write_run_page(self._run.output, state=state)
+        except (OSError, ValueError) as error:
+            self.line(f"warning: {PAGE} could not be written: {error}")
 
     def line(self, text: str) -> None:
         """Print a line."""
