@@ -1,4 +1,4 @@
-"""The short edition of tests/proofs/cluster.sh: two ranks on two hosts, which are namespaces."""
+"""The short edition of tests/proofs/cluster.sh and torchrun_exits.py: two ranks on two namespaces."""
 
 import os
 import subprocess

@@ -126,7 +126,7 @@ def test_ranks_with_other_options_are_told_which_and_write_nothing(shards, tmp_p
 
 @pytest.mark.slow
 def test_killed_runs_give_the_same_bits() -> None:
-    line = [sys.executable, str(PROOF), "--kills", "2", "--stages", "1", "--seed", "5"]
+    line = [sys.executable, str(PROOF), "--kills", "2", "--stages", "1", "--seed", "18"]  # both hit
     result = subprocess.run(line, capture_output=True, text=True, check=False, timeout=280)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "each with the weights, moments and metrics of the undisturbed one" in result.stdout
