@@ -164,4 +164,7 @@ def test_archives_of_a_crawl_make_the_corpus_that_the_crawl_made(
             submissions=dumps, warcs=tuple(map(str, archives)), output=str(again), partitions=2, crawl=CRAWL
         )
     )
-    assert documents(again) == made
+    read = documents(again)
+    assert {row.pop("source") for row in made} == {"crawl"}
+    assert {row.pop("source") for row in read} == {"WARC files"}
+    assert read == made
