@@ -167,4 +167,6 @@ def test_archives_of_a_crawl_make_the_corpus_that_the_crawl_made(
     read = documents(again)
     assert {row.pop("source") for row in made} == {"crawl"}
     assert {row.pop("source") for row in read} == {"WARC files"}
+    assert not any(row.pop("captured_at") for row in made)  # a crawl's own page is no older than its fetch
+    assert all(row.pop("captured_at") for row in read)
     assert read == made
