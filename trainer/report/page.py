@@ -67,7 +67,7 @@ def page(runs: Sequence[RunHistory], *, state: str = "", reload_s: int = 0) -> s
     alone = runs[0] if len(runs) == 1 else None
     return fill(
         Path(__file__).parent / "run.html.jinja",
-        title=f"Run {names[0]}" if alone else f"Runs {', '.join(names)}",
+        title=f"GPT-2 {alone.plan.get('size', '')}: {names[0]}" if alone else f"Runs {', '.join(names)}",
         state=state or (_state(alone) if alone else ""),
         reload_s=reload_s,
         names=names,
