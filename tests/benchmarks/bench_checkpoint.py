@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--disk", type=float, default=0.0, help="MB/s; 0: this machine's own")
     options = parser.parse_args()
     processes = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         started = [
             processes.Process(target=save, args=(rank, folder, options)) for rank in range(options.ranks)
         ]

@@ -213,7 +213,7 @@ def _answer(answers: Any, how: str) -> None:
 def compare_counts(options: argparse.Namespace) -> None:
     """Add up tables of counted words: as many as a text has, and more distinct ones than memory holds."""
     for what, distinct in (("words of a text", False), ("all distinct", True)):
-        with tempfile.TemporaryDirectory(dir=".") as folder:
+        with tempfile.TemporaryDirectory() as folder:
             files = _write_tables(Path(folder), options.words, distinct=distinct)
             for name, function in (("ours", _own_counts), ("DuckDB", _duckdb_counts)):
                 seconds, megabytes, found = measured(function, files, str(Path(folder, name)))
@@ -274,7 +274,7 @@ def _duckdb_counts(files: list[str], folder: str) -> Iterator[str]:
 def measure_rewriting(options: argparse.Namespace) -> None:
     """Read documents from Parquet and write them again, row by row, as the stages do."""
     del options
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "source.parquet"), Path(folder, "target.parquet")
         characters = _write_documents(source)
         for name, function in (("read", _read), ("read and write", _copy)):
