@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.common_crawl.captures import REASONS, Kind
-from pipeline.links.candidates import LinkOptions, LinkRules
+from pipeline.links.candidates import LinkRules
 from pipeline.runner.records import Drop
 from pipeline.web.urls import Address, parse
 from pipeline.web.warc import redirect_address
@@ -19,16 +19,6 @@ NOT_THERE = "not in the archives"
 
 Capture = Mapping[str, Any]
 """A row of `CAPTURES`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChoiceOptions:
-    """Which addresses redirects may lead to, how far, and into how many partitions what is chosen is cut."""
-
-    links: LinkOptions
-    allow_networks: tuple[str, ...]
-    max_redirects: int
-    partitions: int
 
 
 @dataclass(frozen=True)

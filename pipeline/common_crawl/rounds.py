@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipeline.archives.ways import MatchOptions
 from pipeline.common_crawl.captures import Wanted
-from pipeline.common_crawl.choice import ChoiceOptions
 from pipeline.common_crawl.index_batch import IndexTally
 from pipeline.common_crawl.index_files import find_indexes
 from pipeline.common_crawl.languages import three_letter
@@ -72,7 +72,7 @@ class Archives:
         self._options = options
         self._partitions = partitions
         self._wanted = Wanted(languages=three_letter(languages) if options.skip_foreign_captures else ())
-        self._choice = ChoiceOptions(
+        self._choice = MatchOptions(
             links=links,
             allow_networks=crawl.allow_networks,
             max_redirects=crawl.max_redirects,

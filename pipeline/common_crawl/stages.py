@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.archives.ways import MatchOptions
 from pipeline.common_crawl.captures import CAPTURES, Wanted, best
 from pipeline.common_crawl.cdx_index import CLUSTER, read_lines, read_zipnum, shards_of
-from pipeline.common_crawl.choice import NOT_THERE, ChoiceOptions, Chooser, Elsewhere
+from pipeline.common_crawl.choice import NOT_THERE, Chooser, Elsewhere
 from pipeline.common_crawl.fetching import Fetched, fetch_captures
 from pipeline.common_crawl.index_batch import IndexBatch, IndexTally, UnreadableIndexError
 from pipeline.common_crawl.index_files import source_of
@@ -143,7 +144,7 @@ def choose_captures(task: Task) -> Counts:
     What is chosen is cut by WARC file, so that neighbours are fetched together. A link whose redirect leads
     to what was not looked for is handed on; one that has no capture ends here.
     """
-    options: ChoiceOptions = task.options
+    options: MatchOptions = task.options
     is_links = [
         file_name(address) == "links.parquet" or file_name(address).startswith("moved-")
         for address in task.inputs
@@ -250,7 +251,7 @@ class FetchOptions:
     """How to fetch records, and what becomes of those that are redirects."""
 
     records: RecordOptions
-    choice: ChoiceOptions
+    choice: MatchOptions
 
 
 @output_version(1)

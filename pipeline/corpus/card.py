@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.corpus.figures import Figures
 from pipeline.corpus.funnel import Step, by_size
 from pipeline.runner.names import file_name
+from pipeline.runner.templates import fill
 
 NOT_DECIDING = frozenset(
     {"output", "submissions", "warcs", "only", "workers", "contact", "decontaminate", "archive_index"}
@@ -127,19 +128,7 @@ def dataset_card(steps: Sequence[Step], figures: Figures, provenance: Provenance
 
 def render(template: str, **values: Any) -> str:
     """Fill in a template of this folder; in HTML, all values are escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=template.endswith(".html.jinja"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["number"] = "{:,}".format
-    environment.filters["cell"] = cell
-    return environment.get_template(template).render(values)
+    return fill(Path(__file__).parent / template, cell=cell, **values)
 
 
 def cell(value: object) -> str:

@@ -168,8 +168,9 @@ def _leased(folder: str, holder: Holder) -> Iterator[None]:
             if not lease.taken_by:
                 raise
         finally:
+            lease.released.set()
+            renewing.join()  # or it would write the lease once more
             lease.release()
-            renewing.join()
     finally:
         _held.discard(holder.run)
     if lease.taken_by:
@@ -186,7 +187,7 @@ class _Lease:
         self._folder, self._holder = folder, holder
         self._address = storage.join(folder, LEASE)
         self._renewals = 0
-        self._released = threading.Event()
+        self.released = threading.Event()
         self.taken_by: Holder | str = ""
 
     def take(self) -> None:
@@ -235,7 +236,7 @@ class _Lease:
 
     def renew_until_released(self) -> None:
         """Write the lease anew from time to time; interrupt the run if another has written its own."""
-        while not self._released.wait(RENEW_S):
+        while not self.released.wait(RENEW_S):
             with suppress(
                 Exception
             ):  # a store out of reach for a while; what the run wants of it is told there
@@ -249,7 +250,6 @@ class _Lease:
 
     def release(self) -> None:
         """Remove the lease, if it is still this run's."""
-        self._released.set()
         with suppress(Exception):  # out of reach: it expires
             if self._is_ours(self._read()):
                 storage.remove(self._address)

@@ -139,6 +139,11 @@ def resolve(
     compiled = _compile(options, stage, accelerator=accelerator)
     _check_float8(precision, model.width, compiled=compiled, wanted=options.float8)
     profiled_steps(options)
+    for prompt in options.sample_prompts:
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"--sample-prompts {prompt!r} is not text: {error.reason}") from error
     evaluate_every = _given(options.evaluate_every, max(1, min(250, steps // 4)))
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     resolved = {

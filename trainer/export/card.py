@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.runner.markdown import inline
+from pipeline.runner.templates import fill
 from trainer.pretrained.source import SourceModel
 
 PLACES: Final = frozenset({"data", "output", "init_from"})
@@ -17,19 +18,9 @@ PLACES: Final = frozenset({"data", "output", "init_from"})
 
 def model_card(source: SourceModel, dtype: str) -> str:
     """Return the card, as Markdown with the YAML head that the Hub reads."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown, where `inline` does it
-        finalize=lambda value: inline(value) if isinstance(value, str) else value,
-    )
-    environment.filters["number"] = "{:,}".format
-    return environment.get_template("card.md.jinja").render(
+    return fill(
+        Path(__file__).parent / "card.md.jinja",
+        escape=inline,
         name=source.name,
         config=source.config,
         dtype=dtype,

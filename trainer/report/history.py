@@ -1,16 +1,26 @@
 """Reads a run's files back: what it has done so far."""
 
-import json
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.runner.json_text import parse_json
 from trainer.report.charts import Point
 from trainer.report.metrics import Record, metrics_file, samples_file
 
 RECENT = 50  # steps, for what is to be said of the present speed
+# What every record of a kind has, and of which type: null is what was NaN or Inf.
+EVALUATION = {"step": int, "validation_loss": float | int | None}
+SAMPLE = {"step": int, "prompt": str, "text": str}
+STEP = {
+    **dict.fromkeys(("step", "tokens", "skipped", "spikes", "memory_bytes"), int),
+    **dict.fromkeys(("seconds", "tokens_per_second"), float | int),
+    **dict.fromkeys(("loss", "gradient_norm", "learning_rate", "mfu"), float | int | None),
+    "applied": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -36,18 +46,20 @@ class RunHistory:
         if not options.is_file():
             raise ValueError(f"{folder} is not a training run: there is no options.json")
         try:
-            content = json.loads(options.read_text(encoding="utf-8"))
-            records = metrics_file(folder).read()
+            content = parse_json(options.read_text(encoding="utf-8"))
+            plan, records = dict(content["plan"]), metrics_file(folder).read()
+            if type(plan["steps"]) is not int or plan["steps"] < 1:
+                raise ValueError(f"steps {plan['steps']!r}")
             return cls(
                 folder=folder,
-                plan=dict(content["plan"]),
+                plan=plan,
                 environment=dict(content.get("environment", {})),
-                steps=[record for record in records if "tokens_per_second" in record],
-                evaluations=[record for record in records if "validation_loss" in record],
-                samples=samples_file(folder).read(),
+                steps=_checked([r for r in records if "tokens_per_second" in r], STEP),
+                evaluations=_checked([r for r in records if "validation_loss" in r], EVALUATION),
+                samples=_checked(samples_file(folder).read(), SAMPLE),
             )
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{folder}: its options.json or metrics.jsonl is damaged: {error!r}") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{folder} holds a damaged file of a run: {error}") from error
 
     @property
     def name(self) -> str:
@@ -93,3 +105,11 @@ class RunHistory:
                 found.append(("spike", record["step"], f"step {record['step']:,}: spike"))
             spikes = record["spikes"]
         return found
+
+
+def _checked(records: list[Record], fields: Mapping[str, Any]) -> list[Record]:
+    for number, record in enumerate(records):
+        for name, kind in fields.items():
+            if not isinstance(record[name], kind):
+                raise ValueError(f"record {number} has {name} {record[name]!r}")
+    return records

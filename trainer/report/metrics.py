@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from pipeline.runner.json_text import parse_json
 from pipeline.runner.storage import write_text
 
 Record = dict[str, Any]
@@ -43,7 +44,7 @@ class RecordFile:
         if not self._path.exists():
             return []
         lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        return [parse_json(line) for line in lines if line.endswith("\n")]
 
 
 def metrics_file(run: Path) -> RecordFile:

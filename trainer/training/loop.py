@@ -179,8 +179,8 @@ class _Training:
         self._profiler = Profiler(range(*profiled_steps(run.plan)), run.output if self._leads else None)
         self._reports = Reports(run, shown=self._leads)
         self._patience = Patience(run.plan.rank_timeout_s)
-        vocabulary = run.inputs.vocabulary
-        self._sampler = Sampler(run.plan, vocabulary) if vocabulary and run.plan.sample_every else None
+        vocabulary, samples = run.inputs.vocabulary, run.plan.sample_every and run.plan.sample_prompts
+        self._sampler = Sampler(run.plan, vocabulary) if vocabulary and samples else None
 
     def go(self, requests: StopRequests) -> int:
         """Train until the last step or a request to stop; return the exit code."""

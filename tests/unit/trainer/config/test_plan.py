@@ -180,6 +180,7 @@ def test_a_gpu_without_bf16_computes_in_fp32_and_refuses_to_emulate_it():
         ({"profile_steps": "5:5"}, "--profile-steps 5:5: give the first step"),
         ({"anomalies": AnomalyOptions(max_skips_in_a_row=0)}, "--max-skips-in-a-row is 0"),
         ({"anomalies": AnomalyOptions(spike_threshold=0.0)}, "--spike-threshold is 0.0"),
+        ({"sample_prompts": ("\udc80",)}, "--sample-prompts .* is not text"),
     ],
 )
 def test_a_mistake_in_the_options_is_named(options, message):

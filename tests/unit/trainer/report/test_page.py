@@ -69,12 +69,14 @@ def test_several_runs_share_their_charts_and_the_table_begins_with_what_differs(
     assert "0.002 0.004" in settings
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"plan": 7}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"plan": 7}', '{"plan": {"steps": 0}}', '{"plan": {}}', "[" * 100_000]
+)
 def test_what_is_no_run_is_a_line(tmp_path, content):
     with pytest.raises(ValueError, match="is not a training run"):
         RunHistory.read(tmp_path)
     (tmp_path / "options.json").write_text(content)
-    with pytest.raises(ValueError, match=r"options\.json or metrics\.jsonl is damaged"):
+    with pytest.raises(ValueError, match="damaged file of a run"):
         RunHistory.read(tmp_path)
 
 
@@ -98,3 +100,35 @@ def test_a_browser_shows_the_page_whole_on_a_phone_and_reports_nothing(tmp_path,
     samples_file(run).append({"step": 20, "prompt": "", "text": "x" * 500})
     write_run_page(run, state="finished")
     assert faults(run / "run.html") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("metrics.jsonl", '{"step": 1, "tokens_per_second": 5.0}'),
+        ("metrics.jsonl", '{"step": "x", "validation_loss": 5.0}'),
+        ("metrics.jsonl", "7"),
+        ("metrics.jsonl", "[" * 100_000),
+        ("samples.jsonl", '{"step": 1, "prompt": 7, "text": ""}'),
+    ],
+)
+def test_a_damaged_line_is_one_line_of_error(tmp_path, write_run, file, line):
+    run = write_run(tmp_path / "run")
+    with (run / file).open("a") as damaged:
+        damaged.write(line + "\n")
+    with pytest.raises(ValueError, match="damaged file of a run"):
+        RunHistory.read(run)
+
+
+def test_a_line_cut_in_the_middle_is_not_yet_written(tmp_path, write_run):
+    run = write_run(tmp_path / "run")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 41, "tok')
+    assert RunHistory.read(run).step == 40
+
+
+def test_a_value_that_is_no_number_leaves_a_gap(tmp_path, write_run):
+    run = write_run(tmp_path / "run", taken=0)
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 20, "validation_loss": null, "validation_tokens": 1}\n')
+    assert "NaN validation loss" in text_of(page(read_runs([run])))
