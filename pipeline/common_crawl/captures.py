@@ -1,4 +1,4 @@
-"""Captures as an index tells of them, and which of several of an address is the one to take.
+"""Captures as an index lists them, and which of several of an address is the one to take.
 
 A capture is of a kind: a page; a redirect; or something else, which is remembered as the reason why there is
 no page. Of each kind the best is the one nearest to the day on which the link was first submitted; of two

@@ -36,7 +36,7 @@ class Chooser:
     def choose(self, url: str, hops: list[str], captures: Sequence[Capture]) -> Capture | Drop | Elsewhere:
         """Return the capture to fetch, why there is none, or that the way goes on elsewhere.
 
-        What is fetched is a page, or a redirect of which the index does not tell where it leads.
+        What is fetched is a page, or a redirect whose target the index does not give.
 
         Args:
             url: of the link.

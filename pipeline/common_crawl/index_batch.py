@@ -52,10 +52,10 @@ class IndexTally:
             setattr(self, name, getattr(self, name) + value)
 
     def __str__(self) -> str:
-        told = f"{self.rows_looked_at:,} rows looked at"
-        told += f" of {self.rows:,}" if self.rows >= self.rows_looked_at else ""
-        told += f", {self.groups_read:,} of {self.groups:,} row groups or blocks" if self.groups else ""
-        return f"{told}, {self.bytes_read / 1e6:,.1f} of {self.bytes / 1e6:,.1f} MB read"
+        text = f"{self.rows_looked_at:,} rows looked at"
+        text += f" of {self.rows:,}" if self.rows >= self.rows_looked_at else ""
+        text += f", {self.groups_read:,} of {self.groups:,} row groups or blocks" if self.groups else ""
+        return f"{text}, {self.bytes_read / 1e6:,.1f} of {self.bytes / 1e6:,.1f} MB read"
 
 
 class UnreadableIndexError(ValueError):
@@ -115,7 +115,7 @@ def open_index(address: str, tally: IndexTally, *, in_parts: bool) -> Iterator["
 
 
 class CountedFile:
-    """A file open for reading that tells how many bytes were read of it."""
+    """A file open for reading that counts the bytes read from it."""
 
     def __init__(self, file: IO[bytes], tally: IndexTally) -> None:
         self._file = file

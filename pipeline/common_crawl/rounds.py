@@ -67,7 +67,7 @@ class Archives:
         """Find the indexes.
 
         Raises:
-            ValueError: one is not there, or the languages cannot be told from an index.
+            ValueError: one is not there, or an index does not name the languages.
         """
         self._options = options
         self._partitions = partitions

@@ -109,12 +109,12 @@ def look_up(task: Task) -> Counts:
 def _batches(
     files: Sequence[str], sought: Sought, task: Task, whole: IndexTally, sources: dict[str, dict[str, int]]
 ) -> Iterator[tuple[str, IndexBatch]]:
-    """Yield the batches of an index's files, and tell of what is read and of what cannot be."""
+    """Yield the batches of an index's files, and report what is read and what cannot be."""
     if files and file_name(files[0]) == CLUSTER:
         shards = [file_name(address) for address in files[1:]] or shards_of(files[0])
         files = [files[0]]
     for address in files:
-        tally, told = IndexTally(), IndexTally()
+        tally, reported = IndexTally(), IndexTally()
         here = sources.setdefault(source_of(address), {"files": 0, "rows_looked_at": 0, "captures": 0})
         if file_name(address) == CLUSTER:
             batches = read_zipnum(address, shards, sought, tally)
@@ -125,8 +125,10 @@ def _batches(
         try:
             for batch in batches:
                 yield source_of(address), batch
-                task.progress(tally.rows_looked_at - told.rows_looked_at, tally.bytes_read - told.bytes_read)
-                told = IndexTally(**asdict(tally))
+                task.progress(
+                    tally.rows_looked_at - reported.rows_looked_at, tally.bytes_read - reported.bytes_read
+                )
+                reported = IndexTally(**asdict(tally))
         except UnreadableIndexError as error:
             again = "; the next run asks again" if error.temporary else ""
             note = f"unreadable index: {file_name(address)}: {error}{again}"

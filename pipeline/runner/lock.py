@@ -47,7 +47,7 @@ class Holder:
 
     run: str  # unlike any other's
     host: str
-    machine: str  # tells whether its process can be seen from here
+    machine: str  # decides whether its process can be seen from here
     process: int
     process_started: float
     started: str  # the run, in UTC
@@ -237,9 +237,7 @@ class _Lease:
     def renew_until_released(self) -> None:
         """Write the lease anew from time to time; interrupt the run if another has written its own."""
         while not self.released.wait(RENEW_S):
-            with suppress(
-                Exception
-            ):  # a store out of reach for a while; what the run wants of it is told there
+            with suppress(Exception):  # the store is out of reach for a while: the run itself will report it
                 found = self._read()
                 if found is not None and not self._is_ours(found):
                     self.taken_by = Holder.read(found) or "unknown"

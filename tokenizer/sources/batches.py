@@ -57,8 +57,8 @@ def batch_of(rows: Iterable[Row], left_out: Mapping[str, int], reading: Reading)
         ids.append(document_id or content_id(text).encode())
         texts.append(text)
         characters += length
-    told = {} if reading.side == "validation" else {reason: n for reason, n in left_out.items() if n}
-    return DocumentBatch(len(texts) + sum(told.values()), ids, texts, characters, told)
+    reported = {} if reading.side == "validation" else {reason: n for reason, n in left_out.items() if n}
+    return DocumentBatch(len(texts) + sum(reported.values()), ids, texts, characters, reported)
 
 
 def batches_of(items: Iterable[Row | str], reading: Reading) -> Iterator[DocumentBatch]:

@@ -1,4 +1,4 @@
-"""The files of a corpus, and the split that their folders or names tell."""
+"""The files of a corpus, and the split in their folders or names."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,13 +39,13 @@ KNOWN: Final = "*.parquet, *.arrow, *.jsonl, *.json or *.txt, compressed or not"
 
 @dataclass(frozen=True, kw_only=True)
 class TextFiles:
-    """The files of a corpus by the side that their folders or names tell."""
+    """The files of a corpus by the side that their folders or names give."""
 
     by_side: Mapping[Split, Sequence[str]]  # addresses, sorted
     is_own_layout: bool
     """Whether it is a folder with train/*.parquet, as pipeline/build_webtext.py writes it."""
     tells_split: bool
-    """Whether folders or names tell which documents are for validation."""
+    """Whether folders or names say which documents are for validation."""
 
 
 def kind_of(address: str) -> Kind:

@@ -1,4 +1,4 @@
-"""How the texts of a corpus are read: what a user says, and what a stage is told."""
+"""How the texts of a corpus are read: what a user says, and what a stage gets."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +19,7 @@ class TextOptions:
     for a line end, so twice that cuts at paragraphs. Default: each file is a document."""
     validation_share: float | None = None
     """Share of the documents held out for validation, chosen by the hash of their text; of a small corpus
-    ten, or a tenth. Default: the split that folders or file names tell, else 0.01."""
+    ten, or a tenth. Default: the split in folder or file names, else 0.01."""
 
     def __post_init__(self) -> None:
         if self.validation_share is not None and not 0 <= self.validation_share < 1:

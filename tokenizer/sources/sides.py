@@ -24,7 +24,7 @@ def sides_by_name(names: Sequence[str]) -> dict[str, Split]:
 
 
 def sides_of_files(files: Sequence[str], base: str) -> dict[Split, Sequence[str]]:
-    """Return the files by the side that folders tell; else by the one that the names of all files tell.
+    """Return the files by the side that folders give; else by the one that the names of all files give.
 
     A test split is used for validation where there is no other, and left out where there is.
     """

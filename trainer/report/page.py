@@ -62,7 +62,7 @@ def page(runs: Sequence[RunHistory], *, state: str = "", reload_s: int = 0) -> s
         ValueError: there are more runs than colours.
     """
     if len(runs) > COLOURS:
-        raise ValueError(f"{len(runs)} runs: at most {COLOURS} can be told apart on one page")
+        raise ValueError(f"{len(runs)} runs: at most {COLOURS} fit on one page")
     names = _distinct_names(runs)
     alone = runs[0] if len(runs) == 1 else None
     return fill(
