@@ -20,8 +20,8 @@ from pipeline.runner.executor import run_stage
 from pipeline.runner.lock import locked
 from pipeline.runner.stages import Counts, Partition, Stage
 from tokenizer.bpe import pretokens, vocabulary
-from tokenizer.bpe.encoder import measure_file
 from tokenizer.bpe.learning import LearnOptions, learn_vocabulary
+from tokenizer.bpe.token_counts import measure_file
 from tokenizer.documents import describe_left_out, open_corpus
 from tokenizer.publish import CommittedFile, check_output, publish
 from tokenizer.sources.options import TextOptions

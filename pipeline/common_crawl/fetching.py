@@ -26,8 +26,9 @@ from pipeline.common_crawl.ranges import (
     requests_for,
 )
 from pipeline.common_crawl.record import Expected, FoundPage, FoundRedirect, as_gzip, examine
-from pipeline.crawl.crawler import ELSEWHERE, VERSION
+from pipeline.crawl.options import VERSION
 from pipeline.crawl.segments import SegmentWriter
+from pipeline.crawl.visits import ELSEWHERE
 from pipeline.runner.records import Drop
 
 CONNECTIONS_PER_THREAD = 32

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import aiohttp
 
-from pipeline.crawl.responses import retry_after_s
 from pipeline.runner import storage
 from pipeline.runner.names import without_secrets
+from pipeline.web.http_head import retry_after_s
 
 GAP_BYTES = 64 * 1024  # between two records of one request: to read past them costs less than to ask twice
 RANGE_BYTES = 2 * 2**20  # of one request, unless a single record is larger

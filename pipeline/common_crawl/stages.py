@@ -22,9 +22,8 @@ from pipeline.common_crawl.lookup import FOUND, matches
 from pipeline.common_crawl.options import RecordOptions
 from pipeline.common_crawl.parquet_index import read_parquet
 from pipeline.common_crawl.sought import ROWS_PER_GROUP, SOUGHT_FILE, Sought, sought_table
-from pipeline.crawl.crawler import ELSEWHERE
-from pipeline.crawl.segments import FinishedLinks, fetch_log, finish_interrupted
-from pipeline.crawl.stages import local_store
+from pipeline.crawl.segments import FinishedLinks, fetch_log, finish_interrupted, local_store
+from pipeline.crawl.visits import ELSEWHERE
 from pipeline.links.candidates import LinkRules
 from pipeline.runner import storage
 from pipeline.runner.buckets import bucket_file, bucket_of, moved_file

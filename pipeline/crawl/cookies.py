@@ -15,9 +15,8 @@ from typing import NamedTuple
 import orjson
 from ada_url import URL
 
-from pipeline.web.http_head import header_text
+from pipeline.web.http_head import Response, header_text
 from pipeline.web.urls import is_public_suffix
-from pipeline.web.warc import Response
 
 # Browsers hold 4,096 bytes of one cookie, and some 180 of a site.
 MAX_COOKIE_BYTES = 4_096

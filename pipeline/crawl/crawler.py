@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractResolver
 from pipeline.crawl import robots
 from pipeline.crawl.cookies import cookie_header, packed, received
 from pipeline.crawl.fetch import MAX_REDIRECT_BYTES, Client, FetchFailure, Limits, is_redirect
-from pipeline.crawl.options import CrawlCounts, CrawlOptions
+from pipeline.crawl.options import VERSION, CrawlCounts, CrawlOptions
 from pipeline.crawl.origins import Origins
 from pipeline.crawl.politeness import Domain, Frontier
 from pipeline.crawl.responses import (
@@ -33,15 +33,14 @@ from pipeline.crawl.responses import (
     tdm_from,
 )
 from pipeline.crawl.segments import FinishedLinks, SegmentWriter, finish_interrupted
-from pipeline.crawl.visits import Link, Purpose, Target, Visit, locate, redirect_target
+from pipeline.crawl.visits import ELSEWHERE, Link, Purpose, Target, Visit, locate, redirect_target
 from pipeline.runner.lock import locked
 from pipeline.runner.records import Drop
 from pipeline.web.guard import Guard, parse_networks
-from pipeline.web.warc import Response
+from pipeline.web.http_head import Response
 
-__all__ = ["ELSEWHERE", "CrawlCounts", "CrawlOptions", "Link", "crawl"]
+__all__ = ["CrawlCounts", "CrawlOptions", "crawl"]
 
-VERSION = "0.1"
 TICK_S = 1.0
 LOOKUPS_AT_ONCE = 128
 READERS = 4  # threads; decoding lets others run
@@ -51,8 +50,6 @@ DropFor = Callable[[str], str | None]
 """Given an address, says why a page there is not wanted ("wikipedia"), or None if it is."""
 Ownership = Callable[[str], bool]
 """Given a registrable domain, says whether this crawl may ask it: no two crawls may ask one at once."""
-ELSEWHERE = "redirect elsewhere"
-"""Reason of a link whose redirect leads to a domain of another crawl, which may go on with its `hops`."""
 
 
 def crawl(

@@ -18,8 +18,8 @@ from yarl import URL
 
 from pipeline.runner.records import Drop
 from pipeline.web.guard import Guard, GuardedResolver, RefusedAddressError
+from pipeline.web.http_head import Response
 from pipeline.web.refresh import LOOKED_AT_BYTES
-from pipeline.web.warc import Response
 
 # A page's headers may take this much and no more: 200 × 32 KiB = 6.4 MB.
 MAX_HEADER_BYTES = 32 * 1024

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 
 from pipeline.web.guard import parse_networks
 
+VERSION = "0.1"  # in the User-Agent, and in the WARC files
+
 
 @dataclass(frozen=True, kw_only=True)
 class CrawlOptions:

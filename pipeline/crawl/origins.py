@@ -11,8 +11,8 @@ from pipeline.crawl.options import CrawlOptions
 from pipeline.crawl.policies import Policies, Policy
 from pipeline.crawl.visits import Purpose, Target, Visit
 from pipeline.runner.records import Drop
+from pipeline.web.http_head import Response
 from pipeline.web.optout import NO_TDM_RULES, TDMREP_PATH, TdmRules
-from pipeline.web.warc import Response
 
 
 class Origins:

@@ -1,13 +1,13 @@
 """What a server's answer means: a page, a reason why there is none, or a question to ask again later."""
 
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from pipeline.crawl import robots
 from pipeline.crawl.fetch import FetchFailure, Headers, is_redirect
 from pipeline.crawl.options import CrawlOptions
 from pipeline.runner.records import Drop
 from pipeline.web import content_coding
+from pipeline.web.http_head import Response, retry_after_s
 from pipeline.web.optout import (
     MAX_TDMREP_BYTES,
     NO_TDM_RULES,
@@ -17,7 +17,7 @@ from pipeline.web.optout import (
     parse_tdmrep,
 )
 from pipeline.web.refresh import LOOKED_AT_BYTES, refresh_target
-from pipeline.web.warc import HTML_TYPES, Response, media_type
+from pipeline.web.warc import HTML_TYPES, media_type
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 RETRIED_REASONS = frozenset({"connection lost", "no connection"})
@@ -140,17 +140,3 @@ def retry_wait_s(outcome: Response | FetchFailure, retries: int, options: CrawlO
     if asked_for_s is None:
         return options.backoff_s * 2.0**retries
     return asked_for_s if asked_for_s <= options.max_retry_after_s else None
-
-
-def retry_after_s(value: str, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for (RFC 9110, section 10.2.3), or None."""
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:12])
-    try:
-        at = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())

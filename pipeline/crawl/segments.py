@@ -7,10 +7,12 @@ the journal, then to delete the journal. So a journal marks a segment whose comm
 finishing it is the same work as committing: cut the WARC after the last row that is whole in both.
 """
 
+import contextlib
 import os
 import secrets
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,8 +24,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from pipeline.runner import storage
 from pipeline.runner.records import FETCHES, ROUTED
-from pipeline.web.warc import Response, response_record, warcinfo_record
+from pipeline.web.http_head import Response
+from pipeline.web.warc import response_record, warcinfo_record
 
 MAX_ROWS = 100_000
 ROWS_AT_ONCE = 5_000  # of a log, in memory
@@ -263,3 +267,33 @@ class FinishedLinks:
     def __len__(self) -> int:
         """Return how many links are finished."""
         return len(self._hashes)
+
+
+@contextlib.contextmanager
+def local_store(store: str) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Give the local folder of a crawl, and a function that takes its committed segments to the store.
+
+    On a local disk the store is that folder. An object store gets each segment when it is committed, the
+    fetch log after its archive; its logs are fetched first, so that the crawl knows what is there.
+    """
+    local = storage.local_path(store)
+    if local is not None:
+        local.mkdir(parents=True, exist_ok=True)
+        yield local, lambda: None
+        return
+    filesystem, path = storage.locate(store)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        there = {address.rsplit("/", 1)[-1] for address in storage.list_files(store)}
+        for log in there:
+            if log.endswith(".parquet"):
+                filesystem.get_file(f"{path}/{log}", str(folder / log))
+
+        def push() -> None:
+            for log in sorted(folder.glob("*.parquet")):
+                for file in (log.with_suffix(".warc.gz"), log):
+                    if file.exists() and file.name not in there:
+                        filesystem.put_file(str(file), f"{path}/{file.name}")
+                        there.add(file.name)
+
+        yield folder, push

@@ -1,8 +1,5 @@
 """The shell of the crawl's stages: cut links by domain, and fetch the pages of each partition of domains."""
 
-import contextlib
-import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +10,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.crawl.cookies import unpacked
-from pipeline.crawl.crawler import ELSEWHERE, Link, crawl
+from pipeline.crawl.crawler import crawl
 from pipeline.crawl.options import CrawlCounts, CrawlOptions
-from pipeline.crawl.segments import fetch_log
-from pipeline.crawl.visits import Target, locate
+from pipeline.crawl.segments import fetch_log, local_store
+from pipeline.crawl.visits import ELSEWHERE, Link, Target, locate
 from pipeline.links.candidates import LinkOptions, LinkRules
-from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file, bucket_of, moved_file
 from pipeline.runner.records import DROPS, FETCHES, LINKS, ROUTED, Drop
 from pipeline.runner.stages import Counts, Task, output_version
@@ -148,33 +144,3 @@ def in_turns(links: pa.Table) -> list[Link]:
     order = np.lexsort((ordered["hash"].to_numpy(), turn))
     turns = ordered.select(["url", "hops", "carried"]).take(order)
     return [Link(row["url"], tuple(row["hops"]), unpacked(row["carried"])) for row in turns.to_pylist()]
-
-
-@contextlib.contextmanager
-def local_store(store: str) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """Give the local folder of a crawl, and a function that takes its committed segments to the store.
-
-    On a local disk the store is that folder. An object store gets each segment when it is committed, the
-    fetch log after its archive; its logs are fetched first, so that the crawl knows what is there.
-    """
-    local = storage.local_path(store)
-    if local is not None:
-        local.mkdir(parents=True, exist_ok=True)
-        yield local, lambda: None
-        return
-    filesystem, path = storage.locate(store)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        there = {address.rsplit("/", 1)[-1] for address in storage.list_files(store)}
-        for log in there:
-            if log.endswith(".parquet"):
-                filesystem.get_file(f"{path}/{log}", str(folder / log))
-
-        def push() -> None:
-            for log in sorted(folder.glob("*.parquet")):
-                for file in (log.with_suffix(".warc.gz"), log):
-                    if file.exists() and file.name not in there:
-                        filesystem.put_file(str(file), f"{path}/{file.name}")
-                        there.add(file.name)
-
-        yield folder, push

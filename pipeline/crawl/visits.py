@@ -13,8 +13,11 @@ from pipeline.crawl.cookies import Cookie, cookie_header
 from pipeline.runner.records import Drop
 from pipeline.web import http_head
 from pipeline.web.guard import url_reject_reason
+from pipeline.web.http_head import Response
 from pipeline.web.urls import registrable_domain, with_hash_bang
-from pipeline.web.warc import Response
+
+ELSEWHERE = "redirect elsewhere"
+"""Reason of a link whose redirect leads to a domain of another crawl, which may go on with its `hops`."""
 
 
 class Target(NamedTuple):

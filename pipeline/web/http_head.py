@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 HEAD_BYTES = 64 * 1024  # the longest head that is read
 
@@ -11,6 +14,36 @@ _STATUS = re.compile(rb"HTTP/\d[\d.]*[ \t]+(\d{3})(?!\d)", re.IGNORECASE)
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,1024})?\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"',;]{1,40})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One HTTP response as it was received; `body` is still content-encoded."""
+
+    url: str
+    status: int
+    phrase: str
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+    address: str  # of the server, numeric
+    at: datetime
+    truncated: bool = False
+
+    def header(self, name: str) -> str:
+        """Return the value of a header, several joined by commas; empty where there is none."""
+        wanted = name.lower().encode()
+        return ",".join(value.decode("latin-1") for key, value in self.headers if key.lower() == wanted)
+
+    def cut(self, max_bytes: int) -> "Response":
+        """Return the response with so much of its body at most."""
+        if len(self.body) <= max_bytes:
+            return self
+        return replace(self, body=self.body[:max_bytes], truncated=True)
+
+    @property
+    def header_texts(self) -> Headers:
+        """The headers as text."""
+        return tuple((header_text(name), header_text(value)) for name, value in self.headers)
 
 
 def parse_head(block: bytes) -> tuple[int, Headers, int] | None:
@@ -55,6 +88,20 @@ def charset_of(content_type: str) -> str:
     """Return the charset that a Content-Type names, or nothing."""
     found = _CHARSET.search(content_type)
     return found[1] if found else ""
+
+
+def retry_after_s(value: str, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for (RFC 9110, section 10.2.3), or None."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:12])
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, (at - now).total_seconds())
 
 
 def dechunked(body: bytes, transfer_encoding: str) -> tuple[bytes, bool]:

@@ -22,6 +22,7 @@ from pipeline.runner.records import Drop
 from pipeline.runner.storage import open_read
 from pipeline.web import content_coding, http_head
 from pipeline.web.archive_records import ArchiveFile, ArchiveRecord, Damage
+from pipeline.web.http_head import Response
 from pipeline.web.refresh import LOOKED_AT_BYTES, refresh_target
 from pipeline.web.urls import canonical
 
@@ -37,37 +38,6 @@ DAMAGE = frozenset({"damaged archive", "unseekable archive"})
 def media_type(content_type: str) -> str:
     """Return the media type of a Content-Type header, without parameters; the first, if it is said twice."""
     return re.split("[;,]", content_type, maxsplit=1)[0].strip().lower()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
-    """One HTTP response as it was received; `body` is still content-encoded."""
-
-    url: str
-    status: int
-    phrase: str
-    headers: Sequence[tuple[bytes, bytes]]
-    body: bytes
-    address: str  # of the server, numeric
-    at: datetime
-    truncated: bool = False
-
-    def header(self, name: str) -> str:
-        """Return the value of a header, several joined by commas; empty where there is none."""
-        wanted = name.lower().encode()
-        return ",".join(value.decode("latin-1") for key, value in self.headers if key.lower() == wanted)
-
-    def cut(self, max_bytes: int) -> "Response":
-        """Return the response with so much of its body at most."""
-        if len(self.body) <= max_bytes:
-            return self
-        return replace(self, body=self.body[:max_bytes], truncated=True)
-
-    @property
-    def header_texts(self) -> http_head.Headers:
-        """The headers as text."""
-        text = http_head.header_text
-        return tuple((text(name), text(value)) for name, value in self.headers)
 
 
 # --- writing ---

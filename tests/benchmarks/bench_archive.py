@@ -397,7 +397,8 @@ def serve(path: str, latency_s: float, port_found: "multiprocessing.Queue[int]")
 
 def write_warc(path: Path, records: int) -> list[dict[str, Any]]:
     """Write a WARC file of pages of the standard library's sources; return captures of them."""
-    from pipeline.web.warc import Response, response_record
+    from pipeline.web.http_head import Response
+    from pipeline.web.warc import response_record
 
     text = "".join(source.read_text() for source in sorted(Path(json.__file__).parents[1].glob("*.py"))[:100])
     chance = random.Random(0)

@@ -22,7 +22,8 @@ import psutil
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.web.warc import Response, response_record  # noqa: E402  # the packages lie beside `tests`
+from pipeline.web.http_head import Response  # noqa: E402  # the packages lie beside `tests`
+from pipeline.web.warc import response_record  # noqa: E402  # the packages lie beside `tests`
 
 WORDS_A_PAGE = 800
 WORDS = 5_000

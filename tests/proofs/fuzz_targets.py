@@ -234,7 +234,7 @@ def _refresh(_: Path) -> Call:
 
 def _cookies(_: Path) -> Call:
     from pipeline.crawl.cookies import Cookie, cookie_header, packed, received, unpacked
-    from pipeline.web.warc import Response
+    from pipeline.web.http_head import Response
 
     url = "https://www.example.co.uk/a/b"
 
@@ -256,7 +256,7 @@ def _cookies(_: Path) -> Call:
 
 def _locations(_: Path) -> Call:
     from pipeline.crawl.visits import Target, locate, redirect_target
-    from pipeline.web.warc import Response
+    from pipeline.web.http_head import Response
 
     def call(data: bytes) -> None:
         answer = Response(

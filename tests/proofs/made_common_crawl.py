@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from surt import surt  # what Common Crawl's own index is made with
 
-from pipeline.web.warc import Response, response_record, warcinfo_record
+from pipeline.web.http_head import Response
+from pipeline.web.warc import response_record, warcinfo_record
 
 STORY = (
     "The {} was quiet that {}, and the {} of the {} lay still while it rained upon the {} and all their {}. "

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from launch.demo_site.web import WebPage, build_pages, write_dump
-from pipeline.web.warc import Response, response_record
+from pipeline.web.http_head import Response
+from pipeline.web.warc import response_record
 
 HOSTS = ["www.made-up-0.org", "www.made-up-1.org"]
 ARCHIVES = 3

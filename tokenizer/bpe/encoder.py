@@ -9,11 +9,9 @@ import psutil
 from numpy.typing import NDArray
 
 from pipeline.runner import storage
-from pipeline.runner.stages import Counts, Task, output_version
 from tokenizer.bpe import vocabulary_formats
 from tokenizer.bpe.unicode_versions import is_disputed
 from tokenizer.bpe.vocabulary import Vocabulary
-from tokenizer.documents import Tally, read_documents
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -83,17 +81,3 @@ def load_encoder(tokenizer_json: str) -> Encoder:
 @lru_cache(maxsize=1)
 def _encoder(text: str) -> Encoder:
     return Encoder(Vocabulary(*vocabulary_formats.read_tokenizer_json(text)))
-
-
-@output_version(2, "gigatoken", "tokenizers")
-def measure_file(task: Task) -> Counts:
-    """Stage: encode corpus files (inputs) with a `tokenizer.json` (the last), only to count tokens."""
-    *files, tokenizer_json = task.inputs
-    encoder = load_encoder(tokenizer_json)
-    tally, tokens = Tally(), 0
-    for batch in read_documents(files, task.options):
-        tally.add(batch)
-        tokens += sum(len(encoder.encode(text)) for text in batch.texts)
-        task.progress(batch.rows)
-    task.notes.update(tokens=tokens, bytes=tally.bytes)
-    return tally.counts

@@ -251,3 +251,14 @@ def _open_foreign(folder: Path, address: str | None, size: int | None, *, any_vo
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_tokens(tokens: NDArray[np.integer], vocabulary: int) -> None:
+    """Reject tokens outside the vocabulary.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if tokens.size and not 0 <= tokens.min() <= tokens.max() < vocabulary:
+        wrong = tokens.min() if tokens.min() < 0 else tokens.max()
+        raise ValueError(f"the shards contain token {wrong}, but their vocabulary has {vocabulary} entries")

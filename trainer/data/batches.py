@@ -8,7 +8,7 @@ of the data exactly once, in its own order, and so each token but the first exac
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.shards.folder import TokenStream
+from tokenizer.shards.folder import TokenStream, check_tokens
 from trainer.config.model_config import IGNORED
 
 Tokens = NDArray[np.int64]
@@ -103,17 +103,6 @@ class ValidationData(Windows):
         """Return of how many bytes the targets are, given the bytes of each entry of the vocabulary."""
         counts = np.bincount(self._stream.read(1, self.tokens), minlength=len(lengths))
         return int(counts @ lengths)
-
-
-def check_tokens(tokens: NDArray[np.integer], vocabulary: int) -> None:
-    """Reject tokens outside the vocabulary.
-
-    Raises:
-        ValueError: there is one.
-    """
-    if tokens.size and not 0 <= tokens.min() <= tokens.max() < vocabulary:
-        wrong = tokens.min() if tokens.min() < 0 else tokens.max()
-        raise ValueError(f"the shards contain token {wrong}, but their vocabulary has {vocabulary} entries")
 
 
 ROUNDS = 6

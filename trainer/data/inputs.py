@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.runner.storage import read_text
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
-from tokenizer.shards.folder import TOKENS_AT_ONCE, VOCABULARY_FILE, Shard, Shards, open_shards
-from trainer.data.batches import check_tokens
+from tokenizer.shards.folder import TOKENS_AT_ONCE, VOCABULARY_FILE, Shard, Shards, check_tokens, open_shards
 
 FileStat = tuple[int, int]  # size in bytes, and time of the last change in ns
 WATCHED_SHARE = 100  # of the time that a look at the files takes, until the next

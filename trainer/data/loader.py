@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch import Tensor
 
 from trainer.config.plan import TrainingPlan
 from trainer.data.batches import Tokens, TrainingData
-
-Batch = tuple[Tensor, Tensor]  # inputs and targets [B, T], int64
+from trainer.model.gpt2 import Batch
 
 
 @dataclass(frozen=True)

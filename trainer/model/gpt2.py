@@ -23,6 +23,8 @@ from trainer.model.fused import BiasedGelu, BiasedHeads, linear_without_bias_gra
 from trainer.model.kv_cache import KeyValues, LayerKeyValues
 from trainer.model.loss import Reduction, Softmax, linear_cross_entropy, losses_and_gradient, lower
 
+Batch = tuple[Tensor, Tensor]  # inputs and targets [B, T], int64
+
 
 class Attention(nn.Module):
     """Causal multi-head self-attention."""

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from trainer.data.batches import ValidationData
-from trainer.data.loader import Batch, as_tensors
+from trainer.data.loader import as_tensors
 from trainer.distributed.deepspeed.engine import Engine
+from trainer.model.gpt2 import Batch
 
 
 def validation_loss(engine: Engine, data: ValidationData, *, micro_batch: int) -> float:

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.build_webtext import Options, main
 from pipeline.corpus.funnel import read_funnel
-from pipeline.web.warc import Response, response_record
+from pipeline.web.http_head import Response
+from pipeline.web.warc import response_record
 
 STORY = (
     "The harbour was quiet that morning, and the boats of {} lay still at their moorings while it rained. "

@@ -34,8 +34,9 @@ from pipeline.links.stages import MergeOptions
 from pipeline.runner.buckets import bucket_of
 from pipeline.show_document import ShowOptions
 from pipeline.show_document import main as show
+from pipeline.web.http_head import Response
 from pipeline.web.urls import host_of_key, registrable_domain
-from pipeline.web.warc import Response, response_record
+from pipeline.web.warc import response_record
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared" / "data"

@@ -14,14 +14,13 @@ from trainer.checkpoint.folder import FileRecord, read_tensors, tensor_files
 from trainer.checkpoint.tensor_writer import TensorWriter
 from trainer.config.model_config import IGNORED
 from trainer.config.plan import TrainingPlan
-from trainer.data.loader import Batch
 from trainer.distributed.deepspeed.optimizer_state import MOMENTS, Partitions
 from trainer.distributed.deepspeed.update_gate import UpdateGate
 from trainer.distributed.muon import MuonWithAdamW, matrix_names
 from trainer.distributed.out_of_memory import OutOfMemoryTogetherError
 from trainer.distributed.ranks import Ranks, all_gather, fail_together, import_deepspeed
 from trainer.memory.estimate import reduce_bucket
-from trainer.model.gpt2 import GPT2
+from trainer.model.gpt2 import GPT2, Batch
 from trainer.model.kv_cache import KeyValues
 
 # PyTorch's own, before an engine at stage 3 replaces it for the whole process.

@@ -20,8 +20,9 @@ import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from pipeline.crawl.cookies import unpacked
-from pipeline.crawl.crawler import ELSEWHERE, CrawlCounts, CrawlOptions, Link, crawl
+from pipeline.crawl.crawler import CrawlCounts, CrawlOptions, crawl
 from pipeline.crawl.segments import committed_logs
+from pipeline.crawl.visits import ELSEWHERE, Link
 from pipeline.runner.lock import locked
 from pipeline.web.warc import Page, read_page, scan_pages
 

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.common_crawl.record import Expected, FoundPage, FoundRedirect, as_gzip, examine
 from pipeline.runner.records import Drop
-from pipeline.web.warc import Response, response_record
+from pipeline.web.http_head import Response
+from pipeline.web.warc import response_record
 
 BODY = b"<html><body>A page.</body></html>"
 SHA1 = hashlib.sha1(BODY)

@@ -12,7 +12,7 @@ from pipeline.crawl.cookies import (
     received,
     unpacked,
 )
-from pipeline.web.warc import Response
+from pipeline.web.http_head import Response
 from tests.unit.pipeline.web.test_warc import AT
 
 

@@ -18,7 +18,8 @@ from pipeline.crawl.segments import (
     finish_interrupted,
 )
 from pipeline.runner.records import FETCHES
-from pipeline.web.warc import Page, Response, read_page, scan_pages
+from pipeline.web.http_head import Response
+from pipeline.web.warc import Page, read_page, scan_pages
 
 OPTIONS = CrawlOptions(contact="tests@example.org")
 ROWS = 8

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.web.http_head import Response
 from pipeline.web.refresh import LOOKED_AT_BYTES, refresh_target
-from pipeline.web.warc import PageRecord, Redirect, Response, response_record, scan_archive
+from pipeline.web.warc import PageRecord, Redirect, response_record, scan_archive
 
 URL = "http://a.example/dir/page?x=1"
 
