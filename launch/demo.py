@@ -21,6 +21,8 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from launch.demo_site.web import EmbeddedWeb, build_pages, write_dump
 from pipeline.runner.command import run_command
 
+ROOT = Path(__file__).parents[1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
@@ -109,6 +111,7 @@ def _run(*command: object) -> str:
     words = [str(word) for word in command]
     print(f"\n$ {shlex.join(words)}", flush=True)
     programs = Path(sys.executable).parent
+    words = [str(ROOT / word) if word.endswith(".py") else word for word in words]
     words[0] = str(programs / words[0])
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

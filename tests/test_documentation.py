@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
+from launch.outbound import COMMANDS as OUTBOUND
 from pipeline.runner.command import run_command
 
 ROOT = Path(__file__).parents[1]
@@ -97,11 +98,17 @@ def commands(page: Path) -> list[str]:
         re.sub(r"^sbatch .*pretrain\.slurm(?= )", "srun launch/pretrain.py", line)
         for line in joined.splitlines()
     ]
+    lines = [re.sub(r"^outbound ([\w-]+)(?= )", lambda found: script_line(found[1]), line) for line in lines]
     lines = [line.replace('"$@"', ELIDED) for line in lines]
     found = [line for line in lines if STARTS.match(line)]
     if page.suffix == ".md":
         found += [span for span in spans(page) if STARTS.match(span) or re.match(SCRIPT.pattern + " ", span)]
     return [command for command in found if any(map(SCRIPT.fullmatch, words_of(command)))]
+
+
+def script_line(name: str) -> str:
+    """Return how the repository starts what `outbound NAME` does."""
+    return f"python {OUTBOUND[name].module.replace('.', '/')}.py"
 
 
 def words_of(command: str) -> list[str]:
