@@ -25,7 +25,9 @@ COMMANDS: Final = {
     "train-bpe": Command("tokenizer.train_bpe", "corpus → vocabulary"),
     "report-vocabulary": Command("tokenizer.report_vocabulary", "a vocabulary beside others on one corpus"),
     "write-shards": Command("tokenizer.write_shards", "corpus → token shards"),
-    "inspect-shards": Command("tokenizer.inspect_shards", "what token shards hold, and whether they are whole"),
+    "inspect-shards": Command(
+        "tokenizer.inspect_shards", "what token shards hold, and whether they are whole"
+    ),
     "plan": Command("launch.plan", "memory, time and cost of a training run"),
     "pretrain": Command("launch.pretrain", "token shards → checkpoints"),
     "compare-runs": Command("launch.compare_runs", "training runs side by side, or live"),

@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 from pipeline.extract.mending import mend_source, mend_tree
-from pipeline.extract.patches import FORUM, quicken_expressions, thinned
+from pipeline.extract.patches import FORUM, quicken_expressions, shorten_paths, thinned
 from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
 from pipeline.runner.records import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
@@ -181,6 +181,7 @@ def _extractor(precision: bool, fast: bool) -> "Extractor":
     from trafilatura.settings import Extractor
 
     quicken_expressions()
+    shorten_paths()
     return Extractor(output_format="python", fast=fast, comments=False, precision=precision, dedup=False)
 
 

@@ -1,13 +1,17 @@
 """trafilatura gets less to do, and finds the same."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from justext.core import ParagraphMaker, PathInfo
+from justext.paragraph import Paragraph
 from lxml.etree import XPath
-from lxml.html import HtmlElement, document_fromstring
+from lxml.html import HtmlElement, HTMLParser, document_fromstring
 from trafilatura import bare_extraction, xpaths
 
-from pipeline.extract.patches import FORUM, quickened, thinned
+from pipeline.extract.patches import FORUM, OpenElements, quickened, shorten_paths, thinned
 
 STORY = "".join(
     f"<p>The ferry was late on day {n}, and those who waited printed each other why.</p>" for n in range(8)
@@ -92,3 +96,31 @@ def test_nested_asides_do_not_shield_the_next() -> None:
     )
     tree = document_fromstring(f"<html><body><article>{STORY}{asides}</article></body></html>")
     assert "Timetables" not in precise(thinned(tree, is_forum=False))
+
+
+@given(
+    st.lists(st.sampled_from(["div", "p", "h1", "h6", "x-h2", "selected", "select", "option", "h10", None]))
+)
+def test_paragraphs_have_the_same_answers_as_with_whole_paths(steps: list[str | None]) -> None:
+    """None leaves an element."""
+    whole, short, depth = PathInfo(), OpenElements(), 0
+    for tag in steps:
+        if tag is not None:
+            whole.append(tag)
+            short.append(tag)
+            depth += 1
+        elif depth:
+            whole.pop()
+            short.pop()
+            depth -= 1
+        assert Paragraph(short).is_heading == Paragraph(whole).is_heading
+        assert ("select" in short.dom) == ("select" in whole.dom)
+
+
+def test_nested_elements_cost_no_more_than_their_number() -> None:
+    """With whole paths, 1.5 s."""
+    shorten_paths()
+    tree = document_fromstring("<div>" * 2_000 + "</div>text" * 2_000, parser=HTMLParser(huge_tree=True))
+    started = time.process_time()
+    assert len(ParagraphMaker.make_paragraphs(tree)) > 1_900
+    assert time.process_time() - started < 0.5
