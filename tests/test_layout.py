@@ -1,6 +1,9 @@
 """Where the tests of a module are found: `tests/unit/` has the packages' folders and their modules' names."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "tests" / "unit"
@@ -23,3 +26,9 @@ def test_each_file_of_unit_tests_is_named_after_a_module_in_its_place() -> None:
         names = {"_".join(words[:count]) for count in range(1, len(words) + 1)}
         folder = ROOT / file.parent.relative_to(UNIT)
         assert names & {path.stem for path in folder.glob("*.py")}, file
+
+
+def test_tests_of_a_file_run_in_one_process(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist knows a group by a suffix of ids; without it, each process makes what tests share."""
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    assert request.node.nodeid.endswith(f"@{Path(__file__)}") == is_worker

@@ -41,9 +41,10 @@ def peak_bytes(layout: Layout, ranks: Ranks) -> int:
     targets = batch.numel() * plan.accumulation_steps * ranks.size
     with LiveMemory(counted=model.parameters()) as memory:
         engine = Engine(model, plan, ranks, CPU)
-        for _ in range(2):
+        # The first step makes the optimizer's moments, and needs no whole batch for that.
+        for rows in (1, plan.micro_batch):
             memory.peak = memory.now
-            batches = [(batch, batch)] * plan.accumulation_steps
+            batches = [(batch[:rows], batch[:rows])] * plan.accumulation_steps
             engine.step(
                 batches, targets=targets, learning_rate=1e-3, stop=False, accept=lambda _loss, _norm: True
             )
