@@ -150,6 +150,7 @@ Output files
   dump          {output}/RS_demo.zst
   pages         {output}/webtext/pages/            WARC files and the fetch log
   corpus        {output}/webtext/corpus/           Parquet, dataset card, report.html
+  the build     {output}/webtext/build.html        its stages, and what they dropped
   vocabulary    {output}/vocabulary/
   shards        {output}/shards/
   checkpoints   {output}/run/                      run.html, metrics.jsonl

@@ -40,8 +40,9 @@ def main(options: Options) -> None:
     with locked(options.output):
         _check_earlier_run(options)
         storage.write_text(storage.join(options.output, "options.json"), _options_json(options))
-        recipe.build()
-        published = _publish(recipe) if options.only == "corpus" else False
+        with recipe.page:
+            recipe.build()
+            published = _publish(recipe) if options.only == "corpus" else False
         _keep_summary(recipe)
     _print_summary(recipe, published)
 

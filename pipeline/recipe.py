@@ -17,6 +17,7 @@ from pipeline.archives.ways import MatchOptions
 from pipeline.common_crawl.lost import hand_on_lost
 from pipeline.common_crawl.options import ArchiveOptions
 from pipeline.common_crawl.rounds import UNKNOWN, Archives, Source
+from pipeline.corpus.build_page import BuildPage
 from pipeline.corpus.funnel import Step
 from pipeline.corpus.split import CorpusOptions, validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
@@ -123,6 +124,7 @@ class Recipe:
             self.indexes = Archives(
                 options.archive, options.crawl, options.links, options.refine.languages, options.partitions
             )
+        self.page = BuildPage(options.output)
         self.outputs: list[StageOutput] = []
         self.funnel: list[Step] = []
         self.handed_on: set[str] = set()
@@ -339,8 +341,9 @@ class Recipe:
             expected = self.funnel[-1].counts.kept
         expected = None if expected == UNKNOWN else expected
         place, workers = self.options.output, workers or self.options.workers
-        output = run_stage(stage, inputs, place, workers=workers, expected=expected)
+        output = run_stage(stage, inputs, place, workers=workers, expected=expected, watch=self.page.watch)
         self.outputs.append(output)
+        self.page.add(output)
         return output
 
     def report(self, output: StageOutput, unit: str) -> None:

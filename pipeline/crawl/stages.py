@@ -1,5 +1,6 @@
 """The shell of the crawl's stages: cut links by domain, and fetch the pages of each partition of domains."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,13 +75,14 @@ def crawl_links(task: Task) -> Counts:
     def owns(domain: str) -> bool:
         return bucket_of(domain, options.partitions) == int(task.name)
 
-    settled, received = 0, 0
+    settled, received, dropped = 0, 0, Counter[str]()
 
     def on_progress(counts: CrawlCounts) -> None:
-        nonlocal settled, received
+        nonlocal settled, received, dropped
         now = counts.reused + counts.pages + counts.drops.total()
-        task.progress(now - settled, counts.bytes - received)
-        settled, received = now, counts.bytes
+        drops = Counter({reason: count for reason, count in counts.drops.items() if reason != ELSEWHERE})
+        task.progress(now - settled, counts.bytes - received, drops - dropped)
+        settled, received, dropped = now, counts.bytes, drops
         push()
 
     with local_store(task.store) as (folder, push):

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,6 +46,8 @@ def extract_pages(task: Task) -> Counts:
                 results[url] = found if isinstance(found, Drop) else _document(found, links[url], by_url[url])
             for _, result in sorted(results.items()):
                 writer.put(result)
+            drops = (result.reason for result in results.values() if isinstance(result, Drop))
+            task.progress(0, dropped=Counter(drops))
     return writer.counts
 
 

@@ -36,7 +36,7 @@ def scatter_submissions(task: Task) -> Counts:
     """Cut one dump's links into buckets by address. Input: a dump."""
     options: ScatterOptions = task.options
     rules = LinkRules(options.links, options.allow_networks)
-    read, reported, dropped = 0, 0, Counter[str]()
+    read, reported, dropped, reported_drops = 0, 0, Counter[str](), Counter[str]()
     submissions = _noting_damage(read_submissions(task.inputs[0], name=file_name(task.inputs[0])), task)
     with contextlib.ExitStack() as stack:
         drops = stack.enter_context(
@@ -53,8 +53,8 @@ def scatter_submissions(task: Task) -> Counts:
                     )
                 buckets[bucket].write_batch(part)
             now = read + dropped.total()
-            task.progress(now - reported)
-            reported = now
+            task.progress(now - reported, dropped=dropped - reported_drops)
+            reported, reported_drops = now, dropped.copy()
     return Counts(read + dropped.total(), read, dict(sorted(dropped.items())))
 
 

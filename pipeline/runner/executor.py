@@ -20,7 +20,7 @@ import os
 import sys
 import time
 import traceback
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,8 +32,9 @@ import xxhash
 
 from pipeline.runner import storage
 from pipeline.runner.names import file_name, without_secrets
-from pipeline.runner.progress import Progress
+from pipeline.runner.progress import Progress, Watcher
 from pipeline.runner.stages import Counts, InputFile, Partition, Stage, StageOutput, Task
+from pipeline.runner.tables import largest_domains
 
 RETRIES = 3  # of a task whose worker, node, disk or network failed it
 
@@ -63,13 +64,14 @@ def run_stage(
     *,
     workers: int | None = None,
     expected: int | None = None,
+    watch: Watcher = lambda progress: None,
 ) -> StageOutput:
     """Run a stage over `inputs` (partition name -> what its task reads) and return what it committed.
 
     Partitions that a run with the same fingerprint committed are not run again; partitions that the
     stage no longer has are removed. At most `workers` tasks run at once (default: as many as the
     cluster has cores). `expected` is how many records all inputs hold, where that is known: with it the
-    estimate of the time left is better.
+    estimate of the time left is better. `watch` is told how far it is, about once a second.
 
     Raises:
         StageError: a partition failed after Ray's retries. Whatever was committed stays.
@@ -90,7 +92,7 @@ def run_stage(
     if todo:
         if expected is not None:
             expected -= sum(partition.counts.read for partition in reused.values())
-        done = _run_jobs(stage, todo, folder, workers, expected)
+        done = _run_jobs(stage, todo, reused, folder, workers, expected, watch)
     _remove_stale(folder, set(jobs))
     committed = reused | done
     output = StageOutput(
@@ -120,7 +122,13 @@ class _Job:
 
 
 def _run_jobs(
-    stage: Stage, jobs: Mapping[str, _Job], folder: str, workers: int | None, expected: int | None
+    stage: Stage,
+    jobs: Mapping[str, _Job],
+    reused: Mapping[str, Partition],
+    folder: str,
+    workers: int | None,
+    expected: int | None,
+    watch: Watcher,
 ) -> dict[str, Partition]:
     """Keep the cluster busy until every job is committed; after a failure, let the running ones end."""
     import ray
@@ -130,6 +138,10 @@ def _run_jobs(
     tally = _tally(ray.get_runtime_context().get_job_id())
     waiting, running = deque(jobs), dict[Any, str]()
     committed, failures = dict[str, Partition](), dict[str, Exception]()
+    dropped, domains = Counter[str](), Counter[str]()
+    for partition in reused.values():
+        dropped.update(partition.counts.dropped)
+        domains.update(partition.domains)
     with (
         _asking_for(min(len(jobs), workers or len(jobs)) * stage.cpus),
         Progress(stage.name, len(jobs), expected) as progress,
@@ -145,9 +157,12 @@ def _run_jobs(
                 name = running.pop(reference)
                 try:
                     committed[name] = _partition(folder, name, ray.get(reference))
+                    domains.update(committed[name].domains)
                 except Exception as error:  # whatever it died of is reported below, with its name
                     failures[name] = error
-            progress.update(len(committed), ray.get(tally.total.remote(folder)))
+            records, drops = ray.get(tally.total.remote(folder))
+            at = progress.update(len(committed), records)
+            watch(dataclasses.replace(at, dropped=dropped + drops, domains=domains))
     for name, failure in failures.items():
         reads = ", ".join(file_name(source.address) for source in jobs[name].sources[:3])
         cause = without_secrets(_cause(failure, f"{storage.join(folder, name)}.error.txt"))
@@ -182,16 +197,18 @@ def _cause(failure: Exception, traceback_file: str) -> str:
 
 
 class _Tally:
-    """A Ray actor that adds up the records that the tasks of each stage have read so far."""
+    """A Ray actor that adds up what the tasks of each stage have read and dropped so far."""
 
     def __init__(self) -> None:
         self._records = Counter[str]()
+        self._dropped = defaultdict[str, Counter[str]](Counter)
 
-    def add(self, folder: str, records: int) -> None:
+    def add(self, folder: str, records: int, dropped: Mapping[str, int]) -> None:
         self._records[folder] += records
+        self._dropped[folder].update(dropped)
 
-    def total(self, folder: str) -> int:
-        return self._records[folder]
+    def total(self, folder: str) -> tuple[int, Counter[str]]:
+        return self._records[folder], self._dropped[folder]
 
 
 @cache
@@ -210,15 +227,22 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
     address = storage.join(folder, name)
     started = time.monotonic()
     unsent, last_sent = 0, started
+    drops, drops_told = Counter[str](), Counter[str]()
     bytes_read = sum(source.size_bytes for source in job.sources)
 
-    def progress(records: int, page_bytes: int = 0) -> None:
+    def progress(records: int, page_bytes: int = 0, dropped: Mapping[str, int] | None = None) -> None:
         nonlocal unsent, last_sent, bytes_read
         unsent += records
         bytes_read += page_bytes
+        drops.update(dropped or {})
         if time.monotonic() - last_sent > 0.5:
-            tally.add.remote(folder, unsent)
-            unsent, last_sent = 0, time.monotonic()
+            send()
+
+    def send() -> None:
+        nonlocal unsent, last_sent
+        tally.add.remote(folder, unsent, drops - drops_told)
+        unsent, last_sent = 0, time.monotonic()
+        drops_told.update(drops - drops_told)
 
     notes: dict[str, Any] = {}
     try:
@@ -227,6 +251,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
             addresses = [source.address for source in job.sources]
             counts = stage.work(Task(name, addresses, temporary, stage.options, progress, notes, store))
             files = _checksums(temporary)
+            domains = largest_domains(temporary)
             storage.remove(f"{address}.json")  # the marker of what the new folder replaces
     except Exception as error:
         with suppress(Exception):  # on a full disk there is no room for it either
@@ -235,7 +260,8 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
             raise OSError(f"{type(error).__name__}: {error}") from error
         raise
     storage.remove(f"{address}.error.txt")
-    tally.add.remote(folder, unsent)
+    drops = Counter(counts.dropped)
+    send()
     marker = {
         "fingerprint": job.fingerprint,
         "stage": stage.name,
@@ -248,6 +274,7 @@ def _run_job(stage: Stage, name: str, job: _Job, folder: str, tally: Any) -> dic
         "seconds": round(time.monotonic() - started, 3),
         "files": files,
         "notes": notes,
+        "domains": domains,
     }
     storage.write_text(f"{address}.json", json.dumps(marker, indent=1))
     return marker
@@ -301,6 +328,7 @@ def _partition(folder: str, name: str, marker: Mapping[str, Any]) -> Partition:
         notes=marker["notes"],
         bytes_read=marker["bytes_read"],
         seconds=marker["seconds"],
+        domains=marker.get("domains", {}),  # earlier outputs have none
     )
 
 

@@ -1,9 +1,10 @@
-"""How far a stage is: a bar on a terminal, a line now and then in a log."""
+"""How far a stage is: a bar on a terminal, a line now and then in a log, and figures for whoever watches."""
 
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,27 @@ from pipeline.runner.terminal import say
 
 WINDOW_S = 30.0  # over which the rate is taken
 LINE_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageProgress:
+    """How far a stage is. Records are those that this run has read; drops and domains, of all partitions."""
+
+    stage: str
+    partitions: int = 0
+    done: int = 0
+    records: int = 0
+    records_per_s: float = 0.0
+    seconds: float = 0.0
+    """Since the stage began."""
+    seconds_left: float | None = None
+    dropped: Mapping[str, int] = field(default_factory=Counter)
+    """How many records were dropped so far, by reason."""
+    domains: Mapping[str, int] = field(default_factory=Counter)
+    """Records kept in the partitions that are done, of their largest domains."""
+
+
+Watcher = Callable[[StageProgress], None]
 
 
 class Progress:
@@ -54,26 +76,37 @@ class Progress:
     ) -> None:
         self._bar.close()
 
-    def update(self, done: int, records: int) -> None:
-        """Take note of what is done by now: whole partitions, and records of any."""
+    def update(self, done: int, records: int) -> StageProgress:
+        """Take note of what is done by now: whole partitions, and records of any. Return where that is."""
         now = self._clock()
         self._samples.append((now, max(records, self._samples[-1][1])))
         while now - self._samples[0][0] > WINDOW_S and len(self._samples) > 2:
             self._samples.popleft()
         self._done = done
+        progress = self._progress()
         if not self._bar.disable:
             self._bar.n = done
-            self._bar.set_postfix_str(str(self))
+            self._bar.set_postfix_str(_line(progress))
         elif now - self._told >= LINE_EVERY_S:
             self._told = now
-            say(f"{self._stage}: {self}", file=sys.stderr, flush=True)
+            say(f"{self._stage}: {_line(progress)}", file=sys.stderr, flush=True)
+        return progress
 
     def __str__(self) -> str:
+        return _line(self._progress())
+
+    def _progress(self) -> StageProgress:
         (first, before), (now, records) = self._samples[0], self._samples[-1]
         rate = (records - before) / (now - first) if now > first else 0.0
-        left = self._seconds_left(now, records, rate)
-        text = f"{self._done:,} of {self._partitions:,} partitions, {records:,} records, {rate:,.0f}/s"
-        return text if left is None else f"{text}, {tqdm.format_interval(left)} left"
+        return StageProgress(
+            stage=self._stage,
+            partitions=self._partitions,
+            done=self._done,
+            records=records,
+            records_per_s=rate,
+            seconds=now - self._started,
+            seconds_left=self._seconds_left(now, records, rate),
+        )
 
     def _seconds_left(self, now: float, records: int, rate: float) -> float | None:
         if self._expected is not None and rate:
@@ -81,3 +114,9 @@ class Progress:
         if self._done:
             return (now - self._started) * (self._partitions - self._done) / self._done
         return None
+
+
+def _line(at: StageProgress) -> str:
+    text = f"{at.done:,} of {at.partitions:,} partitions, {at.records:,} records, {at.records_per_s:,.0f}/s"
+    left = at.seconds_left
+    return text if left is None else f"{text}, {tqdm.format_interval(left)} left"

@@ -70,6 +70,7 @@ class Partition:
     notes: Mapping[str, Any]  # what else the task reports; small, JSON
     bytes_read: int  # of inputs as they lie on the disk, and of pages
     seconds: float
+    domains: Mapping[str, int] = field(default_factory=dict)  # the largest, with the records kept of each
 
     def file(self, name: str) -> InputFile | None:
         """One of the partition's files, or None where the task wrote no such file."""
@@ -82,8 +83,11 @@ class Partition:
 class Report(Protocol):
     """How a work function reports what it has read since its last report."""
 
-    def __call__(self, records: int, page_bytes: int = 0) -> None:
-        """Take note of further records, and of the bytes of pages that are no inputs of the task's."""
+    def __call__(self, records: int, page_bytes: int = 0, dropped: Mapping[str, int] | None = None) -> None:
+        """Take note of further records, and of the bytes of pages that are no inputs of the task's.
+
+        A task that lasts long says what it `dropped` of them, by reason; else that is seen when it ends.
+        """
 
 
 @dataclass(frozen=True)

@@ -539,4 +539,18 @@ def test_report_shows_pages_that_stayed_and_that_went(built: Built) -> None:
 
 @pytest.mark.skipif(browser() is None, reason="no browser is installed")
 def test_a_browser_shows_the_report_whole_on_a_phone_and_reports_nothing(built: Built) -> None:
-    assert faults(built.folder / "out" / "corpus" / "report.html") == []
+    out = built.folder / "out"
+    assert [faults(page) for page in (out / "corpus" / "report.html", out / "build.html")] == [[], []]
+
+
+def test_the_page_of_a_build_says_how_it_went(built: Built) -> None:
+    page = (built.folder / "out" / "build.html").read_text()
+    assert '<div class="quiet">finished</div>' in page
+    assert "http-equiv" not in page  # nothing changes any more
+    steps = read_funnel(str(built.folder / "out" / "corpus"))["steps"]
+    for step in steps:
+        if step["step"] in ("links", "refined", "split"):
+            assert f"<td>{step['read']:,}</td><td>{step['kept']:,}</td>" in page
+    (reason, count) = max(steps[0]["dropped"].items(), key=lambda item: item[1])
+    assert f'<span>{reason} <span class="quiet">submissions</span></span><b>{count:,}</b>' in page
+    assert 'Largest domains <span class="quiet">' in page
