@@ -14,6 +14,8 @@ from pipeline.archives.stages import (
     revisits_file,
 )
 from pipeline.archives.ways import MatchOptions
+from pipeline.boilerplate.stages import trim_boilerplate
+from pipeline.boilerplate.trimming import BoilerplateOptions
 from pipeline.common_crawl.lost import hand_on_lost
 from pipeline.common_crawl.options import ArchiveOptions
 from pipeline.common_crawl.rounds import UNKNOWN, Archives, Source
@@ -84,6 +86,7 @@ class Options:
     crawl: CrawlOptions = field(default_factory=CrawlOptions)
     extract: ExtractOptions = field(default_factory=ExtractOptions)
     refine: RefineOptions = field(default_factory=RefineOptions)
+    boilerplate: BoilerplateOptions = field(default_factory=BoilerplateOptions)
     duplicates: DuplicateOptions = field(default_factory=DuplicateOptions)
     corpus: CorpusOptions = field(default_factory=CorpusOptions)
     decontaminate: tuple[str, ...] = ()
@@ -115,6 +118,7 @@ class Recipe:
             options.crawl.check()
         if options.partitions < 1:
             raise ValueError("--partitions must be 1 or more")
+        check_ranges(options.boilerplate)
         self.evaluation = (
             find_sets(options.decontaminate, options.evaluation) if options.decontaminate else []
         )
@@ -278,6 +282,11 @@ class Recipe:
             "refined", refine_documents, files_of(documents, "documents.parquet"), options.refine
         )
         self.report(refined, "documents worth keeping")
+        if options.boilerplate.trim_boilerplate:
+            refined = trim_boilerplate(
+                self.run, refined, options.partitions, options.refine, options.boilerplate
+            )
+            self.report(refined, "documents without boilerplate")
         if sought:
             refined = self.decontaminate(refined, sought)
         texts = files_of(refined, "documents.parquet")
@@ -348,7 +357,10 @@ class Recipe:
 
     def report(self, output: StageOutput, unit: str) -> None:
         """Make a stage a step of the funnel."""
-        self.funnel.append(Step(output.stage, unit, output.counts))
+        changed = Counter[str]()
+        for partition in output.partitions:
+            changed.update(partition.notes.get("changed", {}))
+        self.funnel.append(Step(output.stage, unit, output.counts, changed=changed))
 
     @property
     def damage(self) -> list[str]:

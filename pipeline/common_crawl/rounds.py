@@ -4,7 +4,6 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from pipeline.archives.ways import MatchOptions
 from pipeline.common_crawl.captures import Wanted
@@ -25,21 +24,12 @@ from pipeline.crawl.options import CrawlOptions
 from pipeline.links.candidates import LinkOptions
 from pipeline.runner import storage
 from pipeline.runner.buckets import bucket_file, moved_file
-from pipeline.runner.inputs import Inputs, files_of, gathered, joined
-from pipeline.runner.stages import Counts, InputFile, StageOutput, Work
+from pipeline.runner.inputs import Inputs, Run, files_of, gathered, joined
+from pipeline.runner.stages import Counts, InputFile, StageOutput
 from pipeline.web.warc import MAX_BODY_BYTES
 
 UNKNOWN = -1
 """What a stage is expected to read, where nobody knows that."""
-
-
-class Run(Protocol):
-    """Runs one stage of a recipe."""
-
-    def __call__(
-        self, name: str, work: Work, inputs: Inputs, options: object = None,
-        *, cpus: float = 1, expected: int | None = None, workers: int | None = None,
-    ) -> StageOutput: ...  # fmt: skip
 
 
 @dataclass(frozen=True)

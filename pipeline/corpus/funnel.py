@@ -21,6 +21,7 @@ class Step:
     unit: str  # what came out, in words
     counts: Counts
     sources: Mapping[str, int] = field(default_factory=dict)  # where what came out is from, if from several
+    changed: Mapping[str, int] = field(default_factory=dict)  # what was done to what came out, in words
 
 
 def check_funnel(steps: Sequence[Step]) -> None:
@@ -40,6 +41,7 @@ def funnel_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
             "dropped": dict(by_size(step.counts.dropped)),
         }
         | ({"sources": dict(by_size(step.sources))} if step.sources else {})
+        | ({"changed": dict(step.changed)} if step.changed else {})
         for step in steps
     ]
 
@@ -61,6 +63,7 @@ def steps_of(funnel: Sequence[Mapping[str, Any]]) -> list[Step]:
             step["unit"],
             Counts(step["read"], step["kept"], step["dropped"]),
             step.get("sources", {}),
+            step.get("changed", {}),
         )
         for step in funnel
     ]
@@ -75,6 +78,7 @@ def funnel_text(steps: Sequence[Step]) -> str:
         lines += [f"{-count:>13,}    {reason}" for reason, count in by_size(step.counts.dropped)]
         lines.append(f"{step.counts.kept:>13,}  {step.unit}")
         lines += [f"{count:>13,}      from {source}" for source, count in by_size(step.sources)]
+        lines += [f"{count:>13,}      {what}" for what, count in step.changed.items()]
     return "\n".join(lines)
 
 

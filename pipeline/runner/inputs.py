@@ -1,12 +1,22 @@
 """What goes into the partitions of a stage, out of those of the stages before it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from pipeline.runner.buckets import bucket_file
-from pipeline.runner.stages import InputFile, StageOutput
+from pipeline.runner.stages import InputFile, StageOutput, Work
 
 Inputs = Mapping[str, Sequence[InputFile]]
 """For each partition, by its name, what its task reads."""
+
+
+class Run(Protocol):
+    """Runs one stage of a recipe."""
+
+    def __call__(
+        self, name: str, work: Work, inputs: Inputs, options: object = None,
+        *, cpus: float = 1, expected: int | None = None, workers: int | None = None,
+    ) -> StageOutput: ...  # fmt: skip
 
 
 def files_of(output: StageOutput, *names: str) -> Inputs:

@@ -1,0 +1,118 @@
+"""The paragraphs at both ends of a text, as numbers by which they are counted.
+
+A paragraph is a line, since extraction writes one a line. A list or a table is one paragraph with all its
+lines: it is boilerplate as a whole or not at all, so that a page's own list never loses its last items. Code
+is none: neither its closing brackets nor the licence that it begins with are taken out of it.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import xxhash
+
+from pipeline.dedup.letters import fold
+
+Edge = Literal["beginning", "end"]
+EDGES: tuple[Edge, ...] = ("beginning", "end")
+SEEDS = {"beginning": 1, "end": 2, "after a sentence": 3}
+"""Of the hashes: the same paragraph at the beginning and at the end of pages is two."""
+
+_DIRECTIVES = "include|define|undef|if|ifdef|ifndef|endif|pragma"
+_CODE_BEGINS = re.compile(rf"\s|//|/\*|\*/|#!|#\s|#(?:{_DIRECTIVES})\b|>>>|<!--|\$ ")
+_CODE_ENDS = (";", "{", "}")
+_BRACKETS = frozenset("(){}[]<>")
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "\uff01", "\uff1f", "\u0964", "\u06d4", "\u061f")
+_CLOSING = "\"'”’»)]」』*_ "
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Some lines of a text that stand or go together."""
+
+    first: int
+    """Its first line, from 0."""
+    last: int
+    """The line after it."""
+    text: str
+    """Its lines, each normalised: what is the same in two copies of it."""
+
+
+def paragraphs_at(edge: Edge, lines: Sequence[str], most: int) -> list[Paragraph]:
+    """Return the paragraphs that a text begins or ends with, the outermost first: up to code, and to `most`.
+
+    Args:
+        edge: the beginning or the end.
+        lines: of the whole text.
+        most: paragraphs to return.
+    """
+    numbers = range(len(lines)) if edge == "beginning" else range(len(lines) - 1, -1, -1)
+    found: list[Paragraph] = []
+    for kind, group in itertools.groupby(numbers, lambda number: _kind(lines[number])):
+        if kind == "code":
+            break
+        members = list(group)
+        blocks = [members] if kind else [[number] for number in members]
+        for block in blocks[: most - len(found)]:
+            first, last = min(block), max(block) + 1
+            found.append(Paragraph(first, last, "\n".join(map(normalised, lines[first:last]))))
+        if len(found) == most:
+            break
+    return found
+
+
+def _kind(line: str) -> str:
+    """Return what a line is part of; nothing if it is a paragraph of its own."""
+    if line.startswith(("- ", "• ")):
+        return "list"
+    if line.startswith("|"):
+        return "table"
+    return "code" if _is_code(line) else ""
+
+
+def _is_code(line: str) -> bool:
+    if _CODE_BEGINS.match(line) or line.endswith(_CODE_ENDS):
+        return True
+    return not _BRACKETS.isdisjoint(line) and not any(map(str.isalnum, line))
+
+
+def normalised(line: str) -> str:
+    """Return a line without what tells no paragraphs apart: compatibility forms (NFKC), case, white space."""
+    return " ".join(fold(line).split())
+
+
+def ends_sentence(line: str) -> bool:
+    """Say whether a line ends with the end of a sentence, maybe in quotes or brackets."""
+    return line.rstrip(_CLOSING).endswith(_SENTENCE_ENDS)
+
+
+def begins_lower(line: str) -> bool:
+    """Say whether a line begins with a small letter, as the second line of a sentence does."""
+    letter = next(filter(str.isalnum, line), "")
+    return letter.islower()
+
+
+def paragraph_hash(text: str, where: str) -> int:
+    """Return 64 bits of a normalised paragraph at an edge; never 0, which stands for a document."""
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"), SEEDS[where]) or 1
+
+
+def domain_hash(domain: str) -> int:
+    """Return 64 bits of a registrable domain."""
+    return xxhash.xxh3_64_intdigest(domain.encode("utf-8", "surrogatepass"))
+
+
+def edge_hashes(text: str, most: int) -> Iterator[int]:
+    """Yield the hashes of the paragraphs at both ends of a text, some of them maybe twice.
+
+    Those at the end that follow a sentence have a further hash: it is evidence that one begins there.
+    """
+    lines = text.split("\n")
+    for paragraph in paragraphs_at("beginning", lines, most):
+        yield paragraph_hash(paragraph.text, "beginning")
+    for paragraph in paragraphs_at("end", lines, most):
+        yield paragraph_hash(paragraph.text, "end")
+        if paragraph.first and ends_sentence(lines[paragraph.first - 1]):
+            yield paragraph_hash(paragraph.text, "after a sentence")
