@@ -23,6 +23,7 @@ SEEDS = {"beginning": 1, "end": 2, "after a sentence": 3}
 _DIRECTIVES = "include|define|undef|if|ifdef|ifndef|endif|pragma"
 _CODE_BEGINS = re.compile(rf"\s|//|/\*|\*/|#!|#\s|#(?:{_DIRECTIVES})\b|>>>|<!--|\$ ")
 _CODE_ENDS = (";", "{", "}")
+_NO_WORD = re.compile(r"[\W_]*\Z")
 _BRACKETS = frozenset("(){}[]<>")
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", "\uff01", "\uff1f", "\u0964", "\u06d4", "\u061f")
 _CLOSING = "\"'”’»)]」』*_ "
@@ -40,27 +41,25 @@ class Paragraph:
     """Its lines, each normalised: what is the same in two copies of it."""
 
 
-def paragraphs_at(edge: Edge, lines: Sequence[str], most: int) -> list[Paragraph]:
-    """Return the paragraphs that a text begins or ends with, the outermost first: up to code, and to `most`.
+def paragraphs_at(edge: Edge, lines: Sequence[str], most: int) -> Iterator[Paragraph]:
+    """Yield the paragraphs that a text begins or ends with, the outermost first: up to code, and to `most`.
 
     Args:
         edge: the beginning or the end.
         lines: of the whole text.
-        most: paragraphs to return.
+        most: paragraphs to yield.
     """
+    return itertools.islice(_all_paragraphs(edge, lines), most)
+
+
+def _all_paragraphs(edge: Edge, lines: Sequence[str]) -> Iterator[Paragraph]:
     numbers = range(len(lines)) if edge == "beginning" else range(len(lines) - 1, -1, -1)
-    found: list[Paragraph] = []
-    for kind, group in itertools.groupby(numbers, lambda number: _kind(lines[number])):
+    for kind, members in itertools.groupby(numbers, lambda number: _kind(lines[number])):
         if kind == "code":
-            break
-        members = list(group)
-        blocks = [members] if kind else [[number] for number in members]
-        for block in blocks[: most - len(found)]:
+            return
+        for block in [list(members)] if kind else ([number] for number in members):
             first, last = min(block), max(block) + 1
-            found.append(Paragraph(first, last, "\n".join(map(normalised, lines[first:last]))))
-        if len(found) == most:
-            break
-    return found
+            yield Paragraph(first, last, "\n".join(map(normalised, lines[first:last])))
 
 
 def _kind(line: str) -> str:
@@ -75,7 +74,7 @@ def _kind(line: str) -> str:
 def _is_code(line: str) -> bool:
     if _CODE_BEGINS.match(line) or line.endswith(_CODE_ENDS):
         return True
-    return not _BRACKETS.isdisjoint(line) and not any(map(str.isalnum, line))
+    return _NO_WORD.match(line) is not None and not _BRACKETS.isdisjoint(line)
 
 
 def normalised(line: str) -> str:

@@ -83,7 +83,7 @@ def spilled(pieces: Iterable[Rows], scratch: Path, size: int = ROWS_AT_ONCE) -> 
     with path.open("wb") as file:
         for piece in pieces:
             columns = len(piece)
-            file.write(np.ascontiguousarray(piece.T).tobytes())
+            np.ascontiguousarray(piece.T).tofile(file)
     return _read(path, columns, size)
 
 

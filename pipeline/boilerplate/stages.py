@@ -27,7 +27,7 @@ from pipeline.runner.records import DOCUMENTS, Drop
 from pipeline.runner.stages import Counts, StageOutput, Task, output_version
 from pipeline.runner.tables import FilterWriter, TableWriter, read_rows, read_tables
 
-ROWS_A_RUN = 2**19  # sorted in memory: 16 MB, and as much again to sort them
+ROWS_A_RUN = 2**18  # sorted in memory: 8 MB, and as much again to sort them
 PARAGRAPH_CHARACTERS = 1_000  # that are kept of one in `REPEATED`
 COUNTED, TAKEN, REPEATED = "counted.parquet", "taken.parquet", "repeated.parquet"
 

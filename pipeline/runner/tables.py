@@ -66,7 +66,8 @@ def read_rows(address: str, columns: Sequence[str] | None = None) -> Iterator[di
     """
     with storage.open_read(address) as file:
         try:
-            table = pq.ParquetFile(file)
+            # Reading ahead takes a buffer for each row group, and the allocator keeps more and more of them.
+            table = pq.ParquetFile(file, pre_buffer=False)
             missing = set(columns or ()) - set(table.schema_arrow.names)
             if missing:
                 raise ValueError(f"no column {', '.join(sorted(missing))}")
