@@ -16,6 +16,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from pipeline.boilerplate.trimming import BoilerplateOptions
 from pipeline.common_crawl.options import DEFAULT_ROOT, ArchiveOptions
 from pipeline.corpus.card import EvaluationFile, Index, InputFile, Provenance, dataset_card, deciding
 from pipeline.corpus.figures import figures
@@ -114,6 +115,8 @@ def provenance(recipe: Recipe) -> Provenance:
     # What is not used decides nothing.
     idle = {option.name for kind in kinds for option in dataclasses.fields(kind)}
     idle |= set() if recipe.indexes else {"sources"}
+    if not recipe.options.boilerplate.trim_boilerplate:
+        idle |= {option.name for option in dataclasses.fields(BoilerplateOptions)} - {"trim_boilerplate"}
     every, changed = (
         {name: value for name, value in content.items() if name not in idle} for content in (every, changed)
     )

@@ -6,6 +6,7 @@ python pipeline/show_document.py --output out/webtext https://example.org/page
 import json
 import re
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pipeline.runner.command import run_command
 from pipeline.runner.names import without_digest
 from pipeline.runner.terminal import say
 
+SHOWN_CHARACTERS = 200  # of what was taken out of a document
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -92,15 +94,17 @@ class Run:
         options = json.loads(storage.read_text(options_file))
         self.partitions = int(options["partitions"])
         self._sources = options.get("sources") or ["crawl", "archive"]
+        trimming = options.get("boilerplate", {})
+        self._is_trimmed = bool(trimming.get("trim_boilerplate"))
         self._is_decontaminated = bool(options.get("decontaminate"))  # else the stage is an earlier run's
         self._filesystem, self._path = storage.locate(output)
 
     def links_of(self, page: str) -> list[str]:
         """Return the addresses under which the run knows a page: itself, or what was redirected to it."""
         if _ID.fullmatch(page):
-            return sorted(
-                {row.values["url"] for row in self.rows("documents", "documents", _is("id", [page]))}
-            )
+            stages = ["documents", *(["trimmed"] if self._is_trimmed else [])]  # which gives new ids
+            named = [row for stage in stages for row in self.rows(stage, "documents", _is("id", [page]))]
+            return sorted({row.values["url"] for row in named})
         same = _is("url", _spellings(page))
         known = [row for stage in ("links", *self.rounds) for row in self.rows(stage, "links", same)]
         known += [row for _, row in self._drops(same)]
@@ -123,6 +127,12 @@ class Run:
         for row in self.rows("refined", "documents", same):
             values = row.values
             yield Event("refined", f"{values['language']}, {values['language_score']:.0%} of the text")
+        for row in self.rows("trimmed", "taken", same) if self._is_trimmed else ():
+            for edge in ("beginning", "end"):
+                if taken := row.values[edge]:
+                    yield Event(
+                        "trimmed", f"{len(taken):,} characters taken from its {edge}: {_brief(taken)}"
+                    )
         for stage, row in self._drops(same):
             yield Event(stage, f"dropped: {_reason(row.values)}")
         for side in SPLITS:
@@ -134,9 +144,10 @@ class Run:
     @property
     def stages(self) -> list[str]:
         """The stages that events come from, in their order."""
+        trimmed = ["trimmed"] if self._is_trimmed else []
         decontaminated = ["decontaminated"] if self._is_decontaminated else []
         gathered = ["submissions", "index", "links", *self._by_source()]
-        return [*gathered, "documents", "refined", *decontaminated, "split", "corpus"]
+        return [*gathered, "documents", "refined", *trimmed, *decontaminated, "split", "corpus"]
 
     @property
     def rounds(self) -> list[str]:
@@ -236,6 +247,11 @@ def _reason(drop: dict[str, Any]) -> str:
 def _link(link: dict[str, Any]) -> str:
     submissions = f"{link['submissions']:,} submission{'' if link['submissions'] == 1 else 's'}"
     return f"karma {link['karma']:,} from {submissions}, domain {link['domain']}"
+
+
+def _brief(text: str) -> str:
+    """Return a text on one line, cut between words if it is long."""
+    return textwrap.shorten(text, SHOWN_CHARACTERS, placeholder=" …")
 
 
 def _extracted(document: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ ROOMS = {
         "common_crawl",
         "filters",
         "dedup",
+        "boilerplate",
         "extract",
         "decontaminate",
         "recipe",

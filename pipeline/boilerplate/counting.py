@@ -1,8 +1,8 @@
 """In how many documents of its domain a paragraph stands: exact, in memory that does not grow with them.
 
-A row is (domain, paragraph, document), 64 bits of each. Paragraph 0 stands for the document itself, so that a
-domain's documents are counted as if all had it. A document that is there twice counts once. Only hashes are
-compared: the chance that two paragraphs of a domain are taken for one is 1 in 2^64 for each pair.
+A row is (domain, paragraph, document), 64 bits of each. The paragraph `DOCUMENT` stands for the document
+itself, so that a domain's documents are counted as if all had it. A document that is there twice counts once.
+Only hashes are compared: the chance that two paragraphs of a domain are taken for one is 1 in 2^62 a pair.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.boilerplate.paragraphs import DOCUMENT, WHERE
 from pipeline.boilerplate.runs import Rows, begins
 
 Numbers = npt.NDArray[np.int64]
@@ -34,11 +35,14 @@ def frequent(pieces: Iterable[Rows], least_documents: int, least_share: float) -
     Args:
         pieces: rows in order, each once.
         least_documents: that have the paragraph.
-        least_share: of the domain's documents, 0 to 1, that these are.
+        least_share: of the domain's documents, 0 to 1, that these are; not asked of "begun anew", which
+            is only looked up for what is frequent at the end.
     """
     for found in _counted(pieces):
         share = found.documents / np.maximum(found.of, 1)
-        many = (found.paragraph != 0) & (found.documents >= least_documents) & (share >= least_share)
+        evidence = (found.paragraph & np.uint64(3)) == WHERE.index("begun anew") + 1
+        many = (found.documents >= least_documents) & ((share >= least_share) | evidence)
+        many &= found.paragraph != DOCUMENT
         yield Counted(found.domain[many], found.paragraph[many], found.documents[many], found.of[many])
 
 
@@ -58,6 +62,6 @@ def _counted(pieces: Iterable[Rows]) -> Iterator[Counted]:
 
 
 def _of_domains(paragraphs: npt.NDArray[np.uint64], counts: Numbers, before: int) -> Numbers:
-    """Return the number of documents of each paragraph's domain: the count of the paragraph 0 before it."""
-    place = np.maximum.accumulate(np.where(paragraphs == 0, np.arange(len(paragraphs)), -1))
+    """Return the number of documents of each paragraph's domain: the count of `DOCUMENT` before it."""
+    place = np.maximum.accumulate(np.where(paragraphs == DOCUMENT, np.arange(len(paragraphs)), -1))
     return np.where(place >= 0, counts[place], before)

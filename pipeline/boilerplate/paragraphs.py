@@ -7,7 +7,7 @@ is none: neither its closing brackets nor the licence that it begins with are ta
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,8 +17,10 @@ from pipeline.dedup.letters import fold
 
 Edge = Literal["beginning", "end"]
 EDGES: tuple[Edge, ...] = ("beginning", "end")
-SEEDS = {"beginning": 1, "end": 2, "after a sentence": 3}
-"""Of the hashes: the same paragraph at the beginning and at the end of pages is two."""
+Where = Literal["beginning", "end", "begun anew"]
+WHERE: tuple[Where, ...] = ("beginning", "end", "begun anew")
+DOCUMENT = 0
+"""Stands for a document itself where paragraphs are counted."""
 
 _DIRECTIVES = "include|define|undef|if|ifdef|ifndef|endif|pragma"
 _CODE_BEGINS = re.compile(rf"\s|//|/\*|\*/|#!|#\s|#(?:{_DIRECTIVES})\b|>>>|<!--|\$ ")
@@ -87,15 +89,24 @@ def ends_sentence(line: str) -> bool:
     return line.rstrip(_CLOSING).endswith(_SENTENCE_ENDS)
 
 
+def begins_anew(lines: Sequence[str], number: int) -> bool:
+    """Say whether a line surely begins a paragraph: after a sentence, or a list whose item it does not end."""
+    before = lines[number - 1] if number else "."
+    return ends_sentence(before) or (_kind(before) in ("list", "table") and not begins_lower(lines[number]))
+
+
 def begins_lower(line: str) -> bool:
     """Say whether a line begins with a small letter, as the second line of a sentence does."""
     letter = next(filter(str.isalnum, line), "")
     return letter.islower()
 
 
-def paragraph_hash(text: str, where: str) -> int:
-    """Return 64 bits of a normalised paragraph at an edge; never 0, which stands for a document."""
-    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"), SEEDS[where]) or 1
+def paragraph_hash(text: str, where: Where) -> int:
+    """Return 62 bits of a normalised paragraph, and 2 that say where it stands; never `DOCUMENT`.
+
+    The same paragraph at the beginning and at the end of pages is two.
+    """
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")) & ~3 | WHERE.index(where) + 1
 
 
 def domain_hash(domain: str) -> int:
@@ -103,15 +114,22 @@ def domain_hash(domain: str) -> int:
     return xxhash.xxh3_64_intdigest(domain.encode("utf-8", "surrogatepass"))
 
 
-def edge_hashes(text: str, most: int) -> Iterator[int]:
+def edge_hashes(text: str, most: int, among: Collection[int] | None = None) -> Iterator[int]:
     """Yield the hashes of the paragraphs at both ends of a text, some of them maybe twice.
 
-    Those at the end that follow a sentence have a further hash: it is evidence that one begins there.
+    Those at the end that surely begin there have a further hash: evidence that no sentence goes on in them.
+
+    Args:
+        text: a paragraph a line.
+        most: paragraphs at either end.
+        among: if given, the first paragraph that is not among these, from either end, is where it stops.
     """
     lines = text.split("\n")
-    for paragraph in paragraphs_at("beginning", lines, most):
-        yield paragraph_hash(paragraph.text, "beginning")
-    for paragraph in paragraphs_at("end", lines, most):
-        yield paragraph_hash(paragraph.text, "end")
-        if paragraph.first and ends_sentence(lines[paragraph.first - 1]):
-            yield paragraph_hash(paragraph.text, "after a sentence")
+    for edge in EDGES:
+        for paragraph in paragraphs_at(edge, lines, most):
+            value = paragraph_hash(paragraph.text, edge)
+            if among is not None and value not in among:
+                break
+            yield value
+            if edge == "end" and begins_anew(lines, paragraph.first):
+                yield paragraph_hash(paragraph.text, "begun anew")

@@ -4,6 +4,7 @@ Rows are uint64, [columns, rows], in the order of the first column, then the sec
 there twice. Nothing depends on how they were cut into runs.
 """
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def merged(runs: Sequence[Iterator[Rows]], scratch: Path, size: int = ROWS_AT_ON
     """
     while len(runs) > MOST_RUNS:
         runs = [
-            spilled(merged(runs[first : first + MOST_RUNS], scratch, size), scratch)
+            spilled(merged(runs[first : first + MOST_RUNS], scratch, size), scratch, size)
             for first in range(0, len(runs), MOST_RUNS)
         ]
     waiting = [(_filled(None, run, size), run) for run in runs]
@@ -78,13 +79,12 @@ def _after(rows: Rows, bound: Sequence[int]) -> int:
 
 def spilled(pieces: Iterable[Rows], scratch: Path, size: int = ROWS_AT_ONCE) -> Iterator[Rows]:
     """Write a run to a folder at once, and return it for reading, `size` rows at a time."""
-    path = scratch / f"{len(list(scratch.iterdir())):08d}.rows"
     columns = 1
-    with path.open("wb") as file:
+    with tempfile.NamedTemporaryFile(dir=scratch, delete=False) as file:
         for piece in pieces:
             columns = len(piece)
             np.ascontiguousarray(piece.T).tofile(file)
-    return _read(path, columns, size)
+    return _read(Path(file.name), columns, size)
 
 
 def _read(path: Path, columns: int, size: int) -> Iterator[Rows]:

@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.boilerplate.counting import frequent
-from pipeline.boilerplate.paragraphs import EDGES, domain_hash, edge_hashes, paragraph_hash
+from pipeline.boilerplate.paragraphs import DOCUMENT, EDGES, domain_hash, edge_hashes, paragraph_hash
 from pipeline.boilerplate.runs import ROWS_AT_ONCE, Rows, begins, distinct, merged, spilled
 from pipeline.boilerplate.trimming import BoilerplateOptions, Trimmed, trim
 from pipeline.filters.quality import RefineOptions, judge
 from pipeline.runner import storage
 from pipeline.runner.buckets import bucket_file
-from pipeline.runner.inputs import Inputs, Run, files_of, gathered
+from pipeline.runner.inputs import Run, files_of, gathered
 from pipeline.runner.records import DOCUMENTS, Drop
 from pipeline.runner.stages import Counts, StageOutput, Task, output_version
 from pipeline.runner.tables import FilterWriter, TableWriter, read_rows, read_tables
@@ -88,14 +88,16 @@ def trim_boilerplate(
         refine: the rules that a shortened document is judged by again.
         options: the thresholds.
     """
-    texts = files_of(documents, "documents.parquet")
+    inputs = texts = files_of(documents, "documents.parquet")
     cut = ScatterOptions(paragraphs=options.max_boilerplate_paragraphs, partitions=partitions)
-    scattered = run("paragraphs", scatter_paragraphs, texts, cut)
-    rows = sum(partition.notes["rows"] for partition in scattered.partitions)
     limits = CountOptions(pages=options.min_boilerplate_pages, share=options.min_boilerplate_share)
-    counted = run("counted", count_paragraphs, gathered([scattered], partitions), limits, expected=rows)
-    lists = counted.files(COUNTED)
-    inputs: Inputs = {name: [*files, *lists] for name, files in texts.items()}
+    # What is frequent near an edge; of that, what has nothing but the like between it and the edge.
+    for paragraphs, counts in (("paragraphs", "near_edges"), ("runs", "at_edges")):
+        scattered = run(paragraphs, scatter_paragraphs, inputs, cut)
+        rows = sum(partition.notes["rows"] for partition in scattered.partitions)
+        counted = run(counts, count_paragraphs, gathered([scattered], partitions), limits, expected=rows)
+        lists = counted.files(COUNTED)
+        inputs = {name: [*files, *lists] for name, files in texts.items()}
     return run("trimmed", trim_documents, inputs, TrimOptions(boilerplate=options, refine=refine))
 
 
@@ -106,7 +108,8 @@ def trim_boilerplate(
 def scatter_paragraphs(task: Task) -> Counts:
     """Write `ROWS` for both ends of each document, sorted, in a file for each bucket of domains.
 
-    Input: documents.
+    Inputs: documents; and lists of frequent paragraphs (`COUNTED`), if only those are wanted that have
+    nothing but the like between them and the end.
     """
     options: ScatterOptions = task.options
     rows = 0
@@ -115,7 +118,8 @@ def scatter_paragraphs(task: Task) -> Counts:
         runs = [spilled([run], scratch) for run in _runs(task, options)]
         cut = _by_bucket(merged(runs, scratch))
         for bucket, pieces in itertools.groupby(cut, key=lambda piece: piece[0]):
-            with pq.ParquetWriter(task.folder / bucket_file(bucket), ROWS, compression="zstd") as file:
+            path = task.folder / bucket_file(bucket)
+            with pq.ParquetWriter(path, ROWS, compression="zstd", use_dictionary=["domain"]) as file:
                 for _, piece in pieces:
                     columns = dict(zip(ROWS.names, piece, strict=True))
                     file.write_table(pa.table(columns, ROWS), row_group_size=ROWS_AT_ONCE)
@@ -127,9 +131,13 @@ def scatter_paragraphs(task: Task) -> Counts:
 def _runs(task: Task, options: ScatterOptions) -> Iterator[Rows]:
     """Yield rows with their bucket before them, as many as are sorted in memory at a time."""
     rows, documents = array("Q"), 0
-    for document in read_rows(task.inputs[0], ["id", "domain", "text"]):
+    address, *lists = task.inputs
+    frequent = _repeated(lists, _domains(address)) if lists else None
+    for document in read_rows(address, ["id", "domain", "text"]):
         domain, place = domain_hash(document["domain"]), int(document["id"][:16], 16)
-        for paragraph in {0, *edge_hashes(document["text"], options.paragraphs)}:
+        among = None if frequent is None else frequent.get(document["domain"], ())
+        hashes = edge_hashes(document["text"], options.paragraphs, among)
+        for paragraph in {DOCUMENT, *hashes}:
             rows.extend((domain % options.partitions, domain, paragraph, place))
         if len(rows) >= 4 * ROWS_A_RUN:
             yield _sorted(rows)

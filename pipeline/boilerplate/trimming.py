@@ -13,6 +13,7 @@ from annotated_types import Ge, Le
 from pipeline.boilerplate.paragraphs import (
     Edge,
     Paragraph,
+    begins_anew,
     begins_lower,
     ends_sentence,
     paragraph_hash,
@@ -29,7 +30,7 @@ class BoilerplateOptions:
     """Take out paragraphs that stand at the beginning or at the end of many pages of a site."""
     min_boilerplate_pages: Annotated[int, Ge(2)] = 10
     """Pages of a domain, of different text, at whose beginning (or end) a paragraph stands."""
-    min_boilerplate_share: Annotated[float, Ge(0), Le(1)] = 0.05
+    min_boilerplate_share: Annotated[float, Ge(0), Le(1)] = 0.1
     """Share of the domain's pages of different text that those must be."""
     max_boilerplate_paragraphs: Annotated[int, Ge(1)] = 20
     """Paragraphs at either end of a page that are looked at; a list or a table is one."""
@@ -107,11 +108,10 @@ def _opening(run: list[Paragraph], lines: Sequence[str], options: BoilerplateOpt
 
 
 def _closing(run: list[Paragraph], lines: Sequence[str], repeated: Collection[int]) -> list[Paragraph]:
-    """Shorten a run at the end until a paragraph begins it: it follows a sentence, here or on many pages."""
+    """Shorten a run at the end until a paragraph begins it, surely or as on many pages."""
     while run:
         first = run[-1]
-        follows = first.first == 0 or ends_sentence(lines[first.first - 1])
-        if follows or paragraph_hash(first.text, "after a sentence") in repeated:
+        if begins_anew(lines, first.first) or paragraph_hash(first.text, "begun anew") in repeated:
             break
         run = run[:-1]
     return run

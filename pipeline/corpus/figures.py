@@ -24,6 +24,7 @@ KEPT_SAMPLES = 6
 DROP_SAMPLES = 3  # of each reason of each step
 EXCERPT_CHARACTERS = 420
 MOST_FREQUENT = 15
+BOILERPLATE_DOMAINS, BOILERPLATE_SAMPLES = 8, 3  # of each domain
 
 Histogram = Sequence[tuple[str, int]]  # (label, documents), in the order of the labels
 
@@ -46,6 +47,16 @@ class DropSamples:
     reason: str
     count: int
     samples: Sequence[Sample]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boilerplate:
+    """A paragraph that was taken out of many documents of a domain."""
+
+    domain: str
+    edge: str  # of the documents: "beginning" or "end"
+    excerpt: str
+    documents: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +92,7 @@ class Figures:
     bands: Mapping[str, Any] | None = None  # how near-duplicates were looked for: `Bands.notes`
     kept: Sequence[Sample] = ()
     dropped: Sequence[DropSamples] = ()
+    boilerplate: Sequence[Boilerplate] = ()  # the most frequent of the domains that have most of it
 
 
 @dataclass
@@ -142,6 +154,7 @@ def figures(outputs: Sequence[StageOutput], handed_on: Collection[str] = ()) -> 
         bands=stages["duplicates"].partitions[0].notes["bands"] if "duplicates" in stages else None,
         kept=list(_kept_samples(split)),
         dropped=list(_drop_samples([output for output in outputs if output.stage not in handed_on])),
+        boilerplate=list(_boilerplate(stages)),
     )
 
 
@@ -301,6 +314,38 @@ def _drop_samples(outputs: Sequence[StageOutput]) -> Iterator[DropSamples]:
             yield DropSamples(step=output.stage, reason=reason, count=count, samples=samples)
         if output.stage == "documents":
             documents = {partition.name: partition for partition in output.partitions}
+
+
+def _boilerplate(stages: Mapping[str, StageOutput]) -> Iterator[Boilerplate]:
+    """Yield the paragraphs that were taken out of most documents, domain by domain."""
+    columns = ["domain", "edge", "hash", "paragraph", "documents"]
+    sources = stages["trimmed"].files("repeated.parquet") if "trimmed" in stages else ()
+    tables = [_read(source.address, columns) for source in sources]
+    if not tables:
+        return
+    found = pa.concat_tables(tables).group_by(columns[:3])
+    counted = found.aggregate([("paragraph", "min"), ("documents", "sum")]).sort_by(
+        [
+            ("documents_sum", "descending"),
+            ("domain", "ascending"),
+            ("edge", "ascending"),
+            ("hash", "ascending"),
+        ]
+    )
+    most = by_size(dict(zip(*_by_domain(counted), strict=True)))[:BOILERPLATE_DOMAINS]
+    for domain, _ in most:
+        of_domain = counted.filter(pc.equal(counted["domain"], domain)).slice(0, BOILERPLATE_SAMPLES)
+        for row in of_domain.to_pylist():
+            excerpt = _excerpt(row["paragraph_min"])
+            yield Boilerplate(
+                domain=domain, edge=row["edge"], excerpt=excerpt, documents=row["documents_sum"]
+            )
+
+
+def _by_domain(counted: pa.Table) -> tuple[list[str], list[int]]:
+    """Return the domains, and how often a paragraph was taken out of a document of each."""
+    sums = counted.group_by("domain").aggregate([("documents_sum", "sum")])
+    return sums["domain"].to_pylist(), sums["documents_sum_sum"].to_pylist()
 
 
 _NO_TEXT = {"title": "", "excerpt": ""}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from pipeline.corpus.card import Provenance, command_line, render
-from pipeline.corpus.figures import DropSamples, Figures, Histogram
+from pipeline.corpus.figures import Boilerplate, DropSamples, Figures, Histogram
 from pipeline.corpus.funnel import Step, by_size, source_unit
 
 
@@ -34,6 +34,7 @@ class FunnelRow:
     dropped_share: float
     reasons: Sequence[Bar]
     sources: Sequence[Bar] = ()
+    changed: Sequence[tuple[str, int]] = ()
 
 
 def report_html(steps: Sequence[Step], figures: Figures, provenance: Provenance) -> str:
@@ -59,6 +60,7 @@ def report_html(steps: Sequence[Step], figures: Figures, provenance: Provenance)
         },
         years=figures.links if provenance.indexes else (),
         dropped=_by_step(figures.dropped),
+        boilerplate=_by_domain(figures.boilerplate),
         command=command_line(provenance),
     )
 
@@ -71,7 +73,8 @@ def _funnel_rows(steps: Sequence[Step]) -> list[FunnelRow]:
         shares = 100 * kept / whole, 100 * (read - kept) / whole
         reasons = _bars(by_size(step.counts.dropped), full_length=whole)
         sources = _bars(by_size(step.sources), full_length=whole)
-        rows.append(FunnelRow(step.name, step.unit, read, kept, *shares, reasons, sources))
+        changed = list(step.changed.items())
+        rows.append(FunnelRow(step.name, step.unit, read, kept, *shares, reasons, sources, changed))
     return rows
 
 
@@ -83,3 +86,7 @@ def _bars(histogram: Histogram, full_length: int | None = None) -> list[Bar]:
 
 def _by_step(dropped: Sequence[DropSamples]) -> list[tuple[str, list[DropSamples]]]:
     return [(step, list(group)) for step, group in groupby(dropped, key=lambda drop: drop.step)]
+
+
+def _by_domain(boilerplate: Sequence[Boilerplate]) -> list[tuple[str, list[Boilerplate]]]:
+    return [(domain, list(group)) for domain, group in groupby(boilerplate, key=lambda found: found.domain)]

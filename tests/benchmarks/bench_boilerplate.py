@@ -3,19 +3,19 @@
     python tests/benchmarks/bench_boilerplate.py SITE... [--pages 700] [--whole-pages] [--keep FOLDER]
     python tests/benchmarks/bench_boilerplate.py --paragraphs 1000000
 
-A SITE is a folder with a tree of HTML pages: it stands for one domain. Debian's packages of documentation have
-such trees (`apt-get download git-doc; dpkg -x git-doc_*.deb sites/git-doc`). Up to --pages pages of each,
-spread evenly, are extracted and filtered as in a build, put into four partitions whatever their site is, and go
-through the three stages. With --whole-pages the text is all that a page shows, with its navigation and footer,
-instead of what extraction leaves.
+A SITE is a folder with a tree of HTML pages, and stands for one domain. Debian's packages of documentation
+have such trees (`apt-get download git-doc; dpkg -x git-doc_*.deb sites/git-doc`). Of each, up to --pages
+pages, spread evenly, are extracted and filtered as in a build, put into four partitions whatever their site
+is, and go through the stages. With --whole-pages the text is all that a page shows, with its navigation and
+footer, instead of what extraction leaves.
 
-Told for each site: characters in lines that stand on many of its pages (as many as the thresholds ask for)
-before and after, documents shortened and dropped, and how many lines were lost that stand on one page only:
-counted here anew, with another notion of a line than the stages'. Then the paragraphs that went from most pages.
+Told of each site: the share of the characters that are in lines which stand on many of its pages (as many as
+the thresholds ask for), anywhere, before and after; documents shortened and dropped; and how many lines that
+stand on one page only were lost, counted here anew, with another notion of a line than the stages'. Then the
+paragraphs that went from most pages.
 
-With --paragraphs (and no SITE) so many paragraphs of one made-up domain, and four times as many, are counted and
-trimmed, each stage in a process of its own: seconds of processor time for a million paragraphs, and the peak
-of the memory.
+Without a SITE so many paragraphs of one made-up domain, and four times as many, are counted and trimmed, each
+stage in a process of its own: seconds of processor time for a million paragraphs, and the peak of the memory.
 """
 
 import argparse
@@ -27,7 +27,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -50,6 +49,7 @@ LARGEST_PAGE_BYTES = 1_000_000
 SHOWN_A_SITE = 4
 SHOWN_CHARACTERS = 90
 WORDS_A_PARAGRAPH, PARAGRAPHS_A_PAGE = 40, 20
+STAGES = ("paragraphs", "near_edges", "runs", "at_edges", "trimmed")
 Document = dict[str, Any]
 
 
@@ -156,16 +156,18 @@ def run_stages(documents: Sequence[Document], folder: Path, options: Boilerplate
             for row in documents[number::PARTITIONS]:
                 writer.write(row)
     cut = steps.ScatterOptions(paragraphs=options.max_boilerplate_paragraphs, partitions=PARTITIONS)
-    scattered = [
-        run(steps.scatter_paragraphs, [path], cut, folder / f"scattered-{path.stem}") for path in texts
-    ]
     limits = steps.CountOptions(pages=options.min_boilerplate_pages, share=options.min_boilerplate_share)
-    counted = []
-    for bucket in range(PARTITIONS):
-        rows = [path / bucket_file(bucket) for path in scattered if (path / bucket_file(bucket)).exists()]
-        counted.append(
-            run(steps.count_paragraphs, rows, limits, folder / f"counted-{bucket}") / steps.COUNTED
-        )
+    counted: list[Path] = []
+    for turn in range(2):
+        scattered = [
+            run(steps.scatter_paragraphs, [path, *counted], cut, folder / f"scattered-{turn}-{path.stem}")
+            for path in texts
+        ]
+        counted = []
+        for bucket in range(PARTITIONS):
+            rows = [path / bucket_file(bucket) for path in scattered if (path / bucket_file(bucket)).exists()]
+            place = folder / f"counted-{turn}-{bucket}"
+            counted.append(run(steps.count_paragraphs, rows, limits, place) / steps.COUNTED)
     trim = steps.TrimOptions(boilerplate=options, refine=RefineOptions())
     return [
         run(steps.trim_documents, [path, *counted], trim, folder / f"trimmed-{path.stem}") for path in texts
@@ -297,31 +299,29 @@ def show(name: str, samples: Sequence[Document], most: int) -> None:
 
 
 def measure_cost(paragraphs: int) -> None:
-    """Print seconds and memory of each stage, for one domain of so many paragraphs and of four times as many."""
-    print(f"{'paragraphs of one domain':<26}{'stage':<12}{'CPU s per million':>18}{'peak memory':>14}")
+    """Print seconds and memory of each stage, for one domain of so many paragraphs, and of 4 × as many."""
+    print(f"{'paragraphs of one domain':<26}{'stage':<18}{'CPU s per million':>18}{'peak memory':>14}")
     for count in (paragraphs, 4 * paragraphs):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             with TableWriter(folder / "documents.parquet", DOCUMENTS) as writer:
                 for row in made_up(count // PARAGRAPHS_A_PAGE):
                     writer.write(row)
-            for stage in ("scatter", "count", "trim"):
+            for stage in STAGES:
                 command = [sys.executable, __file__, "--work", stage, str(folder)]
                 told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
                 seconds = told["seconds"] / count * 1e6
-                print(f"{count:<26,}{stage:<12}{seconds:>18.1f}{told['bytes'] / 1e6:>11,.0f} MB")
+                print(f"{count:<26,}{stage:<18}{seconds:>18.1f}{told['bytes'] / 1e6:>11,.0f} MB", flush=True)
 
 
 def made_up(pages: int) -> Iterator[Document]:
     """Yield pages of one domain: a line at the beginning and three at the end are the same on all."""
     chance = random.Random(0)
     words = ["".join(chance.choices("aeioulmnrst", k=chance.randint(2, 9))) for _ in range(5_000)]
+    pool = [f"{' '.join(chance.choices(words, k=WORDS_A_PARAGRAPH)).capitalize()}." for _ in range(3_000)]
     footer = [f"Follow us on {place}, and never miss a story." for place in ("one", "two", "three")]
     for number in range(pages):
-        own = [
-            f"{' '.join(chance.choices(words, k=WORDS_A_PARAGRAPH)).capitalize()}."
-            for _ in range(PARAGRAPHS_A_PAGE - 4)
-        ]
+        own = [f"{chance.choice(pool)} It was {number} at {place}." for place in range(PARAGRAPHS_A_PAGE - 4)]
         text = "\n".join(["The Daily Example, all the news of the day", *own, *footer])
         yield document(text) | {"url": f"http://example.org/{number}", "domain": "example.org"}
 
@@ -329,27 +329,32 @@ def made_up(pages: int) -> Iterator[Document]:
 def work(stage: str, folder: Path) -> None:
     """Do one task and print what it took."""
     options, place = BoilerplateOptions(), folder / stage
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    started = before.ru_utime + before.ru_stime
-    if stage == "scatter":
-        cut = steps.ScatterOptions(paragraphs=options.max_boilerplate_paragraphs, partitions=1)
-        run(steps.scatter_paragraphs, [folder / "documents.parquet"], cut, place)
-    elif stage == "count":
-        limits = steps.CountOptions(pages=options.min_boilerplate_pages, share=options.min_boilerplate_share)
-        run(steps.count_paragraphs, [folder / "scatter" / bucket_file(0)], limits, place)
-    else:
-        # Languages are judged by the filters' own benchmark; here no word of the text is English.
-        trim = steps.TrimOptions(boilerplate=options, refine=RefineOptions(languages=()))
-        run(
-            steps.trim_documents,
-            [folder / "documents.parquet", folder / "count" / steps.COUNTED],
-            trim,
-            place,
-        )
-        assert all(len(row["end"].split("\n")) == 3 for row in read_rows(str(place / steps.TAKEN)))
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = after.ru_utime + after.ru_stime - started
-    print(json.dumps({"seconds": seconds, "bytes": after.ru_maxrss * 1024}))
+    cut = steps.ScatterOptions(paragraphs=options.max_boilerplate_paragraphs, partitions=1)
+    limits = steps.CountOptions(pages=options.min_boilerplate_pages, share=options.min_boilerplate_share)
+    # The filters' benchmarks judge languages; here no word of the text is English.
+    trim = steps.TrimOptions(boilerplate=options, refine=RefineOptions(languages=()))
+    documents = folder / "documents.parquet"
+    started = processor_s()
+    match stage:
+        case "paragraphs":
+            run(steps.scatter_paragraphs, [documents], cut, place)
+        case "near_edges":
+            run(steps.count_paragraphs, [folder / "paragraphs" / bucket_file(0)], limits, place)
+        case "runs":
+            run(steps.scatter_paragraphs, [documents, folder / "near_edges" / steps.COUNTED], cut, place)
+        case "at_edges":
+            run(steps.count_paragraphs, [folder / "runs" / bucket_file(0)], limits, place)
+        case "trimmed":
+            run(steps.trim_documents, [documents, folder / "at_edges" / steps.COUNTED], trim, place)
+            assert all(row["end"].count("\n") == 2 for row in read_rows(str(place / steps.TAKEN)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": processor_s() - started, "bytes": peak}))
+
+
+def processor_s() -> float:
+    """Return this process's seconds of processor time."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -108,6 +108,7 @@ def test_funnel_sums_from_submissions_to_documents(built: Built) -> None:
         "pages",
         "documents",
         "refined",
+        "trimmed",
         "split",
     ]
     for before, after in itertools.pairwise(steps):
