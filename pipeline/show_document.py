@@ -127,12 +127,8 @@ class Run:
         for row in self.rows("refined", "documents", same):
             values = row.values
             yield Event("refined", f"{values['language']}, {values['language_score']:.0%} of the text")
-        for row in self.rows("trimmed", "taken", same) if self._is_trimmed else ():
-            for edge in ("beginning", "end"):
-                if taken := row.values[edge]:
-                    yield Event(
-                        "trimmed", f"{len(taken):,} characters taken from its {edge}: {_brief(taken)}"
-                    )
+        if self._is_trimmed:
+            yield from self._trimming(same)
         for stage, row in self._drops(same):
             yield Event(stage, f"dropped: {_reason(row.values)}")
         for side in SPLITS:
@@ -196,6 +192,16 @@ class Run:
             day = f"{values['seen']:%Y-%m-%d}" if values["seen"] else "unknown"
             text = f"{day}  karma {values['karma']:,} in r/{values['subreddit']}, {values['submission_id']}"
             yield Event("submissions", f"{text} of {dump}: {values['title']}")
+
+    def _trimming(self, same: ds.Expression) -> Iterator[Event]:
+        """Yield what was taken out of a document as boilerplate."""
+        for row in self.rows("trimmed", "taken", same):
+            for edge in ("beginning", "end"):
+                if taken := row.values[edge]:
+                    text = f"{len(taken):,} characters taken from its {edge}: {_brief(taken)}"
+                    yield Event("trimmed", text)
+            for left in self.rows("trimmed", "documents", same):
+                yield Event("trimmed", f"{left.values['characters']:,} characters left")
 
     def _fetch(self, stage: str, row: StageRow) -> str:
         """Describe one fetch, and where the page lies."""

@@ -19,6 +19,8 @@ from launch.demo_site.documentation import foreign_texts, texts
 
 SCORES = (1, 2, 3, 4, 5, 8, 13, 40, 200, 900)
 ROBOTS = "/robots.txt"
+CLOSING = "Did you like this page? Follow us for more like it, or have our weekly letter sent to you."
+"""Ends every page's text, so that no look at one page alone tells it from the rest."""
 HOSTS = 8  # loopback addresses to listen on, each a domain of its own to the crawler
 
 
@@ -92,6 +94,7 @@ def _page(
 <header><h1>{site}</h1><form action="/search"><input name="q"><button>Search</button></form></header>
 <main><article><h2>{html.escape(title)}</h2>
 {text}
+<p>{CLOSING}</p>
 </article></main>
 <aside><h3>Read on</h3><ul><li><a href="/a">Ten things</a></li><li><a href="/b">Sign up</a></li></ul></aside>
 <footer><p>Copyright {site}. Terms, privacy, cookies.</p></footer></body></html>"""

@@ -90,7 +90,7 @@ def ends_sentence(line: str) -> bool:
 
 
 def begins_anew(lines: Sequence[str], number: int) -> bool:
-    """Say whether a line surely begins a paragraph: after a sentence, or a list whose item it does not end."""
+    """Say whether a line surely begins a paragraph: after a sentence, or after a list."""
     before = lines[number - 1] if number else "."
     return ends_sentence(before) or (_kind(before) in ("list", "table") and not begins_lower(lines[number]))
 

@@ -24,7 +24,8 @@ import zstandard
 from made_web import all_files
 from pages import browser, faults
 
-from launch.demo_site.web import EmbeddedWeb, WebPage, build_pages, write_dump
+from launch.demo_site.web import CLOSING, EmbeddedWeb, WebPage, build_pages, write_dump
+from pipeline.boilerplate.trimming import BoilerplateOptions
 from pipeline.build_webtext import Options, main
 from pipeline.corpus.funnel import read_funnel
 from pipeline.corpus.split import CorpusOptions
@@ -68,6 +69,7 @@ def built(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built
             output=str(folder / "out"),
             partitions=3,
             crawl=LOOPBACK,
+            boilerplate=BoilerplateOptions(min_boilerplate_pages=5),  # each server has ten or so
             corpus=CorpusOptions(validation_share=0.1),
         )
         main(options)
@@ -177,6 +179,30 @@ def test_corpus_loads_as_a_hugging_face_dataset(built: Built, tmp_path: Path) ->
 def test_navigation_and_footers_are_not_in_the_text(built: Built) -> None:
     texts = pq.read_table(built.folder / "out" / "corpus" / "train")["text"].to_pylist()
     assert not [text for text in texts if "Terms, privacy, cookies" in text or "var tracker" in text]
+
+
+def test_what_ends_the_pages_of_a_site_is_taken_out_of_them_and_told_everywhere(built: Built) -> None:
+    output = built.folder / "out"
+    step = funnel(output)["trimmed"]
+    texts = pq.read_table(output / "corpus" / "train")["text"].to_pylist()
+    left = [text for text in texts if CLOSING in text]
+    # After a line that is no sentence it may belong to that, where few other pages of the site tell.
+    assert len(left) < len(texts) / 10 and not [text for text in left if text.split("\n")[-2].endswith(".")]
+    shortened = step["changed"]["documents shortened"]
+    assert step["kept"] * 0.9 < shortened and shortened > 30
+    assert step["changed"]["characters taken"] >= shortened * (len(CLOSING) + 1)
+    page = (output / "corpus" / "report.html").read_text()
+    assert "Boilerplate that was taken out" in page and CLOSING in page
+    assert f"{shortened:,} documents shortened" in (output / "corpus" / "README.md").read_text()
+
+
+def test_boilerplate_stays_if_that_is_asked_for(built: Built, tmp_path: Path) -> None:
+    main(from_archives(built, tmp_path, boilerplate=BoilerplateOptions(trim_boilerplate=False)))
+    texts = pq.read_table(tmp_path / "corpus" / "train")["text"].to_pylist()
+    assert texts and all(text.endswith(CLOSING) for text in texts)
+    assert "trimmed" not in funnel(tmp_path)
+    card = (tmp_path / "corpus" / "README.md").read_text()
+    assert "--no-trim-boilerplate" in card and "min_boilerplate_pages" not in card
 
 
 def test_second_run_does_no_work_and_says_so(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
@@ -475,7 +501,7 @@ def test_life_of_a_kept_document_goes_from_its_submissions_to_the_corpus(built: 
     assert printed == life(built, document["id"])
     assert printed[0] == document["url"]
     assert [line.split()[0] for line in printed[1:] if not line.startswith("   ")] == [
-        *("submissions", "links", "pages", "documents", "refined", "corpus")
+        *("submissions", "links", "pages", "documents", "refined", "trimmed", "corpus")
     ]
     assert f"karma {document['karma']:,} in r/{document['subreddit']}" in printed[1]
     assert f"{document['characters']:,} characters" in "".join(printed)
