@@ -8,6 +8,9 @@ from pipeline.runner.stages import Counts
 STEPS = [
     Step("submissions", "outbound links", Counts(1200, 1000, {"self post": 150, "<b>odd</b>": 50})),
     Step("links", "links", Counts(1000, 700, {"low karma": 300})),
+    Step(
+        "trimmed", "documents", Counts(700, 700), changed={"documents shortened": 5, "characters taken": 1234}
+    ),
 ]
 
 
@@ -18,6 +21,7 @@ def test_funnel_that_loses_records_is_refused() -> None:
 
 
 def test_funnel_survives_its_way_through_json() -> None:
+    assert steps_of(funnel_json(STEPS)) == STEPS
     assert funnel_text(steps_of(funnel_json(STEPS))) == funnel_text(STEPS)
 
 
@@ -30,4 +34,7 @@ def test_funnel_text_has_a_line_for_every_reason() -> None:
         ["1,000", "outbound links"],
         ["-300", "low karma"],
         ["700", "links"],
+        ["700", "documents"],
+        ["5", "documents shortened"],
+        ["1,234", "characters taken"],
     ]

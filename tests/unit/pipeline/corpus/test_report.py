@@ -5,7 +5,7 @@ import dataclasses
 import yaml
 
 from pipeline.corpus.card import InputFile, Provenance, command_line, dataset_card, deciding
-from pipeline.corpus.figures import DropSamples, Figures, Sample, evenly
+from pipeline.corpus.figures import Boilerplate, DropSamples, Figures, Sample, evenly
 from pipeline.corpus.funnel import Step
 from pipeline.corpus.report import report_html
 from pipeline.runner.stages import Counts
@@ -13,6 +13,7 @@ from pipeline.runner.stages import Counts
 STEPS = [
     Step("submissions", "outbound links", Counts(1200, 1000, {"self post": 150, "<b>odd</b>": 50})),
     Step("links", "links", Counts(1000, 700, {"low karma": 300})),
+    Step("trimmed", "documents", Counts(700, 700), changed={"documents shortened": 61}),
 ]
 SAMPLE = Sample(
     url="https://a.org/?<i>", title="<script>alert(1)</script>", about='"karma" 3', excerpt="A & B"
@@ -35,11 +36,15 @@ FIGURES = Figures(
     },
     kept=[SAMPLE],
     dropped=[DropSamples(step="refined", reason="too short", count=77, samples=[SAMPLE])],
+    boilerplate=[
+        Boilerplate(domain="<b>.org", edge="end", excerpt="<script>follow()</script>", documents=61)
+    ],
 )
 PROVENANCE = Provenance(
     dumps=[InputFile(name="RS_2012-01.zst", size_bytes=123_456_789, read=1200, kept=1000)],
     archives=[],
-    options={"languages": ("en", "cy"), "min_karma": 5, "respect_robots": True, "respect_opt_outs": True},
+    options={"languages": ("en", "cy"), "min_karma": 5, "respect_robots": True, "respect_opt_outs": True}
+    | {"min_boilerplate_pages": 10, "min_boilerplate_share": 0.125},
     changed={"languages": ("en", "cy"), "min_karma": 5, "respect_robots": False},
 )
 
@@ -76,6 +81,8 @@ def test_card_tells_numbers_inputs_options_and_days() -> None:
         "asked every host for its robots.txt",
         "in 21 bands of\n6.",
         "0.80: 86.1 %.",
+        "| trimmed | 700 | 700 | documents (61 documents shortened) | none |",
+        "at least 10 pages and 12.5 % of",
     ):
         assert printed in card
 
@@ -114,6 +121,9 @@ def test_report_shows_every_figure_and_only_escaped_text() -> None:
         "77",
         "44",
         "86.1 %",
+        "&lt;script&gt;follow()",
+        ">61<",
+        "documents shortened",
     ):
         assert printed in page
     assert "<script" not in page
