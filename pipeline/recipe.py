@@ -357,10 +357,7 @@ class Recipe:
 
     def report(self, output: StageOutput, unit: str) -> None:
         """Make a stage a step of the funnel."""
-        changed = Counter[str]()
-        for partition in output.partitions:
-            changed.update(partition.notes.get("changed", {}))
-        self.funnel.append(Step(output.stage, unit, output.counts, changed=changed))
+        self.funnel.append(Step(output.stage, unit, output.counts, changed=output.changed))
 
     @property
     def damage(self) -> list[str]:

@@ -160,6 +160,14 @@ class StageOutput:
         """What all tasks together did with their records."""
         return Counts.total(partition.counts for partition in self.partitions)
 
+    @property
+    def changed(self) -> Mapping[str, int]:
+        """What all tasks together did to the records that they kept, as they note it under "changed"."""
+        changed = Counter[str]()
+        for partition in self.partitions:
+            changed.update(partition.notes.get("changed", {}))
+        return changed
+
     def files(self, name: str) -> list[InputFile]:
         """The file of that name from every partition that has one."""
         found = (partition.file(name) for partition in self.partitions)
