@@ -250,13 +250,12 @@ def _judged_again(document: dict[str, Any], text: str, refine: RefineOptions) ->
     }
 
 
-def _domains(address: str) -> list[str]:
+def _domains(address: str) -> set[str]:
     """Return the domains of a partition's documents."""
-    with storage.open_read(address) as file:
-        return list(pc.unique(pq.read_table(file, columns=["domain"])["domain"]).to_pylist())
+    return {row["domain"] for row in read_rows(address, ["domain"])}
 
 
-def _repeated(lists: Sequence[str], domains: Sequence[str]) -> Mapping[str, Collection[int]]:
+def _repeated(lists: Sequence[str], domains: Collection[str]) -> Mapping[str, Collection[int]]:
     """Return for each domain the hashes of its boilerplate; domains without any are left out."""
     names = {domain_hash(domain): domain for domain in domains}
     wanted = pa.array(list(names), pa.uint64())
