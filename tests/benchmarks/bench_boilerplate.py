@@ -1,7 +1,7 @@
 """Boilerplate: what is taken out of real sites, whether it was any page's own, and what the stages cost.
 
     python tests/benchmarks/bench_boilerplate.py SITE... [--pages 700] [--whole-pages] [--keep FOLDER]
-    python tests/benchmarks/bench_boilerplate.py --paragraphs 1000000
+    python tests/benchmarks/bench_boilerplate.py --paragraphs 500000
 
 A SITE is a folder with a tree of HTML pages, and stands for one domain. Debian's packages of documentation
 have such trees (`apt-get download git-doc; dpkg -x git-doc_*.deb sites/git-doc`). Of each, up to --pages
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--min-pages", type=int, default=BoilerplateOptions().min_boilerplate_pages)
     parser.add_argument("--min-share", type=float, default=BoilerplateOptions().min_boilerplate_share)
     parser.add_argument("--shown", type=int, default=SHOWN_A_SITE, help="paragraphs of each site")
-    parser.add_argument("--paragraphs", type=int, default=1_000_000)
+    parser.add_argument("--paragraphs", type=int, default=500_000)
     parser.add_argument("--work", nargs=2, metavar=("STAGE", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
