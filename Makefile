@@ -37,6 +37,7 @@ bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/bench_crawl.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
 	$(BIN)/python tests/benchmarks/bench_archive.py --rows 20_000_000 --files 60 --links 200_000
+	$(BIN)/python tests/benchmarks/bench_early.py
 	$(BIN)/python tests/benchmarks/bench_duplicates.py
 	$(BIN)/python tests/benchmarks/bench_exactness.py
 	$(BIN)/python tests/benchmarks/bench_overlap.py

@@ -19,6 +19,7 @@ from pipeline.boilerplate.trimming import BoilerplateOptions
 from pipeline.common_crawl.lost import hand_on_lost
 from pipeline.common_crawl.options import ArchiveOptions
 from pipeline.common_crawl.rounds import UNKNOWN, Archives, Source
+from pipeline.common_crawl.stages import fetch_records
 from pipeline.corpus.build_page import BuildPage
 from pipeline.corpus.funnel import Step
 from pipeline.corpus.split import CorpusOptions, validation_limit
@@ -45,6 +46,7 @@ from pipeline.dedup.stages import (
     match_documents,
     sign_documents,
 )
+from pipeline.extract.early import EarlyExtraction, early_folder
 from pipeline.extract.extraction import ExtractOptions
 from pipeline.extract.pages import PageOptions
 from pipeline.extract.stages import extract_pages
@@ -58,7 +60,7 @@ from pipeline.runner.buckets import CutOptions, bucket_file, moved_file
 from pipeline.runner.executor import run_stage
 from pipeline.runner.inputs import Inputs, files_of, flat, gathered, joined
 from pipeline.runner.ranges import check_ranges
-from pipeline.runner.stages import Counts, InputFile, Stage, StageOutput, Work, by_name
+from pipeline.runner.stages import Counts, InputFile, Stage, StageOutput, Work, by_name, version_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,8 @@ class Options:
     """Pieces that links and pages are cut into: about one for each million links."""
     workers: int | None = None
     """Tasks at once; as many as the cluster has cores if not given."""
+    extract_early: bool = True
+    """Extract the pages of each WARC file once it is committed, while others are still being fetched."""
     links: LinkOptions = field(default_factory=LinkOptions)
     karma: MergeOptions = field(default_factory=MergeOptions)
     crawl: CrawlOptions = field(default_factory=CrawlOptions)
@@ -270,13 +274,8 @@ class Recipe:
     def refine(self, fetched: Inputs, sought: Sequence[InputFile]) -> None:
         """Pages to documents, without those that are unwanted, copy what is `sought`, or are there twice."""
         options = self.options
-        pages = PageOptions(
-            extract=options.extract,
-            languages=options.refine.languages,
-            respect_opt_outs=options.crawl.respect_opt_outs,
-            drop_wikipedia=options.refine.drop_wikipedia,
-        )
-        documents = self.run("documents", extract_pages, fetched, pages)
+        documents = self.run("documents", extract_pages, fetched, self.page_options)
+        storage.remove(self.early_place)
         self.report(documents, "pages with text")
         refined = self.run(
             "refined", refine_documents, files_of(documents, "documents.parquet"), options.refine
@@ -350,10 +349,39 @@ class Recipe:
             expected = self.funnel[-1].counts.kept
         expected = None if expected == UNKNOWN else expected
         place, workers = self.options.output, workers or self.options.workers
-        output = run_stage(stage, inputs, place, workers=workers, expected=expected, watch=self.page.watch)
+        output = run_stage(
+            stage, inputs, place, workers=workers, expected=expected, watch=self.page.watch,
+            beside=self.early_extraction(stage),
+        )  # fmt: skip
         self.outputs.append(output)
         self.page.add(output)
         return output
+
+    def early_extraction(self, stage: Stage) -> EarlyExtraction | None:
+        """While a stage fetches pages, those that are committed are extracted."""
+        options = self.options
+        if stage.work not in (crawl_links, fetch_records) or options.only != "corpus":
+            return None
+        if not options.extract_early:
+            return None
+        folder = early_folder(self.early_place, self.page_options, version_of(extract_pages))
+        return EarlyExtraction(storage.join(options.output, stage.name, "store"), folder, self.page_options)
+
+    @property
+    def early_place(self) -> str:
+        """Where the extracting stage looks for results."""
+        return storage.join(storage.absolute(self.options.output), "documents", "store", "early")
+
+    @property
+    def page_options(self) -> PageOptions:
+        """How pages become documents."""
+        options = self.options
+        return PageOptions(
+            extract=options.extract,
+            languages=options.refine.languages,
+            respect_opt_outs=options.crawl.respect_opt_outs,
+            drop_wikipedia=options.refine.drop_wikipedia,
+        )
 
     def report(self, output: StageOutput, unit: str) -> None:
         """Make a stage a step of the funnel."""

@@ -18,7 +18,17 @@ from pipeline.runner.names import file_name
 from pipeline.runner.templates import fill
 
 NOT_DECIDING = frozenset(
-    {"output", "submissions", "warcs", "only", "workers", "contact", "decontaminate", "archive_index"}
+    {
+        "output",
+        "submissions",
+        "warcs",
+        "only",
+        "workers",
+        "extract_early",
+        "contact",
+        "decontaminate",
+        "archive_index",
+    }
     | {"archive_root", "archive_connections", "archive_workers", "archive_requests_per_second"}
     | {"archive_retries", "archive_backoff_s"}
 )

@@ -60,7 +60,8 @@ class CrawlOptions:
     warc_bytes: int = 1024 * 1024 * 1024
     """Size at which a WARC file is committed and the next one started."""
     segment_s: float = 1_800.0
-    """Age at which a WARC file is committed: on an object store, only committed files exist."""
+    """Age at which a WARC file is committed: on an object store, only committed files exist. A crawl's first
+    files are committed after 15 s, 30 s and so on, up to this."""
 
     def check(self) -> None:
         """Raise `ValueError` where a crawl cannot be made with these options."""

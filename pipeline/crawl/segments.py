@@ -30,6 +30,7 @@ from pipeline.web.http_head import Response
 from pipeline.web.warc import response_record, warcinfo_record
 
 MAX_ROWS = 100_000
+FIRST_S = 15.0  # age at which a crawl's first segment is committed; each later one may be twice as old
 ROWS_AT_ONCE = 5_000  # of a log, in memory
 FINGERPRINT_KEY = b"outbound.crawl_options"
 
@@ -57,7 +58,7 @@ class SegmentWriter:
         self._folder = folder
         self._options = options
         self._warc_fields = warc_fields
-        self._number = 0
+        self._number = self._committed = 0
         self._token = secrets.token_hex(4)
         self._segment: _Segment | None = None
 
@@ -77,7 +78,9 @@ class SegmentWriter:
         """Hand what was added to the operating system, so that a kill cannot lose it; commit what is old."""
         if self._segment is None:
             return
-        if time.monotonic() - self._segment.opened_at >= self._options.segment_s:
+        # The first ones are committed early, so that what comes after a crawl need not wait for it.
+        oldest_s = min(self._options.segment_s, FIRST_S * 2.0 ** min(self._committed, 60))
+        if time.monotonic() - self._segment.opened_at >= oldest_s:
             self.close()
         else:
             self._segment.flush()
@@ -88,6 +91,7 @@ class SegmentWriter:
             self._segment.close()
             _commit(self._folder, self._segment.name)
             self._segment = None
+            self._committed += 1
 
     def abandon(self) -> None:
         """Let go of the current segment as a kill would: what was flushed is finished next time."""

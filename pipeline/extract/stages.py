@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.extract.early import EarlyResults, early_folder
 from pipeline.extract.extraction import Extraction
 from pipeline.extract.pages import PageExtractor, PageOptions
 from pipeline.runner import storage
 from pipeline.runner.names import file_name, named
 from pipeline.runner.records import DOCUMENTS, LINKS, SOURCE_CRAWL, SOURCE_WARCS, Drop
-from pipeline.runner.stages import Counts, Task, output_version
+from pipeline.runner.stages import Counts, Task, output_version, version_of
 from pipeline.runner.tables import FilterWriter, read_rows
 from pipeline.web.warc import Page, read_coded_page
 
@@ -36,19 +37,40 @@ def extract_pages(task: Task) -> Counts:
             places[name] = storage.resolve(address.rpartition("/")[0], name)
     by_url = {row["url"]: row for row in fetches}
     fetches.sort(key=lambda row: row["url"])  # never the order in which the pages happened to come
+    early = early_folder(storage.resolve(task.store, "../early"), options, version_of(extract_pages))
+    task.notes["early"] = 0
     with (
+        EarlyResults(early) as results_there,
         PageExtractor(options) as extractor,
         FilterWriter(task.folder, "documents.parquet", DOCUMENTS) as writer,
     ):
         for start in range(0, len(fetches), PAGES_AT_ONCE):
-            results = {}
-            for url, found in extractor.extract(_pages(fetches[start : start + PAGES_AT_ONCE], places, task)):
-                results[url] = found if isinstance(found, Drop) else _document(found, links[url], by_url[url])
-            for _, result in sorted(results.items()):
-                writer.put(result)
-            drops = (result.reason for result in results.values() if isinstance(result, Drop))
+            batch = fetches[start : start + PAGES_AT_ONCE]
+            results = dict(_extracted_early(batch, results_there, task))
+            missing = [fetch for fetch in batch if fetch["url"] not in results]
+            results |= extractor.extract(_pages(missing, places, task))
+            for url, found in sorted(results.items()):
+                writer.put(found if isinstance(found, Drop) else _document(found, links[url], by_url[url]))
+            drops = (found.reason for found in results.values() if isinstance(found, Drop))
             task.progress(0, dropped=Counter(drops))
     return writer.counts
+
+
+def _extracted_early(
+    fetches: list[dict[str, Any]], early: EarlyResults, task: Task
+) -> Iterator[tuple[str, Extraction | Drop]]:
+    """Yield what is known already of some pages, with their links' addresses."""
+    ordered = sorted(fetches, key=lambda row: (row["archive"], row["offset"]))
+    for archive, fetches_there in itertools.groupby(ordered, key=lambda row: row["archive"]):
+        by_offset = {fetch["offset"]: fetch for fetch in fetches_there}
+        for offset, found in early.find(archive, list(by_offset)):
+            fetch = by_offset[offset]
+            task.notes["early"] += 1
+            task.progress(1, fetch["bytes"])
+            if isinstance(found, Drop):
+                yield fetch["url"], Drop(found.reason, fetch["url"], found.detail)
+            else:
+                yield fetch["url"], found
 
 
 def _pages(

@@ -21,19 +21,20 @@ import sys
 import time
 import traceback
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import xxhash
 
 from pipeline.runner import storage
 from pipeline.runner.names import file_name, without_secrets
 from pipeline.runner.progress import Progress, Watcher
-from pipeline.runner.stages import Counts, InputFile, Partition, Stage, StageOutput, Task
+from pipeline.runner.stages import Counts, InputFile, Partition, SideTask, SideTasks, Stage, StageOutput, Task
 from pipeline.runner.tables import largest_domains
 
 RETRIES = 3  # of a task whose worker, node, disk or network failed it
@@ -65,6 +66,7 @@ def run_stage(
     workers: int | None = None,
     expected: int | None = None,
     watch: Watcher = lambda progress: None,
+    beside: SideTasks | None = None,
 ) -> StageOutput:
     """Run a stage over `inputs` (partition name -> what its task reads) and return what it committed.
 
@@ -72,6 +74,7 @@ def run_stage(
     stage no longer has are removed. At most `workers` tasks run at once (default: as many as the
     cluster has cores). `expected` is how many records all inputs hold, where that is known: with it the
     estimate of the time left is better. `watch` is told how far it is, about once a second.
+    What `beside` has to do is done at the same time, on half of the cores at most.
 
     Raises:
         StageError: a partition failed after Ray's retries. Whatever was committed stays.
@@ -92,7 +95,7 @@ def run_stage(
     if todo:
         if expected is not None:
             expected -= sum(partition.counts.read for partition in reused.values())
-        done = _run_jobs(stage, todo, reused, folder, workers, expected, watch)
+        done = _run_jobs(stage, todo, reused, folder, workers, expected, watch, beside)
     _remove_stale(folder, set(jobs))
     committed = reused | done
     output = StageOutput(
@@ -129,6 +132,7 @@ def _run_jobs(
     workers: int | None,
     expected: int | None,
     watch: Watcher,
+    beside: SideTasks | None,
 ) -> dict[str, Partition]:
     """Keep the cluster busy until every job is committed; after a failure, let the running ones end."""
     import ray
@@ -145,10 +149,13 @@ def _run_jobs(
     with (
         _asking_for(min(len(jobs), workers or len(jobs)) * stage.cpus),
         Progress(stage.name, len(jobs), expected) as progress,
+        _Beside(beside, jobs) as side,
     ):
         while running or (waiting and not failures):
             # Machines may join the cluster, or leave it.
-            window = workers or max(1, int(ray.cluster_resources().get("CPU", 1) / stage.cpus))
+            cores = int(ray.cluster_resources().get("CPU", 1))
+            window = workers or max(1, int(cores / stage.cpus))
+            side.start(min(workers or cores, cores) // 2)
             while waiting and not failures and len(running) < window:
                 name = waiting.popleft()
                 running[remote.remote(stage, name, jobs[name], folder, tally)] = name
@@ -168,6 +175,44 @@ def _run_jobs(
         cause = without_secrets(_cause(failure, f"{storage.join(folder, name)}.error.txt"))
         raise StageError(f"stage {stage.name}, partition {name} ({reads}): {cause}") from failure
     return committed
+
+
+class _Beside:
+    """Does side tasks; at the end of a `with`, those that have begun are waited for.
+
+    They take none of Ray's cores: those of a stage that mostly waits are all given out, and yet idle.
+    """
+
+    def __init__(self, tasks: SideTasks | None, partitions: Collection[str]) -> None:
+        self._tasks, self._partitions = tasks, partitions
+        self._running: list[Any] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import ray
+
+        if error is None and self._running:
+            ray.wait(self._running, num_returns=len(self._running))
+
+    def start(self, most: int) -> None:
+        """Begin what can be done, up to `most` at once."""
+        import ray
+
+        if self._tasks is None:
+            return
+        if self._running:
+            _, self._running = ray.wait(self._running, num_returns=len(self._running), timeout=0)
+        remote = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy="SPREAD")(_run_side_task)
+        while len(self._running) < most and (task := self._tasks.next_task(self._partitions)) is not None:
+            self._running.append(remote.remote(task))
+
+
+def _run_side_task(task: SideTask) -> None:
+    task.work(*task.arguments)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a stage is: the function that does its work, what that is given, and what it brings forth."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -106,6 +106,25 @@ class Task:
 Work = Callable[[Task], Counts]
 
 
+@dataclass(frozen=True)
+class SideTask:
+    """Work that a part of a stage's output makes possible while the rest is still to come.
+
+    Nothing depends on it: what is missing in the end, a later stage makes. So it may fail.
+    """
+
+    work: Callable[..., None]
+    """A function of a module (Ray imports it on the workers)."""
+    arguments: Sequence[Any]
+
+
+class SideTasks(Protocol):
+    """Where side tasks come from."""
+
+    def next_task(self, partitions: Collection[str]) -> SideTask | None:
+        """Return work that can be done now for one of the partitions, or None; asked about once a second."""
+
+
 def output_version(number: int, *packages: str) -> Callable[[Work], Work]:
     """Declare the version of a work function's output; undeclared, it is 1.
 
@@ -118,6 +137,12 @@ def output_version(number: int, *packages: str) -> Callable[[Work], Work]:
         return work
 
     return declared
+
+
+def version_of(work: Work) -> dict[str, int | str]:
+    """Return the version of a work function's output, and the releases of the packages that decide it."""
+    number, packages = work.__dict__.get("output_version", (1, ()))
+    return {"edition": number} | {package: version(package) for package in packages}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +161,7 @@ class Stage:
     @property
     def output_version(self) -> dict[str, int | str]:
         """The version of the work function's output, and the releases of the packages that decide it."""
-        number, packages = self.work.__dict__.get("output_version", (1, ()))
-        return {"edition": number} | {package: version(package) for package in packages}
+        return version_of(self.work)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,10 +69,10 @@ steps = [reader, Trafilatura(deduplicate=False), JsonlWriter(sys.argv[3], compre
 LocalPipelineExecutor(steps, tasks=1, workers=1, logging_dir=sys.argv[3] + "/logs").run()
 """
 OURS = """
-import pickle, sys
+import dataclasses, pickle, sys
 from pipeline.extract.stages import extract_pages
-from pipeline.runner.stages import Task
-extract_pages(pickle.load(sys.stdin.buffer))
+task = pickle.load(sys.stdin.buffer)
+extract_pages(dataclasses.replace(task, progress=lambda *_, **__: None))
 """
 
 Texts = Mapping[str, str]
@@ -315,7 +315,13 @@ def run_ours(sources: list[str], languages: tuple[str, ...]) -> tuple[tuple[floa
             extract=ExtractOptions(), languages=languages, respect_opt_outs=False, drop_wikipedia=False
         )
         task = Task(
-            name="0", inputs=sources, folder=Path(name), options=options, progress=print, notes={}, store=""
+            name="0",
+            inputs=sources,
+            folder=Path(name),
+            options=options,
+            progress=lambda *_, **__: None,
+            notes={},
+            store="",
         )
         spent = timed([sys.executable, "-c", OURS], pickle.dumps(task))
         table = pq.read_table(Path(name) / "documents.parquet", columns=["url", "text"])

@@ -53,7 +53,7 @@ def extract(folder: Path, *, drop_wikipedia: bool) -> dict[str, str]:
         options=PageOptions(
             extract=ExtractOptions(), languages=(), respect_opt_outs=True, drop_wikipedia=drop_wikipedia
         ),
-        progress=lambda *_: None,
+        progress=lambda *_, **__: None,
         notes={},
         store="",
     )
