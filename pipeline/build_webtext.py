@@ -25,7 +25,8 @@ from pipeline.corpus.layout import corpus_files
 from pipeline.corpus.report import report_html
 from pipeline.decontaminate.overlap import OverlapLimits, names_of
 from pipeline.decontaminate.plain_texts import TextOptions
-from pipeline.recipe import Options, Recipe
+from pipeline.options import Options
+from pipeline.recipe import Recipe
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.lock import locked

@@ -3,8 +3,6 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 from pipeline.archives.stages import (
     index_archive,
@@ -15,19 +13,15 @@ from pipeline.archives.stages import (
 )
 from pipeline.archives.ways import MatchOptions
 from pipeline.boilerplate.stages import trim_boilerplate
-from pipeline.boilerplate.trimming import BoilerplateOptions
 from pipeline.common_crawl.lost import hand_on_lost
-from pipeline.common_crawl.options import ArchiveOptions
 from pipeline.common_crawl.rounds import UNKNOWN, Archives, Source
 from pipeline.common_crawl.stages import fetch_records
 from pipeline.corpus.build_page import BuildPage
 from pipeline.corpus.funnel import Step
-from pipeline.corpus.split import CorpusOptions, validation_limit
+from pipeline.corpus.split import validation_limit
 from pipeline.corpus.stages import SplitOptions, split_documents
-from pipeline.crawl.options import CrawlOptions
 from pipeline.crawl.stages import FetchOptions, crawl_links, scatter_by_domain
-from pipeline.decontaminate.overlap import OverlapLimits, find_sets, names_of
-from pipeline.decontaminate.plain_texts import TextOptions
+from pipeline.decontaminate.overlap import find_sets, names_of
 from pipeline.decontaminate.stages import (
     FILTER,
     GRAMS,
@@ -37,7 +31,6 @@ from pipeline.decontaminate.stages import (
     make_filter,
 )
 from pipeline.dedup.bands import Bands
-from pipeline.dedup.minhash import DuplicateOptions
 from pipeline.dedup.stages import (
     band_tasks,
     bands_file,
@@ -47,57 +40,18 @@ from pipeline.dedup.stages import (
     sign_documents,
 )
 from pipeline.extract.early import EarlyExtraction, early_folder
-from pipeline.extract.extraction import ExtractOptions
-from pipeline.extract.pages import PageOptions
 from pipeline.extract.stages import extract_pages
-from pipeline.filters.quality import RefineOptions
 from pipeline.filters.stages import refine_documents
-from pipeline.links.candidates import LinkOptions, LinkRules
-from pipeline.links.stages import MergeOptions, ScatterOptions, merge_links, scatter_submissions
+from pipeline.links.candidates import LinkRules
+from pipeline.links.stages import ScatterOptions, merge_links, scatter_submissions
 from pipeline.links.submissions import find_dumps
+from pipeline.options import Options
 from pipeline.runner import storage
 from pipeline.runner.buckets import CutOptions, bucket_file, moved_file
 from pipeline.runner.executor import run_stage
 from pipeline.runner.inputs import Inputs, files_of, flat, gathered, joined
 from pipeline.runner.ranges import check_ranges
 from pipeline.runner.stages import Counts, InputFile, Stage, StageOutput, Work, by_name, version_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What to build a corpus from, and how."""
-
-    output: str
-    """Folder for everything; a local path or an fsspec address."""
-    submissions: tuple[str, ...] = ()
-    """Reddit dumps (.zst, .xz, .bz2, .gz or plain): files, folders, globs or fsspec addresses."""
-    warcs: tuple[str, ...] = ()
-    """WARC files to take the pages from, in place of a crawl."""
-    archive: ArchiveOptions = field(default_factory=ArchiveOptions)
-    sources: tuple[Literal["crawl", "archive"], ...] = ()
-    """Where pages are sought, in this order: a source gets what the one before it lost. If not given, the
-    archive if --common-crawl or --archive-index names one, else the crawl."""
-    only: Literal["links", "pages", "corpus"] = "corpus"
-    """Where to stop."""
-    partitions: int = 16
-    """Pieces that links and pages are cut into: about one for each million links."""
-    workers: int | None = None
-    """Tasks at once; as many as the cluster has cores if not given."""
-    extract_early: bool = True
-    """Extract the pages of each WARC file once it is committed, while others are still being fetched."""
-    links: LinkOptions = field(default_factory=LinkOptions)
-    karma: MergeOptions = field(default_factory=MergeOptions)
-    crawl: CrawlOptions = field(default_factory=CrawlOptions)
-    extract: ExtractOptions = field(default_factory=ExtractOptions)
-    refine: RefineOptions = field(default_factory=RefineOptions)
-    boilerplate: BoilerplateOptions = field(default_factory=BoilerplateOptions)
-    duplicates: DuplicateOptions = field(default_factory=DuplicateOptions)
-    corpus: CorpusOptions = field(default_factory=CorpusOptions)
-    decontaminate: tuple[str, ...] = ()
-    """Evaluation sets that the corpus is to hold no copies of: UTF-8 text or JSON Lines (.jsonl), compressed
-    or not; files, folders, globs or fsspec addresses."""
-    overlap: OverlapLimits = field(default_factory=OverlapLimits)
-    evaluation: TextOptions = field(default_factory=TextOptions)
 
 
 class Recipe:
@@ -117,7 +71,7 @@ class Recipe:
         if options.only == "links" and self.archives:
             raise ValueError("--only links takes no --warcs")
         LinkRules(options.links, options.crawl.allow_networks)  # fails now if they cannot be used
-        self.sources = _sources(options)
+        self.sources = options.page_sources
         if not self.archives and options.only != "links" and "crawl" in self.sources:
             options.crawl.check()
         if options.partitions < 1:
@@ -274,7 +228,7 @@ class Recipe:
     def refine(self, fetched: Inputs, sought: Sequence[InputFile]) -> None:
         """Pages to documents, without those that are unwanted, copy what is `sought`, or are there twice."""
         options = self.options
-        documents = self.run("documents", extract_pages, fetched, self.page_options)
+        documents = self.run("documents", extract_pages, fetched, self.options.page_options)
         storage.remove(self.early_place)
         self.report(documents, "pages with text")
         refined = self.run(
@@ -364,24 +318,14 @@ class Recipe:
             return None
         if not options.extract_early:
             return None
-        folder = early_folder(self.early_place, self.page_options, version_of(extract_pages))
-        return EarlyExtraction(storage.join(options.output, stage.name, "store"), folder, self.page_options)
+        pages = options.page_options
+        folder = early_folder(self.early_place, pages, version_of(extract_pages))
+        return EarlyExtraction(storage.join(options.output, stage.name, "store"), folder, pages)
 
     @property
     def early_place(self) -> str:
         """Where the extracting stage looks for results."""
         return storage.join(storage.absolute(self.options.output), "documents", "store", "early")
-
-    @property
-    def page_options(self) -> PageOptions:
-        """How pages become documents."""
-        options = self.options
-        return PageOptions(
-            extract=options.extract,
-            languages=options.refine.languages,
-            respect_opt_outs=options.crawl.respect_opt_outs,
-            drop_wikipedia=options.refine.drop_wikipedia,
-        )
 
     def report(self, output: StageOutput, unit: str) -> None:
         """Make a stage a step of the funnel."""
@@ -402,25 +346,6 @@ def _outside(output: str, addresses: Sequence[str]) -> list[str]:
     """Leave out what lies in the output folder: it may be in a folder that is read."""
     inside = storage.join(str(storage.local_path(output) or output), "")
     return [address for address in addresses if not address.startswith(inside)]
-
-
-def _sources(options: Options) -> Sequence[str]:
-    """Return where pages are sought.
-
-    Raises:
-        ValueError: the options do not go together.
-    """
-    named = options.archive.is_named
-    sources = options.sources or (("archive",) if named else ("crawl",))
-    if "archive" in sources and not named:
-        raise ValueError("--sources archive needs --common-crawl or --archive-index")
-    if named and "archive" not in sources:
-        raise ValueError("--common-crawl and --archive-index are for --sources archive")
-    if len(set(sources)) < len(sources):
-        raise ValueError("--sources names each source once")
-    if options.warcs and (named or options.sources):
-        raise ValueError("--warcs goes with none of --sources, --common-crawl and --archive-index")
-    return sources
 
 
 def _is_archive(name: str) -> bool:

@@ -25,6 +25,7 @@ ROOMS = {
         "boilerplate",
         "extract",
         "decontaminate",
+        "options",
         "recipe",
     ],
     "tokenizer": ["sources", "documents", "publish", "bpe", "shards", "report"],
