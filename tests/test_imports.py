@@ -17,6 +17,7 @@ ROOMS = {
         "web",
         "corpus",
         "links",
+        "sources",
         "archives",
         "crawl",
         "common_crawl",
@@ -28,7 +29,7 @@ ROOMS = {
         "options",
         "recipe",
     ],
-    "tokenizer": ["sources", "documents", "publish", "bpe", "shards", "report"],
+    "tokenizer": ["documents", "publish", "bpe", "shards", "report"],
     "trainer": [
         "config",
         "model",

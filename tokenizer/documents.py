@@ -10,16 +10,16 @@ from pipeline.runner import storage
 from pipeline.runner.executor import run_stage
 from pipeline.runner.names import named
 from pipeline.runner.stages import Counts, InputFile, Stage, Task, output_version
-from tokenizer.sources.batches import DocumentBatch, content_id
-from tokenizer.sources.files import (
+from pipeline.sources.batches import DocumentBatch, content_id
+from pipeline.sources.files import (
     check_fields,
     find_text_files,
     is_compressed,
     kind_of,
     read_file,
 )
-from tokenizer.sources.options import VALIDATION_SHARE, Reading, TextOptions
-from tokenizer.sources.tables import measure_parquet
+from pipeline.sources.options import VALIDATION_SHARE, Reading, TextOptions
+from pipeline.sources.tables import measure_parquet
 
 GROUP_BYTES: Final = 64 * 2**20  # of small files that one task reads
 FILES_LOOKED_AT: Final = 10  # of JSON Lines, before any task runs

@@ -18,12 +18,12 @@ from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
 from pipeline.runner.stages import InputFile, Partition, Stage
+from pipeline.sources.options import TextOptions
 from tokenizer.bpe.vocabulary import load_vocabulary
 from tokenizer.documents import open_corpus
 from tokenizer.publish import check_output
 from tokenizer.report.usage import KINDS, USAGE, Usage, UsageOptions, measure_usage, read_usage
 from tokenizer.report.vocabulary_report import Measured, Text, describe, to_markdown
-from tokenizer.sources.options import TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,12 @@ from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
 from pipeline.runner.lock import locked
 from pipeline.runner.stages import Counts, Partition, Stage
+from pipeline.sources.options import TextOptions
 from tokenizer.bpe import pretokens, vocabulary
 from tokenizer.bpe.learning import LearnOptions, learn_vocabulary
 from tokenizer.bpe.token_counts import measure_file
 from tokenizer.documents import describe_left_out, open_corpus
 from tokenizer.publish import CommittedFile, check_output, publish
-from tokenizer.sources.options import TextOptions
 
 FILE_BYTES_PER_BUCKET = 2**30
 

@@ -19,13 +19,13 @@ from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
 from pipeline.runner.lock import locked
 from pipeline.runner.stages import Counts, InputFile, Partition, Stage, StageOutput
+from pipeline.sources.options import TextOptions
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import describe_left_out, open_corpus
 from tokenizer.publish import CommittedFile, check_output, publish
 from tokenizer.shards import formats, meta_pickle, shuffle
 from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
 from tokenizer.shards.formats import FormatName
-from tokenizer.sources.options import TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)

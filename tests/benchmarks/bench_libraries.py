@@ -225,7 +225,8 @@ def _write_tables(folder: Path, words: int, *, distinct: bool) -> list[str]:
     import numpy as np
     import pyarrow as pa
 
-    from tokenizer.bpe.word_counts import COUNTS, write_counts
+    from pipeline.runner.sums import write_sums
+    from tokenizer.bpe.word_counts import COUNTS
 
     random = np.random.default_rng(0)
     files = []
@@ -237,19 +238,20 @@ def _write_tables(folder: Path, words: int, *, distinct: bool) -> list[str]:
         content = [b" a word of ordinary length, %d" % word for word in seen.tolist()]
         table = pa.table([content, np.ones(len(content), np.int64)], schema=COUNTS).sort_by("word")
         files.append(str(folder / f"{number:04d}.parquet"))
-        write_counts([table], Path(files[-1]))
+        write_sums([table], Path(files[-1]), COUNTS)
     return files
 
 
 def _own_counts(files: list[str], folder: str) -> Iterator[str]:
-    from tokenizer.bpe.word_counts import WordCounts, read_counts, write_counts
+    from pipeline.runner.sums import Sums, read_sums, write_sums
+    from tokenizer.bpe.word_counts import COUNTS
 
     Path(folder).mkdir()
-    counts = WordCounts(Path(folder))
+    counts = Sums(Path(folder), COUNTS)
     for file in files:
-        for table in read_counts(file):
+        for table in read_sums(file, COUNTS):
             counts.add(table)
-    words = write_counts(counts.total(), Path(folder, "counted.parquet"))
+    words = write_sums(counts.total(), Path(folder, "counted.parquet"), COUNTS)
     yield f"{words:,} words"
 
 
@@ -261,13 +263,14 @@ def _duckdb_table(files: list[str], folder: str) -> Iterator[str]:
     """As the counts of one file of a corpus come: one table after another."""
     import duckdb
 
-    from tokenizer.bpe.word_counts import read_counts
+    from pipeline.runner.sums import read_sums
+    from tokenizer.bpe.word_counts import COUNTS
 
     connection = _duckdb(folder)
     connection.execute("CREATE TABLE counts (word BLOB, count BIGINT)")
     try:
         for file in files:
-            for part in read_counts(file):
+            for part in read_sums(file, COUNTS):
                 connection.from_arrow(part).insert_into("counts")
     except duckdb.OutOfMemoryException:
         yield _OUT_OF_MEMORY

@@ -57,8 +57,8 @@ def write(path: Path, megabytes: int) -> None:
 
 def read(path: str) -> None:
     """Print the documents, megabytes and seconds of reading a file, and how much the process grew."""
+    from pipeline.sources.options import Reading
     from tokenizer.documents import Tally, read_documents
-    from tokenizer.sources.options import Reading
 
     tally, reading = Tally(), Reading(separator=SEPARATOR if "stories" in path else None)
     next(read_documents(path, reading))  # whatever is imported late

@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.runner.stages import Counts, Task, output_version
+from pipeline.runner.sums import Sums, read_sums, write_sums
+from pipeline.sources.options import Reading
 from tokenizer.bpe.unicode_versions import is_disputed
-from tokenizer.bpe.word_counts import COUNTS, WordCounts, read_counts, write_counts
+from tokenizer.bpe.word_counts import COUNTS
 from tokenizer.documents import Tally, read_documents
-from tokenizer.sources.options import Reading
 
 SEPARATOR = b"\xff"  # occurs in no UTF-8, so no document can hold it
 COUNTED = "counts.parquet"
@@ -74,7 +75,7 @@ def count_file(task: Task) -> Counts:
     `text_digest` is the sum of the documents' hashes: the digests of a corpus's files add up to the same
     however it is cut into files and ordered.
     """
-    counts, digest, tally = WordCounts(task.folder), 0, Tally()
+    counts, digest, tally = Sums(task.folder, COUNTS), 0, Tally()
     pending, pending_from = list[bytes](), 0
     for batch in read_documents(task.inputs, task.options.reading):
         tally.add(batch)
@@ -93,13 +94,13 @@ def count_file(task: Task) -> Counts:
 @output_version(2)
 def add_up_bucket(task: Task) -> Counts:
     """Stage: add up the counts of one bucket of words over all corpus files, into a table sorted by word."""
-    counts, rows = WordCounts(task.folder), 0
+    counts, rows = Sums(task.folder, COUNTS), 0
     for address in task.inputs:
-        for table in read_counts(address):
+        for table in read_sums(address, COUNTS):
             counts.add(table)
             rows += len(table)
             task.progress(len(table))
-    task.notes.update(words=write_counts(counts.total(), task.folder / COUNTED))
+    task.notes.update(words=write_sums(counts.total(), task.folder / COUNTED, COUNTS))
     return Counts(rows, rows)
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tokenizer.bpe.word_counts import read_counts
+from pipeline.runner.sums import read_sums
+from tokenizer.bpe.word_counts import COUNTS
 
 BYTES_PER_WORD = 250
 BYTES_PER_WORD_BYTE = 50
@@ -44,7 +45,7 @@ def find_cut(addresses: Sequence[str], memory_bytes: int) -> Cut:
         addresses: files of counts, no word in two of them.
         memory_bytes: memory that SentencePiece may use for words.
     """
-    classes = _by_count(table for address in addresses for table in read_counts(address))
+    classes = _by_count(table for address in addresses for table in read_sums(address, COUNTS))
     at_least, kept_words, kept_occurrences, taken = max(classes, default=0) + 1, 0, 0, 0
     for count in sorted(classes, reverse=True):
         taken += BYTES_PER_WORD * classes[count].words + BYTES_PER_WORD_BYTE * classes[count].bytes

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Task, output_version
+from pipeline.sources.options import Reading
 from tokenizer.bpe.encoder import Encoder
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import Tally, read_documents
-from tokenizer.sources.options import Reading
 
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]

@@ -18,12 +18,12 @@ import numpy as np
 import xxhash
 
 from pipeline.corpus.split import SPLITS
+from pipeline.sources.sides import sides_by_name
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.shards import formats
 from tokenizer.shards.formats import FormatName, TypeName
 from tokenizer.shards.index import Shard, ShardIndex, Split, VocabularyReference
 from tokenizer.shards.meta_pickle import META, read_vocabulary_size
-from tokenizer.sources.sides import sides_by_name
 
 _NANOGPT: Final = ("train.bin", "val.bin")
 SAMPLES: Final = 64

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from pipeline.runner import storage
 from pipeline.runner.stages import Counts, Task, output_version
+from pipeline.sources.options import Reading
 from tokenizer.bpe.encoder import load_encoder
 from tokenizer.bpe.vocabulary import Vocabulary
 from tokenizer.documents import Tally, read_documents
 from tokenizer.shards import formats
 from tokenizer.shards.formats import FormatName, Tokens, TypeName
-from tokenizer.sources.options import Reading
 
 PIECES_FILE: Final = "pieces.arrow"
 SHARD_FILE: Final = "shard.bin"

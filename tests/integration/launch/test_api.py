@@ -64,10 +64,10 @@ def test_the_example_does_every_step(example, model, alone, tmp_path):
 
 
 def test_a_vocabulary_learned_from_an_iterator_is_the_commands(example, tmp_path, ray):
+    from pipeline.sources.options import TextOptions
     from tokenizer import train_bpe
     from tokenizer.bpe.learning import learn_from_texts
     from tokenizer.bpe.vocabulary import load_vocabulary
-    from tokenizer.sources.options import TextOptions
 
     texts = list(example("api").texts())
     for number, text in enumerate(texts):

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from pipeline.sources.options import TextOptions
 from tokenizer import train_bpe, write_shards
 from tokenizer.bpe.vocabulary import load_vocabulary
 from tokenizer.shards.folder import open_shards
-from tokenizer.sources.options import TextOptions
 
 pytestmark = pytest.mark.usefixtures("ray")
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 from pipeline.links.submissions import read_submissions
 from pipeline.runner import storage
 from pipeline.runner.records import Drop
+from pipeline.sources.batches import NO_TEXT, NOT_TEXT, DocumentBatch, Row, batches_of, row_of
+from pipeline.sources.options import Reading
 from pipeline.web.decompression import DamagedFileError, decompress
-from tokenizer.sources.batches import NO_TEXT, NOT_TEXT, DocumentBatch, Row, batches_of, row_of
-from tokenizer.sources.options import Reading
 
 LINE_LIMIT_BYTES: Final = 64 * 2**20  # of JSON
 LONGEST_DOCUMENT_BYTES: Final = 16 * 2**20  # of plain text; a longer one becomes several

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tokenizer.sources.files import check_fields, find_text_files, kind_of
+from pipeline.sources.files import check_fields, find_text_files, kind_of
 
 
 def make(folder: Path, *names: str) -> Path:

@@ -9,12 +9,12 @@ from pipeline.corpus.split import Split
 from pipeline.runner import storage
 from pipeline.runner.json_text import parse_json
 from pipeline.runner.names import file_name
+from pipeline.sources.batches import DocumentBatch
+from pipeline.sources.lines import fields_of, read_json_lines, read_plain_text
+from pipeline.sources.options import Reading
+from pipeline.sources.sides import sides_of_files
+from pipeline.sources.tables import read_arrow, read_parquet
 from pipeline.web.decompression import COMPRESSED_ENDINGS
-from tokenizer.sources.batches import DocumentBatch
-from tokenizer.sources.lines import fields_of, read_json_lines, read_plain_text
-from tokenizer.sources.options import Reading
-from tokenizer.sources.sides import sides_of_files
-from tokenizer.sources.tables import read_arrow, read_parquet
 
 Kind = Literal["Parquet", "Arrow", "JSON Lines", "plain text"]
 

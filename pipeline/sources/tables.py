@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.runner import storage
-from tokenizer.sources.batches import (
+from pipeline.sources.batches import (
     DOCUMENTS_PER_BATCH,
     NO_TEXT,
     TEXT_BYTES_PER_BATCH,
@@ -17,7 +17,7 @@ from tokenizer.sources.batches import (
     batch_of,
     row_of,
 )
-from tokenizer.sources.options import Reading
+from pipeline.sources.options import Reading
 
 ID: Final = "id"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenizer.sources import lines
-from tokenizer.sources.lines import read_json_lines, read_plain_text
-from tokenizer.sources.options import Reading, TextOptions
+from pipeline.sources import lines
+from pipeline.sources.lines import read_json_lines, read_plain_text
+from pipeline.sources.options import Reading, TextOptions
 
 Found = tuple[list[tuple[str, str]], dict[str, int]]
 

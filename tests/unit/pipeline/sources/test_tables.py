@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tokenizer.sources.batches import DocumentBatch, content_id
-from tokenizer.sources.options import Reading
-from tokenizer.sources.tables import measure_parquet, read_arrow, read_parquet
+from pipeline.sources.batches import DocumentBatch, content_id
+from pipeline.sources.options import Reading
+from pipeline.sources.tables import measure_parquet, read_arrow, read_parquet
 
 FINEWEB = {
     "text": ["First page.", "Second page."],

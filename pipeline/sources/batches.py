@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.corpus.split import place_of
-from tokenizer.sources.options import Reading
+from pipeline.sources.options import Reading
 
 DOCUMENTS_PER_BATCH: Final = 1024
 TEXT_BYTES_PER_BATCH: Final = 16 * 2**20  # fewer at once if documents are long
