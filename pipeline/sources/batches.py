@@ -16,7 +16,8 @@ NO_TEXT: Final = "no text"
 NOT_TEXT: Final = "not text"
 BAD_ENCODING: Final = "bad encoding"
 
-Row = tuple[bytes | None, bytes, int]  # id, if it has one; text in UTF-8; its characters
+Values = tuple[str, ...]  # of the further columns that were asked for; empty where there is none
+Row = tuple[bytes | None, bytes, int, Values]  # id, if it has one; text in UTF-8; its characters; the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class DocumentBatch:
     texts: Sequence[bytes]
     characters: int
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
+    values: Sequence[Values] = ()  # of each document, in the order of `Reading.columns`
 
 
 def content_id(text: bytes) -> str:
@@ -35,10 +37,10 @@ def content_id(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:32]
 
 
-def row_of(document_id: bytes | None, text: bytes) -> Row | str:
+def row_of(document_id: bytes | None, text: bytes, values: Values = ()) -> Row | str:
     """Return a row, or the reason why it is left out."""
     try:
-        return (document_id, text, len(text.decode())) if text else NO_TEXT
+        return (document_id, text, len(text.decode()), values) if text else NO_TEXT
     except UnicodeDecodeError:
         return BAD_ENCODING
 
@@ -50,15 +52,16 @@ def is_validation(text: bytes, limit: float) -> bool:
 
 def batch_of(rows: Iterable[Row], left_out: Mapping[str, int], reading: Reading) -> DocumentBatch:
     """Return the documents on this side of the split; rows left out count as training's."""
-    ids, texts, characters = list[bytes](), list[bytes](), 0
-    for document_id, text, length in rows:
+    ids, texts, characters, further = list[bytes](), list[bytes](), 0, list[Values]()
+    for document_id, text, length, values in rows:
         if reading.side and is_validation(text, reading.limit) != (reading.side == "validation"):
             continue
         ids.append(document_id or content_id(text).encode())
         texts.append(text)
         characters += length
+        further.append(values)
     reported = {} if reading.side == "validation" else {reason: n for reason, n in left_out.items() if n}
-    return DocumentBatch(len(texts) + sum(reported.values()), ids, texts, characters, reported)
+    return DocumentBatch(len(texts) + sum(reported.values()), ids, texts, characters, reported, further)
 
 
 def batches_of(items: Iterable[Row | str], reading: Reading) -> Iterator[DocumentBatch]:

@@ -1,6 +1,6 @@
 """Documents in files of lines: JSON Lines, and plain text; compressed or not."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from pipeline.links.submissions import read_submissions
@@ -18,12 +18,12 @@ _CUTS: Final = (b"\n\n", b"\n", b" ")  # where a document that is too long is cu
 
 def read_json_lines(address: str, reading: Reading) -> Iterator[DocumentBatch]:
     """Yield the documents of a JSON Lines file in order."""
-    yield from batches_of(_json_rows(address, reading.text_column), reading)
+    yield from batches_of(_json_rows(address, reading), reading)
 
 
 def read_plain_text(address: str, reading: Reading) -> Iterator[DocumentBatch]:
     """Yield the documents of a plain text file in order."""
-    yield from batches_of(_plain_rows(address, reading.separator), reading)
+    yield from batches_of(_plain_rows(address, reading), reading)
 
 
 def fields_of(address: str, rows: int) -> list[set[str]]:
@@ -37,14 +37,15 @@ def fields_of(address: str, rows: int) -> list[set[str]]:
     return found
 
 
-def _json_rows(address: str, text_column: str) -> Iterator[Row | str]:
+def _json_rows(address: str, reading: Reading) -> Iterator[Row | str]:
     for item in read_submissions(address, LINE_LIMIT_BYTES):
         if isinstance(item, Drop):
             yield item.reason
             continue
-        text = item.get(text_column)
+        text = item.get(reading.text_column)
         if isinstance(text, str):
-            yield row_of(_id(item.get("id")), text.encode())
+            values = tuple(_value(item, name) for name in reading.columns)
+            yield row_of(_id(item.get("id")), text.encode(), values)
         else:
             yield NO_TEXT if text is None else NOT_TEXT
 
@@ -54,14 +55,24 @@ def _id(value: Any) -> bytes | None:
     return str(value).encode() if is_id and value != "" else None
 
 
-def _plain_rows(address: str, separator: str | None) -> Iterator[Row | str]:
+def _value(item: Mapping[str, Any], name: str) -> str:
+    """Return what a field holds as text; nothing of what is neither text nor a number."""
+    value = item.get(name)
+    outer, _, inner = name.partition(".")
+    if value is None and inner and isinstance(item.get(outer), dict):
+        return _value(item[outer], inner)
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def _plain_rows(address: str, reading: Reading) -> Iterator[Row | str]:
     """Yield the documents of a file of text; the one that damage cuts off is left out."""
+    separator, nothing = reading.separator, ("",) * len(reading.columns)
     with storage.open_read(address) as file:
         pieces = _without_mark(decompress(file, address))
         documents = _cut(pieces, separator.encode() if separator else None)
         try:
             for document in documents:
-                yield row_of(None, document)
+                yield row_of(None, document, nothing)
         except DamagedFileError:
             yield DAMAGED
 

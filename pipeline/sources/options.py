@@ -42,6 +42,8 @@ class Reading:
 
     text_column: str = "text"
     """Column or field that has the text."""
+    columns: tuple[str, ...] = ()
+    """Further columns or fields to read, where a file has them; `a.b` is the field b in the field a."""
     separator: str | None = None
     """What stands between the documents of a plain text file; None: each file is a document."""
     side: Split | None = None

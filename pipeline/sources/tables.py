@@ -1,10 +1,11 @@
 """Documents in tables: Parquet, and the Arrow files of Hugging Face's `datasets`."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.runner import storage
@@ -14,6 +15,7 @@ from pipeline.sources.batches import (
     TEXT_BYTES_PER_BATCH,
     DocumentBatch,
     Row,
+    Values,
     batch_of,
     row_of,
 )
@@ -32,6 +34,7 @@ def read_parquet(address: str, reading: Reading) -> Iterator[DocumentBatch]:
         try:
             table = pq.ParquetFile(file, buffer_size=2**20)  # not a whole row group at once
             columns = check_columns(table.schema_arrow, reading.text_column)
+            columns += [name for name in _there(table.schema_arrow, reading) if name not in columns]
             rows = _rows_at_once(text_bytes(table.metadata, reading.text_column), table.metadata.num_rows)
             for batch in table.iter_batches(rows, columns=columns, use_threads=False):
                 yield _documents(batch, reading)
@@ -51,7 +54,7 @@ def read_arrow(address: str, reading: Reading) -> Iterator[DocumentBatch]:
         address
     ) as file:  # not mapped: the whole file would count as this process's memory
         try:
-            for batch in _record_batches(file, reading.text_column):
+            for batch in _record_batches(file, reading):
                 rows = _rows_at_once(batch.nbytes, batch.num_rows)
                 for first in range(0, batch.num_rows, rows):
                     yield _documents(batch.slice(first, rows), reading)
@@ -101,19 +104,58 @@ def text_bytes(footer: pq.FileMetaData, text_column: str) -> int:
     return sum(column.total_uncompressed_size for column in columns if column.path_in_schema == text_column)
 
 
-def _record_batches(file: IO[bytes], text_column: str) -> Iterator[pa.RecordBatch]:
+def _record_batches(file: IO[bytes], reading: Reading) -> Iterator[pa.RecordBatch]:
     try:
         stream = pa.ipc.open_stream(file)
     except pa.ArrowInvalid:  # `datasets` writes streams, others (Feather) files
         file.seek(0)
         reader = pa.ipc.open_file(file)
-        columns = check_columns(reader.schema, text_column)
+        columns = _top_columns(reader.schema, reading)
         for number in range(reader.num_record_batches):
             yield reader.get_batch(number).select(columns)
         return
-    columns = check_columns(stream.schema, text_column)
+    columns = _top_columns(stream.schema, reading)
     for batch in stream:
         yield batch.select(columns)
+
+
+def _top_columns(schema: pa.Schema, reading: Reading) -> list[str]:
+    """Return the columns to read, whole: text, id and those that were asked for, as far as they are there."""
+    columns = check_columns(schema, reading.text_column)
+    tops = [name if name in schema.names else name.partition(".")[0] for name in _there(schema, reading)]
+    return [*columns, *(name for name in dict.fromkeys(tops) if name not in columns)]
+
+
+def _there(schema: pa.Schema, reading: Reading) -> list[str]:
+    """Return those of the further columns that a file has; `a.b` is a field of a struct."""
+    return [name for name in reading.columns if name in schema.names or _inner(schema, name)]
+
+
+def _inner(schema: pa.Schema, name: str) -> list[str]:
+    """Return the way to a field of a struct, by its parts; empty if there is none."""
+    top, *parts = name.split(".")
+    kind = schema.field(top).type if top in schema.names else None
+    for part in parts:
+        if kind is None or not pa.types.is_struct(kind) or kind.get_field_index(part) < 0:
+            return []
+        kind = kind.field(part).type
+    return parts
+
+
+def _values(batch: pa.RecordBatch, name: str) -> list[str]:
+    """Return a further column as text: dates and numbers too; empty where there is none."""
+    if name in batch.schema.names:
+        column = batch[name]
+    elif parts := _inner(batch.schema, name):
+        column = pc.struct_field(batch[name.partition(".")[0]], parts)
+    else:
+        return [""] * len(batch)
+    if _holds_text(column.type):
+        return [(value or b"").decode(errors="replace") for value in _as_bytes(column)]
+    try:
+        return [value or "" for value in column.cast(pa.string()).to_pylist()]
+    except pa.ArrowException:  # a list, say
+        return [""] * len(batch)
 
 
 def _rows_at_once(size_bytes: int, rows: int) -> int:
@@ -128,8 +170,10 @@ def _documents(batch: pa.RecordBatch, reading: Reading) -> DocumentBatch:
     has_ids = ID in batch.schema.names and reading.text_column != ID
     ids = _as_bytes(batch[ID]) if has_ids else [None] * len(texts)
     rows, left_out = list[Row](), Counter[str]()
-    for document_id, text in zip(ids, texts, strict=True):
-        row = row_of(document_id, text) if text else NO_TEXT
+    further = zip(*(_values(batch, name) for name in reading.columns), strict=True)
+    values: Iterable[Values] = further if reading.columns else [()] * len(texts)
+    for document_id, text, known in zip(ids, texts, values, strict=True):
+        row = row_of(document_id, text, known) if text else NO_TEXT
         if isinstance(row, str):
             left_out[row] += 1
         else:

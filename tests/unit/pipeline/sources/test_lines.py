@@ -141,3 +141,18 @@ def test_how_a_file_comes_in_pieces_changes_no_document(
         document.decode()
     if separator is None:
         assert b"".join(found) == raw
+
+
+def test_further_fields_come_as_text_wherever_they_lie(tmp_path: Path) -> None:
+    rows = [
+        {"text": "one", "url": "http://a.org/", "meta": {"year": 2012, "deep": {"er": "x"}}, "flag": True},
+        {"url": "http://b.org/"},
+        {"text": "three", "url": ["http://c.org/"], "meta": "none"},
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    reading = Reading(columns=("url", "meta.year", "meta.deep.er", "flag"))
+    (batch,) = read_json_lines(str(tmp_path / "a.jsonl"), reading)
+    assert batch.values == [("http://a.org/", "2012", "x", ""), ("", "", "", "")]
+    (tmp_path / "a.txt").write_text("plain")
+    (batch,) = read_plain_text(str(tmp_path / "a.txt"), reading)
+    assert batch.values == [("", "", "", "")]

@@ -167,3 +167,28 @@ def test_the_size_of_a_parquet_file_is_known_without_reading_it(tmp_path: Path) 
     rows, size, has_ids = measure_parquet(str(tmp_path / "a.parquet"), "text")
     assert (rows, has_ids) == (2, True)
     assert 23 < size < 300
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_further_columns_come_as_text_wherever_they_lie(tmp_path: Path, name: str) -> None:
+    table = pa.table(
+        {
+            "text": ["one", "", "three"],
+            "id": ["1", "2", "3"],
+            "seen": pa.array([0, 86_400_000, None], pa.timestamp("ms", tz="UTC")),
+            "karma": pa.array([5, None, 7], pa.int32()),
+            "kind": pa.array(["x", "y", None]).dictionary_encode(),
+            "list": [[1], [2], []],
+            "meta": [{"url": "http://a.org/", "more": 1}, {"url": None, "more": 2}, None],
+            "dotted.name": ["d", "e", "f"],
+        }
+    )
+    write(tmp_path / name, table)
+    columns = ("karma", "seen", "kind", "list", "meta.url", "meta.none", "nothing", "dotted.name", "id")
+    reader = read_parquet if name.endswith(".parquet") else read_arrow
+    (batch,) = reader(str(tmp_path / name), Reading(columns=columns))
+    assert batch.texts == [b"one", b"three"]
+    assert batch.values == [
+        ("5", "1970-01-01 00:00:00.000Z", "x", "", "http://a.org/", "", "", "d", "1"),
+        ("7", "", "", "", "", "", "", "f", "3"),
+    ]
