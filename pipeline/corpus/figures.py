@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.corpus.funnel import by_size
+from pipeline.corpus.likeness import WebTextLikeness, likeness_to_webtext
 from pipeline.corpus.split import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.records import SOURCE_CRAWL, SOURCE_WARCS
@@ -87,6 +88,7 @@ class Figures:
     first_seen: Histogram  # documents by the year of their first submission
     sources: Histogram = ()  # documents by where their pages are from
     links: Sequence[LinksOfYear] = ()
+    likeness: WebTextLikeness | None = None  # to WebText, by domains
     fetched: tuple[str, str] | None  # first and last ISO 8601 day on which pages were fetched
     clusters: Histogram = ()  # groups of documents with the same or nearly the same text, by size
     bands: Mapping[str, Any] | None = None  # how near-duplicates were looked for: `Bands.notes`
@@ -149,6 +151,7 @@ def figures(outputs: Sequence[StageOutput], handed_on: Collection[str] = ()) -> 
         first_seen=_years(columns.get("first_seen", {})),
         sources=_most_frequent(columns.get("source", {})),
         links=list(_links_by_year(outputs)),
+        likeness=likeness_to_webtext(columns.get("domain", {}).items()),
         fetched=_fetched(outputs),
         clusters=_clusters(stages),
         bands=stages["duplicates"].partitions[0].notes["bands"] if "duplicates" in stages else None,

@@ -58,6 +58,7 @@ def report_html(steps: Sequence[Step], figures: Figures, provenance: Provenance)
             "Subreddits": _bars(figures.subreddits),
             "Sources": _bars(figures.sources) if len(figures.sources) > 1 or provenance.indexes else [],
         },
+        likeness=figures.likeness,
         years=figures.links if provenance.indexes else (),
         dropped=_by_step(figures.dropped),
         boilerplate=_by_domain(figures.boilerplate),

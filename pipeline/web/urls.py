@@ -200,6 +200,25 @@ def _public_suffixes() -> PublicSuffixList:
     return PublicSuffixList()
 
 
+@cache
+def _registries() -> PublicSuffixList:
+    """The list without its private section: what registries sell names under."""
+    return PublicSuffixList(only_icann=True)
+
+
+@lru_cache(maxsize=65_536)
+def domain_label(host: str) -> str:
+    """Return the name that was registered, without its public suffix: `bbc` for news.bbc.co.uk.
+
+    The list's private section does not count, so that every blog of blogspot.com is `blogspot`. IP addresses,
+    single labels and public suffixes stand for themselves.
+    """
+    if host.startswith("[") or host.rpartition(".")[2].isdigit():
+        return host
+    registered = _registries().privatesuffix(host)
+    return registered.partition(".")[0] if registered else host
+
+
 def is_public_suffix(name: str) -> bool:
     """Say whether anybody can register a domain right under a name: `com`, `co.uk`, `github.io`."""
     return _public_suffixes().is_public(name)

@@ -7,6 +7,7 @@ import yaml
 from pipeline.corpus.card import InputFile, Provenance, command_line, dataset_card, deciding
 from pipeline.corpus.figures import Boilerplate, DropSamples, Figures, Sample, evenly
 from pipeline.corpus.funnel import Step
+from pipeline.corpus.likeness import likeness_to_webtext
 from pipeline.corpus.report import report_html
 from pipeline.runner.stages import Counts
 
@@ -129,6 +130,15 @@ def test_report_shows_every_figure_and_only_escaped_text() -> None:
     assert "<script" not in page
     assert "<b>odd</b>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_report_shows_likeness_to_webtext_and_says_nothing_of_it_without_domains() -> None:
+    likeness = likeness_to_webtext([("bbc.co.uk", 3), ("<i>unheard</i>", 1)])
+    page = report_html(STEPS, dataclasses.replace(FIGURES, likeness=likeness), PROVENANCE)
+    assert "Likeness to WebText" in page
+    assert "75.0 %" in page
+    assert "&lt;i&gt;unheard&lt;/i&gt;" in page and "<i>unheard" not in page
+    assert "Likeness to WebText" not in report_html(STEPS, FIGURES, PROVENANCE)
 
 
 def test_report_loads_nothing_from_elsewhere() -> None:

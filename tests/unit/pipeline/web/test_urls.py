@@ -6,7 +6,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.runner.records import Drop
-from pipeline.web.urls import LONGEST_ADDRESS, Address, canonical, host_of_key, parse, registrable_domain
+from pipeline.web.urls import (
+    LONGEST_ADDRESS,
+    Address,
+    canonical,
+    domain_label,
+    host_of_key,
+    parse,
+    registrable_domain,
+)
 
 
 @pytest.mark.parametrize(
@@ -311,3 +319,19 @@ def test_a_key_tells_its_host(host: str, port: str) -> None:
     address = parse(f"http://{host}{port}/a:b]?c")
     assert isinstance(address, Address)
     assert host_of_key(address.key) == address.host
+
+
+@pytest.mark.parametrize(
+    ("host", "label"),
+    [
+        ("news.bbc.co.uk", "bbc"),
+        ("someone.blogspot.com", "blogspot"),
+        ("a.b.github.io", "github"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]", "[::1]"),
+        ("localhost", "localhost"),
+        ("co.uk", "co.uk"),
+    ],
+)
+def test_a_domains_label_is_what_was_registered_under_a_registrys_suffix(host: str, label: str) -> None:
+    assert domain_label(host) == label
