@@ -196,8 +196,8 @@ def test_fingerprint_is_the_checksum_of_tokenizer_json(
 def test_a_fresh_memory_in_between_changes_no_ids(
     vocabulary: Vocabulary, texts: list[str], encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokenizer.bpe.encoder.TEXT_BYTES_BETWEEN_CHECKS", 1000)
-    monkeypatch.setattr("tokenizer.bpe.encoder.GROWTH_BYTES", -(2**40))
+    monkeypatch.setattr("pipeline.sources.tokens.TEXT_BYTES_BETWEEN_CHECKS", 1000)
+    monkeypatch.setattr("pipeline.sources.tokens.GROWTH_BYTES", -(2**40))
     forgetful = Encoder(vocabulary)
     assert [forgetful.encode(text.encode()).tolist() for text in texts] == [encode(text) for text in texts]
 
