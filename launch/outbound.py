@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "build": Command("pipeline.build_webtext", "Reddit dumps → corpus"),
     "show-document": Command("pipeline.show_document", "what became of one page"),
     "report-overlap": Command("pipeline.report_overlap", "evaluation sets' 8-grams that occur in a corpus"),
+    "compare-corpora": Command("pipeline.compare_corpora", "two corpora side by side"),
     "train-bpe": Command("tokenizer.train_bpe", "corpus → vocabulary"),
     "report-vocabulary": Command("tokenizer.report_vocabulary", "a vocabulary beside others on one corpus"),
     "write-shards": Command("tokenizer.write_shards", "corpus → token shards"),

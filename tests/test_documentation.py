@@ -160,6 +160,13 @@ def fields_of(options: type) -> Iterator[dataclasses.Field[Any]]:
             yield field
 
 
+def option_of(field: dataclasses.Field[Any]) -> str:
+    """Return the option that a field becomes: its own name, or the one that its annotation gives it."""
+    given = [getattr(note, "name", None) for note in getattr(field.type, "__metadata__", ())]
+    name = next(filter(None, given), field.name)
+    return f"--{name.replace('_', '-')}"
+
+
 @cache
 def source_of(package: str, file: str) -> str:
     """Return the text of a file of an installed package, without importing that."""
@@ -175,8 +182,8 @@ def known_options() -> frozenset[str]:
     for script in SCRIPTS:
         options = options_of(script)
         for field in fields_of(options) if options else ():
-            name = field.name.replace("_", "-")
-            known |= {f"--{name}", f"--no-{name}"}
+            name = option_of(field)
+            known |= {name, f"--no-{name.removeprefix('--')}"}
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
     sources += [source_of(*place) for place in LAUNCHERS.values()]
     for source in sources:
@@ -250,7 +257,7 @@ def placeholders(options: type, given: list[str]) -> list[str]:
     absent = dataclasses.MISSING
     words: list[str] = []
     for field in fields_of(options):
-        name = f"--{field.name.replace('_', '-')}"
+        name = option_of(field)
         required = field.default is absent and field.default_factory is absent
         if required and name not in given:
             positional = "Positional" in str(field.type)

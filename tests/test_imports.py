@@ -26,6 +26,7 @@ ROOMS = {
         "boilerplate",
         "extract",
         "decontaminate",
+        "compare",
         "options",
         "recipe",
     ],

@@ -50,10 +50,21 @@ def likeness_to_webtext(domains: Iterable[tuple[str | None, int]]) -> WebTextLik
     for domain, documents in domains:
         if domain:
             ours[domain_label(domain)] += documents
-    if not ours:
+    return likeness_of_labels(ours, ours.total())
+
+
+def likeness_of_labels(labels: Mapping[str, int], documents: int) -> WebTextLikeness | None:
+    """Compare a corpus with WebText; None where none of its documents has a domain.
+
+    Args:
+        labels: domains without their public suffix, and the documents of each; at least those on the list,
+            and the 1,000 with the most documents.
+        documents: all that have a domain.
+    """
+    if not documents:
         return None
     reference = webtext_domains()
-    totals = (sum(top_domains(side.items()).values()) for side in (ours, reference))
-    ranking = compare_rankings(ours, reference, *totals)
-    listed = sum(ours[name] for name in reference)
-    return WebTextLikeness(ranking=ranking, documents=ours.total(), listed=listed)
+    totals = (sum(top_domains(side.items()).values()) for side in (labels, reference))
+    ranking = compare_rankings(labels, reference, *totals)
+    listed = sum(labels.get(name, 0) for name in reference)
+    return WebTextLikeness(ranking=ranking, documents=documents, listed=listed)

@@ -117,7 +117,7 @@ def match_documents(task: Task) -> Counts:
     """
     bands = Bands.of(task.options)
     with tempfile.TemporaryDirectory() as scratch:
-        parts = [_mapped(address, Path(scratch)) for address in task.inputs]
+        parts = [mapped_array(address, Path(scratch)) for address in task.inputs]
         whole: Keys = np.concatenate(parts[0::3])
         components = Components(len(whole))
         each_band = (np.concatenate([keys[band] for keys in parts[2::3]]) for band in range(len(parts[2])))
@@ -127,7 +127,7 @@ def match_documents(task: Task) -> Counts:
     return Counts(len(whole), len(whole))
 
 
-def _mapped(address: str, scratch: Path) -> Any:
+def mapped_array(address: str, scratch: Path) -> Any:
     """Map an array from the local disk, where it is copied first if it lies elsewhere."""
     path = storage.local_path(address)
     if path is None:
@@ -156,9 +156,9 @@ def find_duplicates(task: Task) -> Counts:
     matches, key_files, sketch_files = task.inputs[:tasks], task.inputs[tasks::2], task.inputs[tasks + 1 :: 2]
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        parts = [_mapped(address, scratch) for address in sketch_files]
+        parts = [mapped_array(address, scratch) for address in sketch_files]
         starts = np.cumsum([0, *(len(part) for part in parts)])
-        roots = _roots([_mapped(address, scratch) for address in matches], starts[-1])
+        roots = _roots([mapped_array(address, scratch) for address in matches], starts[-1])
         clustered = _clustered(key_files, starts, roots)
         removed, drops = _drops(clustered, Sketches(parts), bands)
     kept = np.ones(starts[-1], np.bool_)

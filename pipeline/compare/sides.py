@@ -1,0 +1,91 @@
+"""The two corpora of a comparison: their files, what to call them, and the builds that they are from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.runner import storage
+from pipeline.runner.names import file_name, named
+from pipeline.runner.stages import InputFile
+from pipeline.sources.files import check_fields, find_text_files, kind_of
+from pipeline.sources.tables import measure_parquet
+
+GROUP_BYTES: Final = 64 * 2**20  # of small files that one task reads
+FILES_LOOKED_AT: Final = 10  # of JSON Lines, before any task runs
+CORPUS: Final = "corpus"  # the folder of a build that holds its documents
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One corpus of a comparison."""
+
+    name: str
+    """What to call it: the last part of its address that says something."""
+    files: Mapping[str, Sequence[InputFile]]
+    """What each task reads, by the task's name."""
+    corpus: str
+    """Address of the corpus."""
+    build: str | None
+    """Folder of the build that the corpus is from, where it is one of ours and the folder is there."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of its files."""
+        return sum(source.size_bytes for sources in self.files.values() for source in sources)
+
+
+def open_side(address: str, text_column: str, output: str) -> Side:
+    """Find a corpus: its folder, the folder of a build, or any file, folder or glob of texts.
+
+    Args:
+        address: of the corpus.
+        text_column: column or field that has the text.
+        output: folder of the results: texts in it are no part of a corpus.
+
+    Raises:
+        ValueError: there is none, or a file is damaged or has no such column.
+    """
+    corpus = address
+    if storage.exists(storage.join(address, "options.json")) and storage.exists(
+        storage.join(address, CORPUS)
+    ):
+        corpus = storage.join(address, CORPUS)
+    found = find_text_files(corpus, output)
+    addresses = sorted({file for files in found.by_side.values() for file in files})
+    for name in [name for name in addresses if kind_of(name) == "JSON Lines"][:FILES_LOOKED_AT]:
+        check_fields(name, text_column)
+    for name in addresses:
+        if kind_of(name) == "Parquet":
+            measure_parquet(name, text_column)  # fails now if it cannot be read
+    return Side(name=_name_of(corpus), files=_grouped(addresses), corpus=corpus, build=_build_of(corpus))
+
+
+def _name_of(address: str) -> str:
+    """Return what to call a corpus: `webtext` for out/webtext/corpus."""
+    bare = storage.absolute(address).rstrip("/") if storage.local_path(address) else address.rstrip("/")
+    name = file_name(bare)
+    return file_name(bare.rpartition("/")[0]) or name if name == CORPUS else name
+
+
+def _build_of(corpus: str) -> str | None:
+    """Return the folder of the build that a corpus is from."""
+    local = storage.local_path(corpus)
+    whole = corpus.rstrip("/") if local is None else str(local.absolute())
+    folder, _, name = whole.rpartition("/")
+    has_run = name == CORPUS and storage.exists(storage.join(folder, "options.json"))
+    return folder if has_run and storage.exists(storage.join(whole, "funnel.json")) else None
+
+
+def _grouped(addresses: Sequence[str]) -> dict[str, list[InputFile]]:
+    """Give each file a task, named after it; small files share one."""
+    names = {address: name for name, address in named(addresses).items()}
+    groups, size = dict[str, list[InputFile]](), GROUP_BYTES + 1
+    group = list[InputFile]()
+    for address in addresses:
+        source = InputFile.of(address)
+        if size + source.size_bytes > GROUP_BYTES:
+            group, size = [], 0
+            groups[names[address]] = group
+        group.append(source)
+        size += source.size_bytes
+    return groups
