@@ -42,6 +42,7 @@ bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/bench_exactness.py
 	$(BIN)/python tests/benchmarks/bench_overlap.py
 	$(BIN)/python tests/benchmarks/bench_boilerplate.py
+	$(BIN)/python tests/benchmarks/bench_compare.py
 	$(BIN)/python tests/benchmarks/bench_vocabulary.py
 	$(BIN)/python tests/benchmarks/bench_export.py
 	$(BIN)/python tests/benchmarks/bench_train.py
