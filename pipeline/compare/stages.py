@@ -38,6 +38,7 @@ DOMAINS_FILE: Final = "domains.parquet"
 RESULT: Final = "result.json"
 MATCHES: Final = "matches.npy"
 SAMPLES: Final = 6  # of each kind
+LONGEST_SHOWN: Final = 500  # characters of an address or a title
 
 
 def words_file(bucket: int) -> str:
@@ -280,8 +281,8 @@ def show_documents(task: Task) -> Counts:
             values, columns = batch.values[row - done], options.columns
             text = batch.texts[row - done].decode()
             shown[str(row)] = {
-                "url": columns.found(columns.url, values),
-                "title": columns.found(columns.title, values),
+                "url": columns.found(columns.url, values)[:LONGEST_SHOWN],
+                "title": columns.found(columns.title, values)[:LONGEST_SHOWN],
                 "characters": len(text),
                 "excerpt": excerpt(text),
             }

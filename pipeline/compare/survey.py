@@ -43,6 +43,8 @@ LANGUAGE_CHARACTERS: Final = 1_000  # of a text, from which its language is told
 LETTERS_AT_ONCE: Final = 4 * 2**20  # the more are counted at once, the fewer words repeat
 FIRST_YEAR: Final = 1995
 """Earlier years are shown as one."""
+LONGEST_NAME: Final = 253
+"""Characters of a name in DNS (RFC 1035, 2.3.4); what a corpus calls a domain may be anything."""
 _YEAR = re.compile(r"(1\d{3}|20\d{2})(?:\D|\Z)")
 
 
@@ -245,7 +247,7 @@ def domain_of(url: str, domain: str) -> str:
     if not host:
         return ""
     address = parse(f"http://{host}/")
-    return host if isinstance(address, Drop) else registrable_domain(address.host)
+    return host[:LONGEST_NAME] if isinstance(address, Drop) else registrable_domain(address.host)
 
 
 def year_of(date: str) -> str:

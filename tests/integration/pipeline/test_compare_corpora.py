@@ -19,7 +19,7 @@ from pipeline.compare import comparison as running
 from pipeline.compare_corpora import CompareOptions, main
 from pipeline.filters.quality import RefineOptions
 from pipeline.links.stages import MergeOptions
-from pipeline.runner import sums
+from pipeline.runner import storage, sums
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.usefixtures("ray"), pytest.mark.slow]
@@ -115,6 +115,17 @@ def test_a_corpus_beside_itself_is_the_same(
     ranking = content["domains"]["ranking"]
     assert (ranking["overlap"], ranking["correlation"]) == (1.0, pytest.approx(1.0))
     assert content["samples"]["only_a"] == content["samples"]["only_b"] == []
+
+
+def test_corpora_and_results_may_lie_in_an_object_store(
+    forty: tuple[Path, Path, dict[str, Any], Path], s3: str
+) -> None:
+    for name, folder in zip("ab", forty[:2], strict=True):
+        filesystem, path = storage.locate(f"{s3}/{name}")
+        filesystem.put(str(folder), path, recursive=True)
+    options = CompareOptions(corpus=f"{s3}/a", other=f"{s3}/b", output=f"{s3}/out", workers=2)
+    main(options)
+    assert json.loads(storage.read_text(f"{s3}/out/comparison.json")) == forty[2]
 
 
 def test_strangers_text_is_text_on_the_page(forty: tuple[Path, Path, dict[str, Any], Path]) -> None:

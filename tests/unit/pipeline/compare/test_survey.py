@@ -100,6 +100,7 @@ def test_unsigned_documents_leave_no_files(tmp_path: Path) -> None:
         ("", "someone.blogspot.com", "someone.blogspot.com"),
         ("", "not a domain", "not a domain"),
         ("", "  ", ""),
+        ("", "<" * 9000, "<" * 253),
         ("http://127.0.0.1:80/x", "", "127.0.0.1"),
     ],
 )
