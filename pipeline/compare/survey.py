@@ -132,7 +132,7 @@ class Survey:
         self._options = options
         self._tokens = tokens
         self._writer = SignatureWriter(folder, options.duplicates) if options.has_signatures else None
-        self._letters: list[npt.NDArray[np.uint32]] = []
+        self._letters: list[Letters] = []
         self._held = 0
 
     def __enter__(self) -> "Survey":
@@ -174,7 +174,7 @@ class Survey:
         totals.years[year_of(columns.found(columns.date, values))] += 1
         totals.first_seen[year_of(columns.found(columns.first_seen, values))] += 1
         totals.languages[detect_language(text[:LANGUAGE_CHARACTERS])[0]] += 1
-        self._letters.append(letters.astype(np.uint32))
+        self._letters.append(letters)
         self._held += len(letters)
         if self._held >= LETTERS_AT_ONCE:
             self._count_words()
@@ -210,7 +210,7 @@ class SignatureWriter:
 
     def add(self, letters: Letters, url: str, words: int) -> None:
         """Sign a document."""
-        exact = int.from_bytes(exact_key(letters.astype(np.uint32))[:8], "little")
+        exact = int.from_bytes(exact_key(letters)[:8], "little")
         self._keys.append((exact, xxhash.xxh3_64_intdigest(url.encode()), words))
         self._signatures.append(
             signature(shingle_hashes(letters, self._options.shingle_words), self._options)
@@ -261,6 +261,9 @@ def year_of(date: str) -> str:
 def scattered(tables: Iterator[pa.Table], buckets: int) -> Iterator[list[pa.Table]]:
     """Cut tables of words into buckets: a word's bucket depends on the word alone."""
     for table in tables:
+        if buckets == 1:
+            yield [table]
+            continue
         hashes = (xxhash.xxh3_64_intdigest(word) % buckets for word in table["word"].to_pylist())
         bucket = np.fromiter(hashes, np.int64, len(table))
         yield [table.filter(pa.array(bucket == number)) for number in range(buckets)]
