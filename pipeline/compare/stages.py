@@ -115,7 +115,7 @@ def compare_domains(task: Task) -> Counts:
             nothing = [pa.array(np.zeros(len(table), np.int64))] * 3
             counts = [table[name] for name in DOMAINS.names[1:]]
             columns = [*counts, *nothing] if number < options.first else [*nothing, *counts]
-            both.add(pa.table([table["domain"], *columns], schema=domains.BOTH))
+            both.add(pa.table([table["name"], *columns], schema=domains.BOTH))
             read += len(table)
             task.progress(len(table))
 

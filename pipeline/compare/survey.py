@@ -33,7 +33,7 @@ from pipeline.web.urls import parse, registrable_domain
 WORDS: Final = pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
 DOMAINS: Final = pa.schema(
     [
-        ("domain", pa.large_binary()),  # registrable, or the host; empty where it is not known
+        ("name", pa.large_binary()),  # registrable domain, or the host; empty where it is not known
         ("documents", pa.int64()),
         ("words", pa.int64()),
         ("tokens", pa.int64()),

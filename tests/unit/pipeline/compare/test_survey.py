@@ -62,7 +62,7 @@ def test_every_column_is_found_by_any_of_its_names(tmp_path: Path) -> None:
     known |= {"first_seen": "2012-01-02 03:04:05.000Z"}
     survey = surveyed(tmp_path, [batch(TEXTS[:1], **known), batch(TEXTS[:1], domain="BBC.co.uk")])
     (table,) = survey.domains.total()
-    assert table.to_pylist() == [{"domain": b"bbc.co.uk", "documents": 2, "words": 12, "tokens": 0}]
+    assert table.to_pylist() == [{"name": b"bbc.co.uk", "documents": 2, "words": 12, "tokens": 0}]
     totals = survey.totals
     assert (totals.with_url, totals.with_domain) == (1, 2)
     assert totals.years == {"2019": 1, "": 1}
