@@ -287,6 +287,9 @@ def test_what_one_threshold_did_is_told_rule_by_rule(
     assert sum(counts(found["came"]).values()) == len(now.keys() - before.keys())
     options = {row["option"]: (row["before"], row["now"]) for row in content["options"]}
     assert options == {"karma.min_karma": (3, 6), "refine.min_words": (100, 400), "partitions": (6, 5)}
+    assert (
+        "Likeness to WebText" in (stricter / "corpus" / "report.html").read_text()
+    )  # of each build by itself
     low = next(rule for rule in found["went"] if rule["reason"] == "low karma")
     assert low["samples"] and all(int(sample["detail"]) < 6 for sample in low["samples"])
     turned = compared(six_partitions, stricter, tmp_path / "turned")["changes"]["documents"]
