@@ -22,7 +22,7 @@ from pipeline.compare import domains, words
 from pipeline.compare.matching import NONE, match_across
 from pipeline.compare.signatures import COUNTED_WORDS, EXACT, KEY_COLUMNS, PLACE, TwoSides, mapped
 from pipeline.compare.survey import DOMAINS, WORDS, Columns, Survey, SurveyOptions, scattered
-from pipeline.corpus.figures import excerpt
+from pipeline.corpus.figures import excerpt_of
 from pipeline.dedup.bands import Bands
 from pipeline.dedup.duplicates import Sketches
 from pipeline.dedup.minhash import DuplicateOptions
@@ -284,7 +284,7 @@ def show_documents(task: Task) -> Counts:
                 "url": columns.found(columns.url, values)[:LONGEST_SHOWN],
                 "title": columns.found(columns.title, values)[:LONGEST_SHOWN],
                 "characters": len(text),
-                "excerpt": excerpt(text),
+                "excerpt": excerpt_of(text),
             }
         done += len(batch.texts)
         task.progress(len(batch.texts))

@@ -292,7 +292,7 @@ def _kept_sample(partition: Partition, row: int) -> Sample:
         url=document["url"],
         title=document["title"],
         about=", ".join(known),
-        excerpt=excerpt(document["text"]),
+        excerpt=excerpt_of(document["text"]),
     )
 
 
@@ -339,7 +339,7 @@ def _boilerplate(stages: Mapping[str, StageOutput]) -> Iterator[Boilerplate]:
     for domain, _ in most:
         of_domain = counted.filter(pc.equal(counted["domain"], domain)).slice(0, BOILERPLATE_SAMPLES)
         for row in of_domain.to_pylist():
-            excerpt = excerpt(row["paragraph_min"])
+            excerpt = excerpt_of(row["paragraph_min"])
             yield Boilerplate(
                 domain=domain, edge=row["edge"], excerpt=excerpt, documents=row["documents_sum"]
             )
@@ -360,10 +360,12 @@ def _texts(partition: Partition | None, urls: Iterable[str]) -> dict[str, dict[s
     if source is None:
         return {}
     found = _read(source.address, ["url", "title", "text"], [("url", "in", list(urls))])
-    return {row["url"]: {"title": row["title"], "excerpt": excerpt(row["text"])} for row in found.to_pylist()}
+    return {
+        row["url"]: {"title": row["title"], "excerpt": excerpt_of(row["text"])} for row in found.to_pylist()
+    }
 
 
-def excerpt(text: str) -> str:
+def excerpt_of(text: str) -> str:
     """Return how a text begins, cut between words."""
     whole = " ".join(text[: 4 * EXCERPT_CHARACTERS].split())
     if len(whole) <= EXCERPT_CHARACTERS:
