@@ -86,11 +86,12 @@ def row_count(address: str) -> int:
 def largest_domains(folder: Path, most: int = 100) -> dict[str, int]:
     """Return the domains with the most rows in the files of a partition's folder, the largest first.
 
-    Of files with a column `domain`, the first by name counts, so that no row counts twice.
+    Of files with a text column `domain`, the first by name counts, so that no row counts twice.
     """
     for path in sorted(folder.glob("*.parquet")):
         with pq.ParquetFile(path) as file:
-            if "domain" not in file.schema_arrow.names:
+            schema = file.schema_arrow
+            if "domain" not in schema.names or schema.field("domain").type != pa.string():
                 continue
             counts = Counter[str]()
             for batch in file.iter_batches(batch_size=100_000, columns=["domain"]):
