@@ -85,6 +85,7 @@ def resume(checkpoint: Path, shards: str, steps: int) -> list[float]:
         context=plan["context"],
         vocabulary=state["model"]["vocabulary"],
         seed=plan["seed"],
+        shuffle_shards=plan.get("shuffle_shards", 0),
     )
     losses, sequences = [], plan["sequences_per_step"]
     for step in range(state["step"], state["step"] + steps):

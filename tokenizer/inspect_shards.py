@@ -30,7 +30,9 @@ class InspectOptions:
 
     shards: str
     """Folder of shards, as tokenizer/write_shards.py writes it, in any format; or llm.c's, nanoGPT's or
-    Megatron's own."""
+    Megatron's own. May be on a store (s3://…)."""
+    scratch: str | None = None
+    """Folder on this machine for shards from a store. Default: outbound in the user's cache folder."""
     verify: bool = False
     """Read every file in full: check checksums, documents, and that all ids are in the vocabulary."""
     vocabulary: str | None = None
@@ -54,7 +56,10 @@ def main(options: InspectOptions) -> None:
         ValueError: there are no shards, something is damaged, or there is no such token or document.
     """
     shards = open_shards(
-        options.shards, vocabulary=options.vocabulary, vocabulary_size=options.vocabulary_size
+        options.shards,
+        vocabulary=options.vocabulary,
+        vocabulary_size=options.vocabulary_size,
+        scratch=options.scratch,
     ).counted()
     if options.split not in shards.index.splits:
         raise ValueError(f"{options.shards} has no {options.split} split: give the other --split")

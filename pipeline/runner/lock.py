@@ -8,7 +8,6 @@ whether the file changes.
 """
 
 import _thread
-import errno
 import fcntl
 import json
 import os
@@ -36,8 +35,6 @@ RENEW_S = 10.0
 EXPIRE_S = 60.0  # a lease that does not change for so long has no holder
 LOOK_S = 1.0  # between looks at another's lease
 SETTLE_S = 3.0  # in which two runs that wrote a lease at the same time both see which one is there
-# What flock answers where there are no locks; 524 is Linux's own ENOTSUPP, which NFS and Lustre let through.
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, 524}
 CLOCK_S = 5.0  # the system's clock may be set while a process runs, and with it the time of its start
 
 
@@ -135,7 +132,7 @@ def _flocked(path: Path, folder: str) -> IO[str] | None:
             file.seek(0)
             raise _refusal(folder, Holder.read(file.read())) from error
         except OSError as error:
-            if error.errno not in NO_LOCKS:
+            if error.errno not in storage.NO_LOCKS:
                 raise
             path.unlink(missing_ok=True)
             return None

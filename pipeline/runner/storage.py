@@ -4,6 +4,7 @@ Nobody ever sees half a file. On a local disk something new is written under a t
 renamed; on an object store it is written locally first and then put under its name.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -19,6 +20,9 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.runner.names import file_name
+
+# What flock answers where there are no locks; 524 is Linux's own ENOTSUPP, which NFS and Lustre let through.
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, 524}
 
 
 def join(address: str, *parts: str) -> str:

@@ -5,23 +5,28 @@
     train_000000.bin  … or as the format names it (see `formats`)
 
 The files of a split are one stream of tokens, cut wherever a shard is full: a document may begin in one
-shard and end in the next. Without `shards.json` it is another tool's folder (see `foreign`).
+shard and end in the next. Without `shards.json` it is another tool's folder (see `foreign`). Files of a
+folder on a store are fetched when they are opened (see `cache`).
 """
 
 import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runner import storage
+from pipeline.runner.transfer import patiently
 from tokenizer.bpe.vocabulary import Vocabulary, holds_vocabulary, load_vocabulary
 from tokenizer.shards import foreign, formats
+from tokenizer.shards.cache import ShardCache
 from tokenizer.shards.formats import Tokens
 from tokenizer.shards.index import (
     INDEX,
@@ -44,19 +49,23 @@ class TokenStream:
 
     def __init__(self, parts: Sequence[Tokens]) -> None:
         self._parts = [np.asarray(part) for part in parts]  # slicing a memory map is slow
-        self._ends = list(accumulate(len(part) for part in parts))
+        self.ends = list(accumulate(len(part) for part in parts))  # of each shard
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return self.ends[-1] if self.ends else 0
+
+    def _part(self, number: int) -> Tokens:
+        return self._parts[number]
 
     def read(self, start: int, count: int) -> NDArray[np.int64]:
         """Return `count` tokens from `start`, fewer at the end of the stream."""
         stop = min(start + count, len(self))
         parts = [np.empty(0, np.int64)]
-        number = bisect_right(self._ends, start)
+        number = bisect_right(self.ends, start)
         while start < stop:
-            first = self._ends[number] - len(self._parts[number])
-            part = self._parts[number][start - first : stop - first]
+            whole = self._part(number)
+            first = self.ends[number] - len(whole)
+            part = whole[start - first : stop - first]
             parts.append(part.astype(np.int64))
             start += len(part)
             number += 1
@@ -66,25 +75,79 @@ class TokenStream:
         """Return `count` tokens from each of the starts [len(starts), count], zeros beyond the end."""
         rows = np.empty((len(starts), count), np.int64)
         for row, start in zip(rows, starts, strict=True):
-            number = bisect_right(self._ends, start)
+            number = bisect_right(self.ends, start)
             stop = start + count
-            if number < len(self._parts) and stop <= self._ends[number]:  # all in one shard, the usual case
-                first = self._ends[number] - len(self._parts[number])
-                row[:] = self._parts[number][start - first : stop - first]
+            if number < len(self.ends) and stop <= self.ends[number]:  # all in one shard, the usual case
+                part = self._part(number)
+                first = self.ends[number] - len(part)
+                row[:] = part[start - first : stop - first]
             else:
                 tokens = self.read(start, count)
                 row[: len(tokens)], row[len(tokens) :] = tokens, 0
         return rows
 
 
+class StreamedTokens(TokenStream):
+    """The tokens of a split on a store, each shard fetched when it is read, or before.
+
+    Its own threads may fetch, and one thread reads.
+    """
+
+    def __init__(self, shards: "Shards", described: Sequence[Shard]) -> None:
+        super().__init__(())
+        self._shards, self._described = shards, described
+        self.ends = list(accumulate(shard.tokens for shard in described))
+        self._opened: dict[int, Tokens] = {}
+        self._wanted: list[int] = []
+        self._fetching: Thread | None = None
+
+    def _part(self, number: int) -> Tokens:
+        if number not in self._opened:
+            self._opened[number] = np.asarray(self._shards.open_shard(self._described[number]))
+        return self._opened[number]
+
+    def need(self, now: Sequence[int], later: Sequence[int], *, first: int = 0) -> None:
+        """Let go of all shards but these, and fetch those that are missing, in a thread.
+
+        What that thread cannot fetch is tried again, and reported, by `read` and `read_rows`.
+
+        Args:
+            now: numbers of the shards that are read from now on.
+            later: of those that come next.
+            first: where to begin, so that the processes of a machine each begin elsewhere.
+        """
+        wanted = list(dict.fromkeys([*now, *later]))
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
+        self._opened = {number: part for number, part in self._opened.items() if number in wanted}
+        cache = self._shards.cache
+        assert cache is not None
+        cache.keep([self._described[number] for number in wanted])
+        if self._fetching is not None and self._fetching.is_alive():
+            self._wanted = []  # asked again at the next step
+            return
+        turned = [self._described[number] for number in wanted]
+        self._fetching = Thread(
+            target=_try_to_fetch, args=(cache, turned, first), name="shards ahead", daemon=True
+        )
+        self._fetching.start()
+
+
+def _try_to_fetch(cache: ShardCache, shards: Sequence[Shard], first: int) -> None:
+    with suppress(OSError, ValueError):
+        cache.fetch_all(shards, first=first)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shards:
-    """A folder of token shards on this machine."""
+    """A folder of token shards on this machine, or on a store and in part on this machine."""
 
     folder: Path
     index: ShardIndex
     fingerprint: str  # SHA-256 of shards.json, which holds the SHA-256 of every file, or a sample of it
     vocabulary_address: str | None = None  # where the vocabulary is
+    cache: ShardCache | None = None  # that fetches the files, if they are on a store
 
     @property
     def are_foreign(self) -> bool:
@@ -98,12 +161,19 @@ class Shards:
             ValueError: a shard is missing or truncated, or not the one in the index.
         """
         described = self.index.splits[split].shards if split in self.index.splits else ()
+        if self.cache is not None:
+            return StreamedTokens(self, described)
         return TokenStream([self.open_shard(shard) for shard in described])
+
+    def at_hand(self, shard: Shard) -> AbstractContextManager[None]:
+        """Have a shard's files in the folder inside; on a local disk they are."""
+        return nullcontext() if self.cache is None else self.cache.at_hand(shard)
 
     def open_shard(self, shard: Shard) -> Tokens:
         """Map the tokens of one shard into memory; like `open`."""
         path = self.folder / shard.file
-        tokens = formats.open_tokens(path, self.index.format, self.index.token_type)
+        with self.at_hand(shard):
+            tokens = formats.open_tokens(path, self.index.format, self.index.token_type)
         if len(tokens) != shard.tokens:
             raise ValueError(f"{path} has {len(tokens):,} tokens, but {INDEX} says {shard.tokens:,}")
         return tokens
@@ -112,7 +182,9 @@ class Shards:
         """Find where documents begin in a shard: at `<|endoftext|>`, which no text can contain."""
         if self.index.vocabulary.end_of_text is None:
             raise ValueError(f"documents of {self.folder} cannot be told apart without its --vocabulary")
-        tokens = self.open_shard(shard)
+        return self._starts(self.open_shard(shard))
+
+    def _starts(self, tokens: Tokens) -> NDArray[np.int64]:
         found = [np.empty(0, np.int64)]
         for first in range(0, len(tokens), TOKENS_AT_ONCE):
             part = tokens[first : first + TOKENS_AT_ONCE]
@@ -143,6 +215,20 @@ class Shards:
             at, number = at + shard.tokens, number - shard.documents
         return at
 
+    def check_listed(self) -> None:
+        """Compare the sizes of all files with the index, of those on a store by its listing.
+
+        Raises:
+            ValueError: a shard is missing or truncated.
+        """
+        for split in self.index.splits.values():
+            for shard in split.shards:
+                if self.cache is None:
+                    self.check(shard, whole=False)
+                else:
+                    size = formats.file_bytes(self.index.format, self.index.token_type, shard.tokens)
+                    self.cache.check_size(shard, size)
+
     def check(self, shard: Shard, *, whole: bool) -> None:
         """Compare a shard with the index: its header and size; with `whole`, its content too.
 
@@ -150,13 +236,17 @@ class Shards:
             ValueError: the shard is damaged.
         """
         tokens = self.open_shard(shard)
+        with self.at_hand(shard):
+            self._check(shard, tokens, whole=whole)
+
+    def _check(self, shard: Shard, tokens: Tokens, *, whole: bool) -> None:
         index_file = formats.index_name(self.index.format, shard.file)
         megatron = formats.read_megatron_index(self.folder / index_file) if index_file else None
         if not whole:
             return
         path = self.folder / shard.file
         if shard.sha256:
-            starts = self.starts(shard)
+            starts = self._starts(tokens)
             if len(starts) != shard.documents:
                 raise ValueError(
                     f"{path} has {len(starts):,} documents, but {INDEX} says {shard.documents:,}"
@@ -199,41 +289,89 @@ def open_shards(
     vocabulary: str | None = None,
     vocabulary_size: int | None = None,
     any_vocabulary: bool = False,
+    scratch: str | None = None,
+    cache_gb: float | None = None,
 ) -> Shards:
     """Read the index of a folder of shards, or find out what another tool's are.
 
-    Their files are checked when they are opened.
+    Their files are checked when they are opened, or fetched.
 
     Args:
         vocabulary: address of the vocabulary. Default: what lies beside the shards.
         vocabulary_size: its entries, where nothing else is known of it.
         any_vocabulary: accept another tool's shards of which not even that is known.
+        scratch: folder on this machine for shards of a store. Default: in the user's cache folder.
+        cache_gb: most that shards may take there. Default: nine tenths of the disk's free space.
 
     Raises:
-        ValueError: there are none, they are not on a local disk, or their vocabulary is not known, or
-            another one.
+        ValueError: there are none, or their vocabulary is not known, or another one.
+        OSError: the store cannot be reached.
     """
-    folder = storage.local_path(address)
-    if folder is None:
-        raise ValueError(f"{address}: token shards are memory-mapped, so copy them to a local disk first")
     if vocabulary and vocabulary_size is not None:
         raise ValueError("give only one of --vocabulary and --vocabulary-size")
-    if not storage.exists(storage.join(address, INDEX)) and foreign.is_foreign(folder):
+    folder = storage.local_path(address)
+    has_index = patiently(lambda: storage.exists(storage.join(address, INDEX)), what=address)
+    if folder is None and not has_index:
+        return _fetch_foreign(
+            address,
+            vocabulary,
+            vocabulary_size,
+            any_vocabulary=any_vocabulary,
+            scratch=scratch,
+            most_gb=cache_gb,
+        )
+    if folder is not None and not has_index and foreign.is_foreign(folder):
         return _open_foreign(folder, vocabulary, vocabulary_size, any_vocabulary=any_vocabulary)
-    index = load_index(address)
+    index = patiently(lambda: load_index(address), what=address)
     if vocabulary_size not in (None, index.vocabulary.size):
         raise ValueError(
             f"--vocabulary-size is {vocabulary_size}, but the shards in {address} have a vocabulary of "
             f"{index.vocabulary.size:,}"
         )
-    text = (folder / INDEX).read_bytes()
+    text = patiently(lambda: storage.read_text(storage.join(address, INDEX)), what=address).encode()
+    fingerprint = hashlib.sha256(text).hexdigest()
+    cache = None
+    if folder is None:
+        cache = ShardCache(
+            address, scratch=scratch, fingerprint=fingerprint, form=index.format, most_gb=cache_gb
+        )
+        folder = cache.folder
+        cache.fetch_beside(VOCABULARY_FILE)
     beside = folder / VOCABULARY_FILE
     return Shards(
         folder=folder,
         index=index,
-        fingerprint=hashlib.sha256(text).hexdigest(),
+        fingerprint=fingerprint,
         vocabulary_address=vocabulary or (str(beside) if beside.is_file() else None),
+        cache=cache,
     )
+
+
+def _fetch_foreign(
+    address: str,
+    vocabulary: str | None,
+    size: int | None,
+    *,
+    any_vocabulary: bool,
+    scratch: str | None,
+    most_gb: float | None,
+) -> Shards:
+    """Fetch all of another tool's shards: what they are is found out from the files."""
+    names = patiently(lambda: sorted(storage.file_sizes(address)), what=address)
+    names = [name for name in names if foreign.is_of_interest(name)]
+    if not any(name.endswith(".bin") for name in names):
+        raise ValueError(f"no finished shards at {address}: write them with tokenizer/write_shards.py")
+    places = [storage.join(address, name) for name in names]
+    contents = patiently(lambda: [storage.fingerprint(place) for place in places], what=address)
+    fingerprint = hashlib.sha256("".join(contents).encode()).hexdigest()
+    cache = ShardCache(address, scratch=scratch, fingerprint=fingerprint, form="llm.c", most_gb=most_gb)
+    files = [Shard(file=name, tokens=0, documents=None, sha256=None) for name in names]
+    cache.check_fits(cache.size_bytes(files), "give more with --cache-gb")
+    cache.keep(files)
+    cache.fetch_all(files, tell=True)
+    shards = _open_foreign(cache.folder, vocabulary, size, any_vocabulary=any_vocabulary)
+    cache.form = shards.index.format
+    return replace(shards, cache=cache)
 
 
 def _open_foreign(folder: Path, address: str | None, size: int | None, *, any_vocabulary: bool) -> Shards:

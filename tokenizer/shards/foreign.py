@@ -26,6 +26,7 @@ from tokenizer.shards.index import Shard, ShardIndex, Split, VocabularyReference
 from tokenizer.shards.meta_pickle import META, read_vocabulary_size
 
 _NANOGPT: Final = ("train.bin", "val.bin")
+_VOCABULARIES: Final = (".json", ".bpe", "merges.txt", ".tiktoken")
 SAMPLES: Final = 64
 SAMPLE_BYTES: Final = 2**16
 
@@ -34,6 +35,13 @@ def is_foreign(folder: Path) -> bool:
     """Say whether a folder without an index has files that may be another tool's shards."""
     is_ours = (folder / ".stages").exists()  # which a killed run has left without an index
     return folder.is_dir() and not is_ours and any(_binaries(folder))
+
+
+def is_of_interest(name: str) -> bool:
+    """Say whether a file of that name, in such a folder, has tokens or says what they are."""
+    return (
+        "/" not in name and not name.startswith(".") and name.endswith((".bin", ".idx", META, *_VOCABULARIES))
+    )
 
 
 def describe(folder: Path, vocabulary: Vocabulary | None, size: int | None) -> ShardIndex:

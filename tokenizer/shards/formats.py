@@ -48,6 +48,11 @@ def dtype(name: TypeName) -> np.dtype[Any]:
     return np.dtype(name).newbyteorder("<")
 
 
+def file_bytes(form: FormatName, kind: TypeName, tokens: int) -> int:
+    """Return how large a file of so many ids is."""
+    return (HEADER_BYTES if form == "llm.c" else 0) + tokens * dtype(kind).itemsize
+
+
 def file_name(form: FormatName, split: str, number: int) -> str:
     """Return the format's name for a file of ids. Only llm.c has more than one per split."""
     if form == "llm.c":

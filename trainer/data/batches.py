@@ -5,11 +5,15 @@ depend on ranks, micro-batches or interruptions, so resuming needs only an integ
 of the data exactly once, in its own order, and so each token but the first exactly once as a target.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.shards.folder import TokenStream, check_tokens
+from tokenizer.shards.folder import StreamedTokens, TokenStream, check_tokens
 from trainer.config.model_config import IGNORED
+from trainer.data.groups import Groups
+from trainer.data.permutation import permute
 
 Tokens = NDArray[np.int64]
 
@@ -19,7 +23,7 @@ class Windows:
 
     def __init__(self, stream: TokenStream, *, context: int, vocabulary: int, most_tokens: int) -> None:
         self._stream = stream
-        self._context = context
+        self.context = context
         self._vocabulary = vocabulary
         # Each token but the very first, which nothing precedes, is the target of exactly one window.
         self.tokens = max(0, min(len(stream) - 1, most_tokens))
@@ -34,22 +38,22 @@ class Windows:
         Raises:
             ValueError: a token lies outside the vocabulary.
         """
-        tokens = np.zeros((rows, self._context + 1), np.int64)
-        starts = [window * self._context for window in windows]
-        tokens[: len(windows)] = self._stream.read_rows(starts, self._context + 1)
+        tokens = np.zeros((rows, self.context + 1), np.int64)
+        starts = [window * self.context for window in windows]
+        tokens[: len(windows)] = self._stream.read_rows(starts, self.context + 1)
         check_tokens(tokens, self._vocabulary)
         inputs, targets = tokens[:, :-1], tokens[:, 1:].copy()
         targets[len(windows) :] = IGNORED
         for row, start in enumerate(starts):
             length = self.tokens - start
-            if length < self._context:
+            if length < self.context:
                 inputs[row, max(0, length) :], targets[row, max(0, length) :] = 0, IGNORED
         return inputs, targets
 
     def counted(self, windows: list[int]) -> int:
         """Return how many targets some windows have."""
         short = sum(window == self.windows - 1 for window in windows)
-        return len(windows) * self._context - short * (self.windows * self._context - self.tokens)
+        return len(windows) * self.context - short * (self.windows * self.context - self.tokens)
 
 
 ORDERED = 4096  # positions whose windows are found at once: one by one, that takes longer than reading
@@ -58,9 +62,19 @@ ORDERED = 4096  # positions whose windows are found at once: one by one, that ta
 class TrainingData:
     """A split of which each epoch takes every window once, in its own order."""
 
-    def __init__(self, stream: TokenStream, *, context: int, vocabulary: int, seed: int) -> None:
+    def __init__(
+        self, stream: TokenStream, *, context: int, vocabulary: int, seed: int, shuffle_shards: int = 0
+    ) -> None:
+        """Order the windows of a split.
+
+        Args:
+            shuffle_shards: shuffle the windows of so many consecutive shards, and these groups; 0: of all.
+        """
         self._all = Windows(stream, context=context, vocabulary=vocabulary, most_tokens=len(stream))
-        self._seed = seed
+        self._seed, self._stream = seed, stream
+        self._groups = (
+            Groups(stream.ends, context, self._all.windows, shuffle_shards) if shuffle_shards else None
+        )
         self._ordered: tuple[tuple[int, int], list[int]] = ((-1, 0), [])  # epoch and first index; windows
         self.tokens, self.windows = self._all.tokens, self._all.windows
 
@@ -86,7 +100,37 @@ class TrainingData:
             windows += self._ordered[1][start : start + count - len(windows)]
         return windows
 
+    def make_ready(self, first: int, count: int, *, turn: int = 0) -> None:
+        """Have fetched what these sequences are read from, and what comes next, if it is on a store.
+
+        Args:
+            turn: where this rank begins, so that each begins elsewhere.
+        """
+        if isinstance(self._stream, StreamedTokens):
+            now, later = self.shards_of(first, count)
+            self._stream.need(now, later, first=turn)
+
+    def most_at_once(self, sizes: Sequence[int], *, shuffle_shards: int | None = None) -> int:
+        """Return the most that must be at hand at a time, if the shards are of these sizes.
+
+        Args:
+            shuffle_shards: if windows were shuffled so. Default: as they are.
+        """
+        groups = self._groups
+        if shuffle_shards is not None:
+            groups = Groups(self._stream.ends, self._all.context, self._all.windows, shuffle_shards)
+        return sum(sizes) if groups is None else min(sum(sizes), groups.most_at_once(sizes))
+
+    def shards_of(self, first: int, count: int) -> tuple[list[int], list[int]]:
+        """Return which shards the sequences at positions `first` and on are in, and which come next."""
+        if self._groups is None:
+            return list(range(len(self._stream.ends))), []
+        epoch, index = divmod(first, self.windows)
+        return self._groups.shards_of(self._seed, epoch, index, count)
+
     def _order_from(self, epoch: int, first: int) -> list[int]:
+        if self._groups is not None:
+            return self._groups.order(self._seed, epoch, first, ORDERED)
         indices = np.arange(first, min(first + ORDERED, self.windows), dtype=np.uint64)
         windows: list[int] = permute(indices, self.windows, key=(self._seed, epoch)).tolist()
         return windows
@@ -103,36 +147,3 @@ class ValidationData(Windows):
         """Return of how many bytes the targets are, given the bytes of each entry of the vocabulary."""
         counts = np.bincount(self._stream.read(1, self.tokens), minlength=len(lengths))
         return int(counts @ lengths)
-
-
-ROUNDS = 6
-
-
-def permute(indices: NDArray[np.uint64], count: int, *, key: tuple[int, int]) -> NDArray[np.uint64]:
-    """Return where each index goes in a pseudo-random permutation of range(count) that `key` chooses.
-
-    A Feistel network over the smallest even number of bits that hold `count`, walked until it lands below
-    `count` again (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002): no table, so that an
-    epoch of a billion windows costs nothing to shuffle, and the order depends on no library's generator.
-    """
-    half = np.uint64(max(1, -(-(count - 1).bit_length() // 2)))  # bits in each half
-    mask = (np.uint64(1) << half) - np.uint64(1)
-    rounds = np.array([key[1] + (number << 32) for number in range(ROUNDS)], np.uint64)
-    keys = _mix(_mix(np.array([key[0] % 2**64], np.uint64)) ^ _mix(rounds))
-    places = indices.copy()
-    outside = np.ones(len(places), bool)
-    while outside.any():
-        left, right = places[outside] >> half, places[outside] & mask
-        for round_key in keys:
-            left, right = right, left ^ (_mix(right ^ round_key) & mask)
-        places[outside] = left << half | right
-        outside = places >= count
-    return places
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64 bits one to one: the finaliser of SplitMix64 (Steele et al. 2014)."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return values ^ values >> np.uint64(31)

@@ -41,6 +41,11 @@ class Inputs:
         is_own = not self.shards.are_foreign and beside.is_file()
         return read_text(str(beside)) if is_own else self.vocabulary.tokenizer_json
 
+    @property
+    def are_remote(self) -> bool:
+        """Whether they are on a store, and each file is checked when it is fetched."""
+        return self.shards.cache is not None
+
     def check_since(self, before: Mapping[str, Sequence[int]]) -> None:
         """Check that the files are those that a run began with, given their sizes and times then.
 
@@ -49,6 +54,8 @@ class Inputs:
         Raises:
             ValueError: one has changed.
         """
+        if self.are_remote:  # by their checksums
+            return
         for shard in _files(self.shards):
             if self.file_stats[shard.file] == tuple(before.get(shard.file, ())):
                 continue
@@ -66,7 +73,7 @@ class ShardWatcher:
     """
 
     def __init__(self, inputs: Inputs) -> None:
-        self._shards = inputs.shards
+        self._shards, self._is_needed = inputs.shards, not inputs.are_remote
         self._stats = dict(inputs.file_stats)
         self._next_s = 0.0
 
@@ -78,7 +85,7 @@ class ShardWatcher:
                 back, is read through once.
         """
         started = time.monotonic()
-        if started < self._next_s:
+        if not self._is_needed or started < self._next_s:
             return
         for shard in _files(self._shards):
             path = self._shards.folder / shard.file
@@ -92,21 +99,39 @@ class ShardWatcher:
         self._next_s = ended + WATCHED_SHARE * (ended - started)
 
 
-def open_inputs(address: str, *, vocabulary: str | None = None, vocabulary_size: int | None = None) -> Inputs:
+def open_inputs(
+    address: str,
+    *,
+    vocabulary: str | None = None,
+    vocabulary_size: int | None = None,
+    scratch: str | None = None,
+    cache_gb: float | None = None,
+) -> Inputs:
     """Open a folder of shards and check it.
+
+    On a store only what it lists is checked: tokens are when they are fetched and read.
 
     Args:
         vocabulary: its address. Default: what lies beside the shards.
         vocabulary_size: its entries, where nothing else is known of another tool's shards.
+        scratch: folder on this machine for shards of a store.
+        cache_gb: most that they may take there.
 
     Raises:
         ValueError: a shard is missing or truncated, a checked token is not in the vocabulary, or the
             tokenizer.json beside the shards is another vocabulary.
     """
-    shards = open_shards(address, vocabulary=vocabulary, vocabulary_size=vocabulary_size)
+    shards = open_shards(
+        address,
+        vocabulary=vocabulary,
+        vocabulary_size=vocabulary_size,
+        scratch=scratch,
+        cache_gb=cache_gb,
+    )
     known = _open_vocabulary(shards)
-    for shard in _files(shards):
-        shards.check(shard, whole=False)
+    shards.check_listed()
+    if shards.cache is not None:
+        return Inputs(shards=shards, file_stats={}, vocabulary=known)
     _check_ids(shards)
     file_stats = {shard.file: _file_stat(shards.folder / shard.file) or (0, 0) for shard in _files(shards)}
     return Inputs(shards=shards, file_stats=file_stats, vocabulary=known)

@@ -106,7 +106,8 @@ class Loader:
             self._queue.put(error)
 
     def _read_step(self, step: int) -> StepBatches:
+        sequences = self._plan.sequences_per_step
+        self._data.make_ready(step * sequences, sequences, turn=self._rank)
         parts = micro_batches(self._data, self._plan, rank=self._rank, step=step)
         batches = [as_tensors(part, self._device) for part in parts]
-        sequences = self._plan.sequences_per_step
         return StepBatches(batches, self._data.targets(step * sequences, sequences))

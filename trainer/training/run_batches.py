@@ -35,6 +35,7 @@ def read_batches(
         context=plan["context"],
         vocabulary=shards.index.vocabulary.size,
         seed=plan["seed"],
+        shuffle_shards=plan.get("shuffle_shards", 0),
     )
     for step in range(first_step, plan["steps"]):
         yield windows.sequences(step * plan["sequences_per_step"], plan["sequences_per_step"])
