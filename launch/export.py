@@ -13,7 +13,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pipeline.runner.command import run_command
-from pipeline.runner.storage import new_folder
+from pipeline.runner.storage import exists, join, local_path, locate, new_folder
 from trainer.export import DType, FormatName
 
 EXPORTED: Final = ("config.json", "hparams.json", "model.gguf", "model.bin")  # a file of each format
@@ -23,11 +23,11 @@ EXPORTED: Final = ("config.json", "hparams.json", "model.gguf", "model.bin")  # 
 class ExportOptions:
     """The command line."""
 
-    checkpoint: Path
+    checkpoint: str
     """Folder of a training run (its newest finished checkpoint is used), one of its checkpoints, or a GPT-2
-    in Hugging Face format."""
-    output: Path
-    """Output folder; an earlier export there is replaced."""
+    in Hugging Face format. May be on a store (s3://…)."""
+    output: str
+    """Output folder, or an address on a store; an earlier export there is replaced."""
     format: tuple[FormatName, ...] = ("huggingface",)
     """Formats to write: Hugging Face's GPT-2 directory; OpenAI's parameter layout for NumPy inference
     (picogpt); llama.cpp's GGUF; llm.c's model file. All go into the same folder."""
@@ -38,6 +38,8 @@ class ExportOptions:
     vocabulary: str | None = None
     """Vocabulary of the shards: its folder, or a tokenizer.json such as GPT-2's. Default: the copy in the run
     or with the shards."""
+    scratch: str | None = None
+    """Folder on this machine for what comes from a store. Default: outbound in the user's cache folder."""
 
 
 def main(options: ExportOptions) -> None:
@@ -47,9 +49,10 @@ def main(options: ExportOptions) -> None:
     _check_output(options)
     from trainer.export.formats import export  # imports torch, which takes seconds
     from trainer.export.verification import source_logits
+    from trainer.pretrained.fetched import local_model
     from trainer.pretrained.source import open_source
 
-    source = open_source(options.checkpoint, options.vocabulary)
+    source = open_source(local_model(options.checkpoint, options.scratch), options.vocabulary)
     expected = source_logits(source)
     with new_folder(str(options.output)) as new:
         for name in dict.fromkeys(options.format):
@@ -62,13 +65,23 @@ def main(options: ExportOptions) -> None:
 
 def _check_output(options: ExportOptions) -> None:
     """Refuse to replace anything but an earlier export, or the folder that holds the checkpoint."""
-    output = options.output
-    if options.checkpoint.resolve().is_relative_to(output.resolve()):
+    output = str(options.output)
+    if _contains(output, str(options.checkpoint)):
         raise ValueError(f"--output {output} contains the --checkpoint: give another folder")
-    if output.is_file():
+    filesystem, path = locate(output)
+    if filesystem.isfile(path):
         raise ValueError(f"--output {output} is a file, not a folder")
-    if output.is_dir() and any(output.iterdir()) and not any((output / name).is_file() for name in EXPORTED):
+    is_folder = filesystem.isdir(path)
+    if is_folder and filesystem.ls(path) and not any(exists(join(output, name)) for name in EXPORTED):
         raise ValueError(f"--output {output} is not an exported model: give another folder")
+
+
+def _contains(folder: str, address: str) -> bool:
+    """Say whether what lies at an address would go with a folder."""
+    outer, inner = local_path(folder), local_path(address)
+    if outer is not None and inner is not None:
+        return inner.resolve().is_relative_to(outer.resolve())
+    return f"{address.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ leaves no half file. Processes of a machine that want the same file wait for the
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -55,12 +57,21 @@ def is_temporary(error: BaseException) -> bool:
     return isinstance(error, OSError) or storage.is_unreachable(error)
 
 
+@cache
+def quiet_lost_connections() -> None:
+    """Have asyncio print no traceback of a lost connection, of which its user is told as well."""
+    logging.getLogger("asyncio").addFilter(
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], OSError))
+    )
+
+
 def patiently(act: Callable[[], Value], *, what: str) -> Value:
     """Do something at a store, and again for five minutes while it fails for a reason that may pass.
 
     Raises:
         OSError: it still fails, or for a reason that does not pass.
     """
+    quiet_lost_connections()
     deadline: float | None = None
     wait_s = FIRST_WAIT_S
     while True:

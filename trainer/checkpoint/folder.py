@@ -230,15 +230,20 @@ def commit(folder: Path, state: State, tensors: Mapping[str, FileRecord]) -> Non
             raise OSError(
                 f"{folder / name} is not visible from this machine: all machines must share --output"
             )
+    for name, text in texts_of(state, tensors).items():
+        write_text(str(folder / name), text)
+
+
+def texts_of(state: State, tensors: Mapping[str, FileRecord]) -> dict[str, str]:
+    """Return what a checkpoint has besides its tensors: state.json and, to be written last, the marker."""
     content = json.dumps(asdict(state), indent=2)
-    write_text(str(folder / "state.json"), content)
     raw = content.encode()
     records = {
         **tensors,
         "state.json": FileRecord(size_bytes=len(raw), xxh3=xxhash.xxh3_128_hexdigest(raw)),
     }
     files = {name: asdict(record) for name, record in sorted(records.items())}
-    write_text(str(folder / MARKER), json.dumps({"files": files}, indent=2))
+    return {"state.json": content, MARKER: json.dumps({"files": files}, indent=2)}
 
 
 def prune(run: Path, *, keep_newest: int, keep_every: int) -> None:
@@ -246,24 +251,30 @@ def prune(run: Path, *, keep_newest: int, keep_every: int) -> None:
 
     Everything else that is older than the newest is removed, complete or not.
     """
-    finished = finished_checkpoints(run)
-    kept = {
-        folder
-        for folder in finished
-        if folder in finished[-keep_newest:] or (keep_every and step_of(folder) % keep_every == 0)
-    }
+    finished = [folder.name for folder in finished_checkpoints(run)]
+    kept = kept_checkpoints(finished, keep_newest=keep_newest, keep_every=keep_every)
     for folder in sorted(run.glob("step_*")):
-        if folder < finished[-1] and folder not in kept:
+        if folder.name < finished[-1] and folder.name not in kept:
             discard(folder)
+
+
+def kept_checkpoints(finished: Sequence[str], *, keep_newest: int, keep_every: int) -> set[str]:
+    """Return which of the complete checkpoints stay, given the names of all, oldest first."""
+    return {
+        name
+        for name in finished
+        if name in finished[-keep_newest:] or (keep_every and step_of(Path(name)) % keep_every == 0)
+    }
 
 
 def damaged_files(folder: Path, names: Iterable[str]) -> list[str]:
     """Return those of these files of a complete checkpoint whose content has changed."""
     records = read_records(folder)
-    return [name for name in names if not _is_whole(folder / name, records[name])]
+    return [name for name in names if not is_whole(folder / name, records[name])]
 
 
-def _is_whole(path: Path, record: FileRecord) -> bool:
+def is_whole(path: Path, record: FileRecord) -> bool:
+    """Say whether a file is there and has the content that its record says."""
     digest = xxhash.xxh3_128()
     try:
         with path.open("rb") as file:
@@ -326,7 +337,7 @@ def read_options(run: Path) -> dict[str, Any] | None:
     return content
 
 
-def check_same_identity(run: Path, before: dict[str, Any], identity: dict[str, Any]) -> None:
+def check_same_identity(run: Path | str, before: dict[str, Any], identity: dict[str, Any]) -> None:
     """Check that the run in a folder has this identity.
 
     Raises:

@@ -52,7 +52,7 @@ class TrainingOptions:
 
     data: str
     """Folder of token shards, as `tokenizer/write_shards.py` writes it; or llm.c's, nanoGPT's or Megatron's
-    own."""
+    own. May be on a store (s3://…)."""
     vocabulary: str | None = None
     """Folder or file of the shards' vocabulary. Default: what lies beside the shards."""
     vocabulary_size: Annotated[int | None, Ge(1)] = None
@@ -60,7 +60,15 @@ class TrainingOptions:
     and exported later with its --vocabulary, but bits per byte and --document-attention need it now."""
     output: str | None = None
     """Folder of the run: checkpoints, metrics.jsonl, options.json. If it holds this run, the run
-    resumes. Default: out/ and the size."""
+    resumes. May be on a store (s3://…). Default: out/ and the size."""
+    scratch: str | None = None
+    """Folder on this machine for what is sent to a store and what comes from there; machines need not share
+    it. Default: outbound in the user's cache folder."""
+    cache_gb: Annotated[float | None, Gt(0)] = None
+    """Most that shards from a store take there, in GB (10⁹ bytes). Default: nine tenths of the free space."""
+    shuffle_shards: Annotated[int, Ge(0)] = 0
+    """Shuffle the training data within so many consecutive shards at a time, and the order of these groups;
+    0: all of it. From a store, only the shards of two groups are then needed at a time."""
     size: str | None = None
     """Model size: micro, nano, small, medium, large or xl. Default: that of --init-from; otherwise small on a
     GPU and nano on a CPU."""

@@ -47,6 +47,7 @@ IDENTITY = (
     "dropout",
     "document_attention",
     "seed",
+    "shuffle_shards",
     "precision",
     "float8",
 )

@@ -18,15 +18,16 @@ class Patience:
     timeout only. Ten minutes suit a checkpoint on a slow disk, and are long for a step of a second.
     """
 
-    def __init__(self, longest_s: float) -> None:
-        self._longest_s = longest_s
+    def __init__(self, longest_s: float, *, shortened: bool = True) -> None:
+        """Wait that long, or less in a step if `shortened`."""
+        self._longest_s, self._shortened = longest_s, shortened
         self._steps = 0
         self._slowest_s = 0.0
 
     @property
     def step_s(self) -> float:
         """The timeout in a step."""
-        if self._steps < FIRST_STEPS + TIMED_STEPS:
+        if not self._shortened or self._steps < FIRST_STEPS + TIMED_STEPS:
             return self._longest_s
         return min(self._longest_s, max(LEAST_S, TIMES_A_STEP * self._slowest_s))
 

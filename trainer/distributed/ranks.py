@@ -325,6 +325,22 @@ def on_first_rank(act: Callable[[], None]) -> None:
         fail_together(error or AssertionError("the first rank knows why"))
 
 
+def on_first_of_each_machine(act: Callable[[], object], ranks: Ranks) -> None:
+    """Do on the first rank of each machine what is done once there; the others wait, and fail with it.
+
+    Raises:
+        OSError, ValueError: what the first of them met, on the first rank; on the others `SystemExit`.
+    """
+    error: Exception | None = None
+    if ranks.local_rank == 0:
+        try:
+            act()
+        except (OSError, ValueError) as caught:
+            error = caught
+    if errors := [text for text in all_gather(error and str(error)) if text is not None]:
+        fail_together(error or OSError(errors[0]))
+
+
 def fail_together(error: Exception) -> NoReturn:
     """End the run on all ranks, each of which must come here: the first speaks for all.
 

@@ -5,13 +5,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from pipeline.runner.json_text import parse_json
-from pipeline.runner.storage import write_text
+from pipeline.runner.storage import join, local_path, read_text, write_text
 from trainer.evaluation.suite import EvaluationTask, SetOptions, fingerprint_of, open_tasks
 from trainer.evaluation.table import as_markdown, shown
 from trainer.evaluation.token_sets import TokenSet
@@ -33,8 +32,9 @@ class EvaluateOptions:
     """The model."""
     sets: SetOptions
     """The evaluation sets."""
-    output: Path
-    """Folder for evaluation.json, evaluation.md and options.json; the same command resumes."""
+    output: str
+    """Folder for evaluation.json, evaluation.md and options.json; the same command resumes. May be on a
+    store."""
     context: int | None = None
     """Most tokens of context per prediction. Default: the model's context."""
     stride: int | None = None
@@ -54,7 +54,7 @@ def evaluate_sets(options: EvaluateOptions) -> None:
 
     ranks = Ranks.from_environment()
     with one_error_a_machine(ranks):
-        if options.output.is_file():
+        if (local := local_path(str(options.output))) is not None and local.is_file():
             raise ValueError(f"--output {options.output} is a file, not a folder")
         tasks = open_tasks(options.sets)
         loaded = _load(options.source, ranks)
@@ -75,7 +75,7 @@ def evaluate_sets(options: EvaluateOptions) -> None:
         for task in tasks:
             record = done[task.name] or _evaluate(task, scorer, reader, settings, visible=ranks.rank == 0)
             if ranks.rank == 0:
-                write_text(str(options.output / "results" / f"{task.name}.json"), _json(record))
+                write_text(_result_of(options.output, task), _json(record))
             done[task.name] = record
     if ranks.rank == 0:
         _report(options, loaded, settings, done)
@@ -136,11 +136,14 @@ def _weights_checksum(loaded: LoadedModel) -> str:
     return checksum.hexdigest()
 
 
-def _done_before(output: Path, task: EvaluationTask, settings: Record) -> Record | None:
+def _result_of(output: str, task: EvaluationTask) -> str:
+    return join(str(output), "results", f"{task.name}.json")
+
+
+def _done_before(output: str, task: EvaluationTask, settings: Record) -> Record | None:
     """Return an earlier command's result for the same set and settings, if there is one."""
-    path = output / "results" / f"{task.name}.json"
     try:
-        record: Record = parse_json(path.read_text(encoding="utf-8"))
+        record: Record = parse_json(read_text(_result_of(output, task)))
     except (FileNotFoundError, ValueError):
         return None
     return record if record.get("identity") == _identity(task, settings) else None
@@ -201,7 +204,7 @@ def _report(options: EvaluateOptions, loaded: LoadedModel, settings: Record, res
         ("evaluation.json", _json(report)),
         ("evaluation.md", table),
     ):
-        write_text(str(options.output / name), text)
+        write_text(join(str(options.output), name), text)
     print(f"\n{table}\nwritten to {options.output}")
 
 

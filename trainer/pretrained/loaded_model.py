@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tokenizer.bpe.vocabulary import Vocabulary
+from trainer.pretrained.fetched import local_model
 
 if TYPE_CHECKING:  # options are here too, and they must not wait for torch
     import torch
@@ -18,9 +18,11 @@ if TYPE_CHECKING:  # options are here too, and they must not wait for torch
 class ModelOptions:
     """The model, and the device and type that it computes in."""
 
-    model: Path
+    model: str
     """Folder of a training run (its newest finished checkpoint is used), one of its checkpoints, or a GPT-2
-    in Hugging Face format, such as launch/export.py writes."""
+    in Hugging Face format, such as launch/export.py writes. May be on a store (s3://…)."""
+    scratch: str | None = None
+    """Folder on this machine for what comes from a store. Default: outbound in the user's cache folder."""
     vocabulary: str | None = None
     """Folder of the vocabulary, or a tokenizer.json, if the model's folder has none."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -65,14 +67,15 @@ def load_model(options: ModelOptions) -> LoadedModel:
     Raises:
         ValueError: there is no model, it is damaged, or the vocabulary is another model's.
     """
-    if not options.model.is_dir():
+    folder = local_model(options.model, options.scratch)
+    if not folder.is_dir():
         raise ValueError(f"--model {options.model} is not a folder: give a training run or a model")
     device = _find_device(options.device)
     import torch
 
     from trainer.pretrained.source import open_source
 
-    source = open_source(options.model, options.vocabulary)
+    source = open_source(folder, options.vocabulary)
     model = source.model().eval().requires_grad_(False)
     model.to(device=device, dtype={"fp32": torch.float32, "bf16": torch.bfloat16}[options.dtype])
     for name, parameter in model.named_parameters():

@@ -3,10 +3,12 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipeline.runner import storage
 from pipeline.runner.json_text import parse_as
 from tokenizer.shards.folder import VocabularyReference
 from trainer.checkpoint.folder import newest_state, read_options
 from trainer.config.model_config import ModelConfig
+from trainer.pretrained.fetched import local_model
 from trainer.pretrained.weights import PretrainedWeights, open_weights
 
 
@@ -30,7 +32,7 @@ class _Record:
 
 
 def find_initial_model(
-    address: str | None, vocabulary: VocabularyReference, output: Path | None
+    address: str | None, vocabulary: VocabularyReference, output: Path | None, *, scratch: str | None = None
 ) -> InitialModel | None:
     """Open the model that a run starts from; None where it starts from scratch.
 
@@ -40,6 +42,7 @@ def find_initial_model(
         address: `--init-from`.
         vocabulary: of the shards.
         output: the run's folder, if it is known already.
+        scratch: folder on this machine for what lies on a store.
 
     Raises:
         ValueError: there is no model, its vocabulary is another one, or the run started from another model.
@@ -47,10 +50,10 @@ def find_initial_model(
     if not address:
         return None
     before = _recorded(output) if output else None
-    if before and not Path(address).exists():
+    if before and not storage.exists(address):
         return InitialModel(config=before.model, fingerprint=before.fingerprint)
     try:
-        weights = open_weights(Path(address)).with_entries(vocabulary.size)
+        weights = open_weights(local_model(address, scratch)).with_entries(vocabulary.size)
     except ValueError as error:
         raise ValueError(f"--init-from: {error}") from error
     check_vocabulary(weights, vocabulary, address)

@@ -26,13 +26,13 @@ from trainer.distributed.ranks import (
     joined,
     on_first_rank,
 )
-from trainer.distributed.shared_folder import check_shared
 from trainer.memory.available import peak_line
 from trainer.memory.choice import describe, layout_of
 from trainer.model.float8 import use_float8
 from trainer.model.gpt2 import GPT2, build, outline
 from trainer.report.page import PAGE
 from trainer.report.units import duration
+from trainer.training.mirror import Mirror
 from trainer.training.profiler import Profiler
 from trainer.training.reports import Reports, advice
 from trainer.training.samples import Sampler
@@ -61,14 +61,13 @@ def train(run: Run) -> int:
     with (
         stop_requests() as requests,
         joined(run.ranks, run.device, timeout_s=timeout_s),
-        sole_writer(run.output),
+        sole_writer(run.output, run.store, run.ranks, run.plan) as mirror,
     ):
-        check_shared(run.output, run.ranks)
         if run.plan.deterministic:
             compute_deterministically()
         laid_out = lay_out(run)
         for attempt in itertools.count(1):
-            code = _train_unless_out_of_memory(laid_out, requests, attempt)
+            code = _train_unless_out_of_memory(laid_out, requests, attempt, mirror)
             if code is not None:
                 return code
             release()
@@ -76,7 +75,9 @@ def train(run: Run) -> int:
     raise AssertionError("unreachable")
 
 
-def _train_unless_out_of_memory(run: Run, requests: StopRequests, attempt: int) -> int | None:
+def _train_unless_out_of_memory(
+    run: Run, requests: StopRequests, attempt: int, mirror: Mirror | None
+) -> int | None:
     """Train from the last checkpoint; return the exit code, or None if memory ran out on all ranks.
 
     None rather than an error, whose traceback would keep the engine alive.
@@ -86,7 +87,9 @@ def _train_unless_out_of_memory(run: Run, requests: StopRequests, attempt: int) 
     """
     training = None
     try:
-        training = _make_ready(run)
+        training = _make_ready(run, mirror)
+        if training is None and mirror is not None:
+            mirror.finish()
         return training.go(requests) if training else 0
     except OutOfMemoryTogetherError:
         together = True
@@ -114,10 +117,12 @@ def _smaller(run: Run, failed: Run) -> Run:
     return chosen
 
 
-def _make_ready(run: Run) -> "_Training | None":
+def _make_ready(run: Run, mirror: Mirror | None) -> "_Training | None":
     """Return the run at its last checkpoint or at its start; None if it is already complete."""
     check_agreement(run.consistency_values)
-    resume = find_sound(run.output)
+    resume = find_sound(run.output, run.ranks, mirror)
+    if mirror is not None:
+        mirror.go_on_from(resume)
     state = read_state(resume) if resume else None
     if state and state.step == run.plan.steps:
         if run.ranks.rank == 0:
@@ -132,7 +137,7 @@ def _make_ready(run: Run) -> "_Training | None":
     engine = Engine(model, run.plan, run.ranks, run.device)
     if resume and state:
         engine.load_moments(resume, updates=state.updates)
-    return _Training(run, engine, state)
+    return _Training(run, engine, state, mirror)
 
 
 def _initial_model(run: Run, resume: Path | None) -> GPT2:
@@ -162,8 +167,8 @@ def _initial_model(run: Run, resume: Path | None) -> GPT2:
 class _Training:
     """A run in progress: its position, and what happens in a step."""
 
-    def __init__(self, run: Run, engine: Engine, state: State | None) -> None:
-        self._run, self._plan, self._engine = run, run.plan, engine
+    def __init__(self, run: Run, engine: Engine, state: State | None, mirror: Mirror | None) -> None:
+        self._run, self._plan, self._engine, self._mirror = run, run.plan, engine, mirror
         self._leads = engine.rank == 0  # this rank prints and commits for all
         self._step = state.step if state else 0
         self._seconds = state.figures["training_seconds"] if state else 0.0  # in steps only
@@ -178,7 +183,9 @@ class _Training:
         )
         self._profiler = Profiler(range(*profiled_steps(run.plan)), run.output if self._leads else None)
         self._reports = Reports(run, shown=self._leads)
-        self._patience = Patience(run.plan.rank_timeout_s)
+        # A rank may be waiting for a shard, which takes as long as the store takes.
+        fetches = run.inputs.are_remote and run.plan.shuffle_shards > 0
+        self._patience = Patience(run.plan.rank_timeout_s, shortened=not fetches)
         vocabulary, samples = run.inputs.vocabulary, run.plan.sample_every and run.plan.sample_prompts
         self._sampler = Sampler(run.plan, vocabulary) if vocabulary and samples else None
 
@@ -191,6 +198,8 @@ class _Training:
             self._loop(requests)
             if self._leads:
                 self._summarise()
+            if self._mirror:
+                self._mirror.finish()
             requests.finish()
         return 0 if self._step == self._plan.steps else STOPPED
 
@@ -220,6 +229,7 @@ class _Training:
             self._evaluate()
             self._sample()
             self._reports.page()
+        self._send_files()
         while self._step < plan.steps and not stopped:
             with self._patience.in_step():
                 stopped = self._take_step(stop=bool(requests))
@@ -232,6 +242,7 @@ class _Training:
                 self._sample()
             if evaluates or samples:
                 self._reports.page()
+                self._send_files()
             if ended or stopped or self._step % plan.checkpoint_every == 0:
                 self._save()
 
@@ -298,7 +309,7 @@ class _Training:
         """End the run if a rank could not read the last step's data; no checkpoint contains that step."""
         errors = [error for error in all_gather(error) if error]
         if errors:
-            fail_together(ValueError(f"{errors[0]}; the checkpoints in {self._run.output} are kept"))
+            fail_together(ValueError(f"{errors[0]}; the checkpoints in {self._run.address} are kept"))
 
     def _report(self, decision: UpdateDecision, trace: str | None) -> None:
         """Print anomalies and traces; end the run after too many skipped updates in a row."""
@@ -319,6 +330,10 @@ class _Training:
         if self._sampler:
             self._reports.samples(self._sampler.write(self._engine, self._step))
 
+    def _send_files(self) -> None:
+        if self._mirror:
+            self._mirror.send_files()
+
     def _save(self) -> None:
         """Save a checkpoint, if the ranks agree on their position and on the weights they share."""
         state, plan = self._state(), self._plan
@@ -330,6 +345,8 @@ class _Training:
             state,
             keep_newest=plan.keep_checkpoints,
             keep_every=plan.keep_every,
+            ranks=self._run.ranks,
+            mirror=self._mirror,
         )
 
     def _state(self) -> State:
@@ -359,10 +376,10 @@ class _Training:
         if self._run.chosen_layout:
             line(peak_line(self._run.chosen_layout.memory, self._run.device))
         self._reports.summarise()
-        line(f"checkpoint {folder_of_step(self._run.output, self._step)}")
+        line(f"checkpoint {self._run.address}/{folder_of_step(self._run.output, self._step).name}")
         stopped = self._step < plan.steps
         self._reports.page(state=f"stopped on request after step {self._step:,}" if stopped else "finished")
-        line(f"charts and samples {self._run.output / PAGE}")
+        line(f"charts and samples {self._run.address}/{PAGE}")
         if stopped:
             line(f"stopped on request (exit code {STOPPED}): run the same command to resume")
 

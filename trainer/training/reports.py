@@ -124,6 +124,6 @@ def advice(run: Run, step: int, skipped: int, reason: str) -> str:
     """Return what to do about a run with too many skipped updates in a row."""
     return (
         f"the last {skipped} updates up to step {step:,} were skipped: {reason}. The checkpoints in "
-        f"{run.output} are kept; continue in another --output with --init-from {run.output}, a smaller "
+        f"{run.address} are kept; continue in another --output with --init-from {run.address}, a smaller "
         f"--learning-rate than {run.plan.learning_rate:g} and a longer --warmup-steps"
     )

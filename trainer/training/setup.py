@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 
+from pipeline.runner.names import bare
 from pipeline.runner.storage import local_path
+from pipeline.runner.transfer import scratch_folder
 from trainer.checkpoint.folder import check_same_identity, finished_checkpoints, newest_state, read_options
+from trainer.checkpoint.store import RunStore
 from trainer.config.options import TrainingOptions
 from trainer.config.plan import TrainingPlan, as_record, resolve
 from trainer.config.recipes import MOST_EPOCHS
@@ -37,7 +40,9 @@ class Run:
     plan: TrainingPlan
     ranks: Ranks
     device: torch.device
-    output: Path
+    output: Path  # of what this machine writes: the run's folder, or the scratch of one on a store
+    store: RunStore | None  # the run's folder on a store
+    address: str  # of the run's folder, for people
     identity: dict[str, Any]
     inputs: Inputs
     training: TrainingData
@@ -113,14 +118,20 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         ValueError: an option, the shards or the output folder is not usable.
     """
     device = find_device(ranks)
-    inputs = open_inputs(options.data, vocabulary=options.vocabulary, vocabulary_size=options.vocabulary_size)
+    inputs = open_inputs(
+        options.data,
+        vocabulary=options.vocabulary,
+        vocabulary_size=options.vocabulary_size,
+        scratch=options.scratch,
+        cache_gb=options.cache_gb,
+    )
     vocabulary = inputs.shards.index.vocabulary
     if options.document_attention and vocabulary.end_of_text is None:
         raise ValueError(
             "--document-attention needs to know the <|endoftext|> of the shards: give --vocabulary"
         )
-    run = _local(options.output) if options.output else None
-    initial = find_initial_model(options.init_from, vocabulary, run)
+    run = _open_output(options.output, options.scratch)[0] if options.output else None
+    initial = find_initial_model(options.init_from, vocabulary, run, scratch=options.scratch)
     plan = resolve(
         options,
         vocabulary=vocabulary.size,
@@ -134,11 +145,12 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     missing = missing_for_float8(device) if plan.float8 else ""
     if missing:
         raise ValueError(f"--float8: {missing}")
-    output = _local(plan.output)
+    output, store = _open_output(plan.output, plan.scratch)
     finished = finished_checkpoints(output)
     identity = {**plan.identity(), "data": inputs.shards.fingerprint[:16]}
-    _check_same_run(output, plan, identity, inputs)
-    training, validation = _open_data(inputs, plan)
+    address = str(output) if store is None else bare(store.address)
+    _check_same_run(output, address, plan, identity, inputs)
+    training, validation = _open_data(inputs, plan, ranks)
     _check_disk(output, plan, len(finished))
     lengths = inputs.byte_lengths
     return Run(
@@ -147,6 +159,8 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         ranks=ranks,
         device=device,
         output=output,
+        store=store,
+        address=address,
         identity=identity,
         inputs=inputs,
         training=training,
@@ -181,14 +195,19 @@ def lay_out(run: Run, *, most: int | None = None) -> Run:
     return replace(run, plan=chosen.plan, chosen_layout=chosen, uncompiled=next(filter(None, missing), ""))
 
 
-def _local(output: str) -> Path:
+def _open_output(output: str, scratch: str | None) -> tuple[Path, RunStore | None]:
+    """Return the run's folder on this machine, and the one on a store from which it is brought up to date."""
     path = local_path(output)
-    if path is None:
-        raise ValueError(f"--output {output}: checkpoints must be written to a local disk")
-    return path
+    if path is not None:
+        return path, None
+    store, path = RunStore(output), scratch_folder(scratch, "runs", output)
+    store.fetch_newest(path, exclusive=True)
+    return path, store
 
 
-def _check_same_run(output: Path, plan: TrainingPlan, identity: dict[str, Any], inputs: Inputs) -> None:
+def _check_same_run(
+    output: Path, address: str, plan: TrainingPlan, identity: dict[str, Any], inputs: Inputs
+) -> None:
     """Check that the output folder is empty, or holds this run on the same data.
 
     Before its decay begins, a wsd run may get another number of steps: those taken so far are the same.
@@ -196,7 +215,8 @@ def _check_same_run(output: Path, plan: TrainingPlan, identity: dict[str, Any], 
     before = read_options(output)
     if before is None:
         return
-    earlier = {"optimizer": "adamw", "float8": False, **before["identity"]}  # once the only choices
+    # Once the only choices:
+    earlier = {"optimizer": "adamw", "float8": False, "shuffle_shards": 0, **before["identity"]}
     if (earlier.get("schedule"), plan.schedule) == ("wsd", "wsd"):
         state = newest_state(output)
         step = state.step if state else 0
@@ -205,13 +225,13 @@ def _check_same_run(output: Path, plan: TrainingPlan, identity: dict[str, Any], 
             earlier |= {"steps": plan.steps, "decay_steps": plan.decay_steps}
     if earlier.get("data") != identity["data"]:
         raise ValueError(
-            f"--output {output} holds a run with another --data: {_index_of(inputs)} in {plan.data} is not "
+            f"--output {address} holds a run with another --data: {_index_of(inputs)} in {plan.data} is not "
             "the one that the run started with; give another folder"
         )
     # Compared by its content, not by where it lies; runs of version 0.1 have not kept what it was.
     if before.get("initial_model") and plan.init_from:
         earlier["init_from"] = plan.init_from
-    check_same_identity(output, earlier, identity)
+    check_same_identity(address, earlier, identity)
     inputs.check_since(before.get("files", {}))
 
 
@@ -219,10 +239,12 @@ def _index_of(inputs: Inputs) -> str:
     return "what is" if inputs.shards.are_foreign else "shards.json"
 
 
-def _open_data(inputs: Inputs, plan: TrainingPlan) -> tuple[TrainingData, ValidationData]:
+def _open_data(inputs: Inputs, plan: TrainingPlan, ranks: Ranks) -> tuple[TrainingData, ValidationData]:
     context, vocabulary, shards = plan.model.context, plan.model.vocabulary, inputs.shards
     stream = shards.open("train")
-    training = TrainingData(stream, context=context, vocabulary=vocabulary, seed=plan.seed)
+    training = TrainingData(
+        stream, context=context, vocabulary=vocabulary, seed=plan.seed, shuffle_shards=plan.shuffle_shards
+    )
     if training.windows < plan.sequences_per_step:
         raise ValueError(
             f"{shards.folder} has too little data: {len(stream):,} tokens, {training.windows:,} sequences of "
@@ -232,7 +254,31 @@ def _open_data(inputs: Inputs, plan: TrainingPlan) -> tuple[TrainingData, Valida
     validation = ValidationData(
         shards.open("validation"), context=context, vocabulary=vocabulary, most_tokens=plan.evaluation_tokens
     )
+    _fetch_ahead(inputs, training, ranks.local_rank)
     return training, validation
+
+
+def _fetch_ahead(inputs: Inputs, data: TrainingData, local_rank: int) -> None:
+    """Check that the training data that is needed at a time has space here; fetch it if that is all of it.
+
+    Raises:
+        ValueError: it has not; or what the store gives is damaged.
+        OSError: the store is out of reach, or the disk is full.
+    """
+    cache, splits = inputs.shards.cache, inputs.shards.index.splits
+    if cache is None or "train" not in splits:
+        return
+    shards = splits["train"].shards
+    sizes = [cache.size_bytes([shard]) for shard in shards]
+    needed = data.most_at_once(sizes)
+    fewest = data.most_at_once(sizes, shuffle_shards=1)
+    hint = "give more with --cache-gb"
+    if fewest < needed:
+        hint += f", or --shuffle-shards (of 1: {fewest / GB:,.2f} GB)"
+    cache.check_fits(needed, hint)
+    if needed == sum(sizes):
+        cache.keep(shards)
+        cache.fetch_all(shards, first=local_rank, tell=local_rank == 0)
 
 
 def _check_disk(output: Path, plan: TrainingPlan, finished: int) -> None:

@@ -185,8 +185,9 @@ class Engine:
             OSError: some rank could not write (as `fail_together` does).
         """
         with TensorWriter() as writer:
-            for number, file in enumerate(tensor_files(self.shapes, one_moment=self.one_moment)):
-                writes = number % self.world_size == self.rank and not writer.error
+            owners = self.owners
+            for file in tensor_files(self.shapes, one_moment=self.one_moment):
+                writes = owners[file.name] == self.rank and not writer.error
                 tensors = {}
                 for name in file.parameters:
                     tensor = self._partitions.read(file.kind, name)  # collective, also after an error
@@ -199,6 +200,12 @@ class Engine:
         if errors:
             fail_together(OSError("; ".join(errors)))
         return {name: record for records, _ in parts for name, record in records.items()}
+
+    @property
+    def owners(self) -> dict[str, int]:
+        """Which rank writes each file of a checkpoint."""
+        files = tensor_files(self.shapes, one_moment=self.one_moment)
+        return {file.name: number % self.world_size for number, file in enumerate(files)}
 
     @property
     def shapes(self) -> dict[str, torch.Size]:
