@@ -13,7 +13,7 @@
 set -u
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 . "$ROOT/tests/proofs/cluster_hosts.sh"
-WAYS=(unshared hostfile hostfile-lost torchrun torchrun-lost mpirun slurm slurm-lost ray ray-killed ray-cut ray-added ray-up)
+WAYS=(unshared store hostfile hostfile-lost torchrun torchrun-lost mpirun slurm slurm-lost ray ray-killed ray-cut ray-added ray-up)
 PARTITIONS=12
 STEPS=${STEPS:-120}
 
@@ -216,6 +216,44 @@ way_torchrun_lost() {
 }
 
 goes_on_after() { [ "$(newest_step)" -gt $(($1 + 20)) ]; }
+
+# Hosts that share nothing train from and to an S3 server on a third. Both lose their power, and two others go on.
+way_store() {
+  undisturbed_run
+  hosts_for_training 1 2
+  host_up 3
+  cat >>"$WORK/environment" <<END
+export AWS_ENDPOINT_URL=http://${ADDRESS}3:9000 AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_DEFAULT_REGION=us-east-1
+END
+  on 3 python -m moto.server -H 0.0.0.0 -p 9000 >"$WORK/store" 2>&1 &
+  wait_for 60 "the store" on 1 bash -c "</dev/tcp/${ADDRESS}3/9000"
+  on 1 python tests/proofs/cluster_files.py put "$SHARED/shards" s3://bucket/shards
+  rm -r "$SHARED/shards"
+  to_store 1 &
+  local first=$!
+  to_store 2 &
+  local second=$!
+  wait_for 400 "a checkpoint on the store" grep -q 'sent s3://bucket/run/step_00000040' "$WORK/printed"
+  host_down 1
+  host_down 2
+  wait $first $second || true
+  tell "2 hosts without a shared disk lost their power after step 40"
+  host_up 1
+  host_up 2
+  to_store 1 &
+  first=$!
+  to_store 2
+  wait $first
+  grep -q 'resuming after step' "$WORK/printed" || refuse "it began anew"
+  on 1 python tests/proofs/cluster_files.py get s3://bucket/run "$SHARED/run"
+  files same-bits "$SHARED/run" "$DATA/run"
+  tell "2 empty ones went on: the bits of 2 ranks on one machine"
+}
+
+to_store() {
+  on "$1" torchrun --nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint h1:29400 --rdzv-id run \
+    launch/pretrain.py "${TRAIN[@]}" --data s3://bucket/shards --output s3://bucket/run
+}
 
 way_mpirun() {
   undisturbed_run

@@ -4,8 +4,10 @@
     python tests/proofs/cluster_files.py same-bits RUN RUN
     python tests/proofs/cluster_files.py same-losses RUN RUN
     python tests/proofs/cluster_files.py same-corpus BUILD BUILD
+    python tests/proofs/cluster_files.py put FOLDER ADDRESS # into a new bucket
+    python tests/proofs/cluster_files.py get ADDRESS FOLDER
 
-The last three exit with what differs, if anything does.
+Those that compare exit with what differs, if anything does.
 """
 
 import argparse
@@ -23,11 +25,14 @@ LOSS = 5e-3
 def main() -> None:
     """Parse the command line and do it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("act", choices=["make", "same-bits", "same-losses", "same-corpus"])
-    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("act", choices=["make", "same-bits", "same-losses", "same-corpus", "put", "get"])
+    parser.add_argument("places", nargs="+")
     options = parser.parse_args()
+    if options.act in ("put", "get"):
+        copy(*options.places)
+        return
     acts = {"make": make, "same-bits": same_bits, "same-losses": same_losses, "same-corpus": same_corpus}
-    acts[options.act](*options.folders)
+    acts[options.act](*map(Path, options.places))
 
 
 def make(folder: Path) -> None:
@@ -38,6 +43,18 @@ def make(folder: Path) -> None:
     (folder / "web").mkdir()
     write_web(folder / "web", PAGES)
     write_shards(folder / "shards")
+
+
+def copy(source: str, target: str) -> None:
+    """Copy a folder to a store or from it."""
+    from pipeline.runner import storage
+
+    filesystem, path = storage.locate(source if "://" in source else target)
+    if "://" in source:
+        filesystem.get(f"{path}/", f"{target}/", recursive=True)
+        return
+    filesystem.mkdir(path.partition("/")[0])
+    filesystem.put(f"{source}/", f"{path}/", recursive=True)
 
 
 def same_bits(run: Path, other: Path) -> None:
