@@ -29,19 +29,27 @@ def proof(s3_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     s3_server.heal()
 
 
-def test_a_run_killed_on_two_machines_while_it_sends_goes_on_on_a_third_to_the_same_bits(
-    proof: Proof, s3_server: Any
-) -> None:
+@pytest.fixture(scope="module")
+def printed(proof: Proof, s3_server: Any) -> str:
+    """What a run says that is killed on two machines while it sends a checkpoint, and goes on on a third."""
     s3_server.loses_each, s3_server.breaks_each, s3_server.refuses_each = 13, 301, 17
     before, blows, apart = s3_server.lost, [Blow(passes=1)], [False, True]
     printed = proof.train_under_blows(lambda: blows.pop() if blows else None, is_apart=apart.pop)
     assert not blows and not apart
     assert s3_server.lost - before > 2, "no connection was lost"
+    s3_server.heal()
+    return printed
+
+
+def test_a_run_killed_on_two_machines_while_it_sends_goes_on_on_a_third_to_the_same_bits(
+    printed: str,
+) -> None:
+    """The proof compares weights, moments and metrics."""
     assert printed.count("resuming after step") == 1
     assert "Traceback" not in printed
-    s3_server.heal()
 
 
+@pytest.mark.usefixtures("printed")
 def test_a_second_run_into_an_address_is_refused_and_another_run_is_not_resumed_there(proof: Proof) -> None:
     with locked(RUN):
         fleet = proof.start_on(proof.new_machine(apart=False), RUN, apart=False)
@@ -54,6 +62,7 @@ def test_a_second_run_into_an_address_is_refused_and_another_run_is_not_resumed_
     assert printed.count(f"error: --output {RUN} holds a run with another --seed: 1337 there, 8 here") == 2
 
 
+@pytest.mark.usefixtures("printed")
 def test_what_is_on_a_store_is_exported_to_it_and_continued_from_it(
     proof: Proof, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
