@@ -8,8 +8,7 @@ from typing import Final
 from pipeline.corpus.split import LEAST_VALIDATION, SPLITS, Split, validation_limit
 from pipeline.runner import storage
 from pipeline.runner.executor import run_stage
-from pipeline.runner.names import named
-from pipeline.runner.stages import Counts, InputFile, Stage, Task, output_version
+from pipeline.runner.stages import Counts, InputFile, Stage, Task, in_groups, output_version
 from pipeline.sources.batches import DocumentBatch, content_id
 from pipeline.sources.files import (
     check_fields,
@@ -21,7 +20,6 @@ from pipeline.sources.files import (
 from pipeline.sources.options import VALIDATION_SHARE, Reading, TextOptions
 from pipeline.sources.tables import measure_parquet
 
-GROUP_BYTES: Final = 64 * 2**20  # of small files that one task reads
 FILES_LOOKED_AT: Final = 10  # of JSON Lines, before any task runs
 COMPRESSION: Final = 3  # of text in .gz and .zst, roughly; it only sizes buckets
 
@@ -91,7 +89,7 @@ def open_corpus(
     if not any(size.rows for size in of_train):
         raise ValueError(f"no documents in {address} to train on: its files have no rows")
     reading = Reading(text_column=options.text_column, separator=options.separator)
-    group = _one_by_one if found.is_own_layout else _grouped
+    group = _one_by_one if found.is_own_layout else in_groups
     corpus = Corpus(
         address=address,
         files={split: group(found.by_side[split]) for split in SPLITS},
@@ -142,21 +140,6 @@ def _measure(address: str, text_column: str) -> _Size:
 def _one_by_one(addresses: Iterable[str]) -> dict[str, list[InputFile]]:
     """Give each file of our own layout a task, named after it."""
     return {_stem(address): [InputFile.of(address)] for address in addresses}
-
-
-def _grouped(addresses: Sequence[str]) -> dict[str, list[InputFile]]:
-    """Give each file a task, named after it; small files share one."""
-    names = {address: name for name, address in named(addresses).items()}
-    groups, size = dict[str, list[InputFile]](), GROUP_BYTES + 1
-    group = list[InputFile]()
-    for address in addresses:
-        source = InputFile.of(address)
-        if size + source.size_bytes > GROUP_BYTES:
-            group, size = [], 0
-            groups[names[address]] = group
-        group.append(source)
-        size += source.size_bytes
-    return groups
 
 
 def _stem(address: str) -> str:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.runner import storage
-from pipeline.runner.names import file_name, named
-from pipeline.runner.stages import InputFile
+from pipeline.runner.names import file_name
+from pipeline.runner.stages import InputFile, in_groups
 from pipeline.sources.files import check_fields, find_text_files, kind_of
 from pipeline.sources.tables import measure_parquet
 
-GROUP_BYTES: Final = 64 * 2**20  # of small files that one task reads
 FILES_LOOKED_AT: Final = 10  # of JSON Lines, before any task runs
 CORPUS: Final = "corpus"  # the folder of a build that holds its documents
 
@@ -57,7 +56,7 @@ def open_side(address: str, text_column: str, output: str) -> Side:
     for name in addresses:
         if kind_of(name) == "Parquet":
             measure_parquet(name, text_column)  # fails now if it cannot be read
-    return Side(name=_name_of(corpus), files=_grouped(addresses), corpus=corpus, build=_build_of(corpus))
+    return Side(name=_name_of(corpus), files=in_groups(addresses), corpus=corpus, build=_build_of(corpus))
 
 
 def _name_of(address: str) -> str:
@@ -74,18 +73,3 @@ def _build_of(corpus: str) -> str | None:
     folder, _, name = whole.rpartition("/")
     has_run = name == CORPUS and storage.exists(storage.join(folder, "options.json"))
     return folder if has_run and storage.exists(storage.join(whole, "funnel.json")) else None
-
-
-def _grouped(addresses: Sequence[str]) -> dict[str, list[InputFile]]:
-    """Give each file a task, named after it; small files share one."""
-    names = {address: name for name, address in named(addresses).items()}
-    groups, size = dict[str, list[InputFile]](), GROUP_BYTES + 1
-    group = list[InputFile]()
-    for address in addresses:
-        source = InputFile.of(address)
-        if size + source.size_bytes > GROUP_BYTES:
-            group, size = [], 0
-            groups[names[address]] = group
-        group.append(source)
-        size += source.size_bytes
-    return groups

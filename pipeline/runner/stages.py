@@ -5,10 +5,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pipeline.runner import storage
 from pipeline.runner.names import named
+
+GROUP_BYTES: Final = 64 * 2**20  # of small files that one task reads
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,21 @@ class InputFile:
 def by_name(addresses: Sequence[str]) -> dict[str, list[InputFile]]:
     """Give each file a partition named after it, so that a further file changes no other's."""
     return {name: [InputFile.of(address)] for name, address in named(addresses).items()}
+
+
+def in_groups(addresses: Sequence[str]) -> dict[str, list[InputFile]]:
+    """Give each file a task, named after it; small files share one."""
+    names = {address: name for name, address in named(addresses).items()}
+    groups, size = dict[str, list[InputFile]](), GROUP_BYTES + 1
+    group = list[InputFile]()
+    for address in addresses:
+        source = InputFile.of(address)
+        if size + source.size_bytes > GROUP_BYTES:
+            group, size = [], 0
+            groups[names[address]] = group
+        group.append(source)
+        size += source.size_bytes
+    return groups
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ def fill(template: Path, *, escape: Callable[[str], str] | None = None, **values
     """Return a template with its values.
 
     Args:
-        template: a file. In `.html.jinja`, all values are escaped.
+        template: a file. In `.html.jinja`, all values are escaped; such a page may include `page.css`, which
+            all of them share.
         escape: applied to each text that is put in, for other kinds of page.
         values: what it names; a function is also a filter of its name.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(template.parent),
+        loader=FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=template.name.endswith(".html.jinja"),
         undefined=StrictUndefined,
         finalize=lambda value: escape(value) if escape and isinstance(value, str) else value,

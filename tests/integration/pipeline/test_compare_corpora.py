@@ -85,7 +85,7 @@ def test_two_fifths_are_two_fifths(forty: tuple[Path, Path, dict[str, Any], Path
 def test_kind_cut_and_order_of_files_change_no_figure(
     forty: tuple[Path, Path, dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.compare.sides.GROUP_BYTES", 0)  # a task for each file
+    monkeypatch.setattr("pipeline.runner.stages.GROUP_BYTES", 0)  # a task for each file
     monkeypatch.setattr(running, "BYTES_A_WORD_BUCKET", 5_000)
     chance = random.Random(1)
     ours, theirs = rows(range(40)) + rows(range(200, 220)), rows(range(100))
