@@ -134,6 +134,7 @@ def page(
     if under_way is not None:
         rows.append(_running(under_way))
         drops += [(reason, under_way.stage, count) for reason, count in under_way.dropped.items()]
+    drops = [drop for drop in drops if drop[2]]
     drops.sort(key=lambda drop: (-drop[2], drop))
     stage, domains = _domains(done, under_way)
     left = under_way.seconds_left if under_way is not None and not end else None

@@ -74,6 +74,13 @@ def output(stage: str, counts: Counts, domains: dict[str, int]) -> StageOutput:
     )
 
 
+def test_reasons_that_dropped_nothing_are_not_told() -> None:
+    text = page(
+        "w", [output("links", Counts(2, 2, {"low karma": 0}), {})], None, seconds=1, end="", reload_s=5
+    )
+    assert "low karma" not in text
+
+
 def test_rounds_of_a_stage_have_their_domains_together() -> None:
     rounds = [
         output("pages", Counts(3, 3), {"a.org": 2, "b.org": 1}),

@@ -203,6 +203,7 @@ def test_a_plan_leaves_nothing_open():
 
 def test_every_option_is_of_the_identity_of_a_run_or_known_to_change_no_number():
     change_nothing = {
+        *("scratch", "cache_gb"),  # where files are, and how many
         *("data", "output", "tokens", "epochs", "micro_batch", "zero_stage", "compile", "deterministic"),
         *("vocabulary", "vocabulary_size"),  # which the identity of the data has
         *("rank_timeout_s", "sample_every", "sample_prompts", "sample_tokens"),
