@@ -77,6 +77,7 @@ def found_pairs(tables: list[pa.Table]) -> set[tuple[str, str]]:
     return {(row["link"], row["key"]) for row in rows if row["link"].partition("://")[2] == row["key"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("is_sorted", [True, False])
 def test_join_finds_every_capture_of_every_link_and_no_other(

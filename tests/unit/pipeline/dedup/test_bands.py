@@ -16,6 +16,7 @@ def signatures(similarity: float, pairs: int, values: int, seed: int) -> tuple[n
     return one, np.where(random.random((pairs, values)) < similarity, one, other)
 
 
+@pytest.mark.slow
 @given(st.floats(0.001, 1), st.integers(16, 512))
 @settings(deadline=None, max_examples=30)
 def test_any_threshold_has_bands_that_fit_the_signature(threshold: float, permutations: int) -> None:

@@ -58,6 +58,7 @@ def compared_one_by_one(signatures: Signatures, bands: Bands, leaders: int) -> l
     return [int(root[number]) for number in range(len(signatures))]
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 10**6),
     st.integers(1, 12),
@@ -78,6 +79,7 @@ def test_clusters_are_those_of_comparing_one_by_one(
     assert found.tolist() == compared_one_by_one(signatures, bands, leaders)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6), st.sampled_from([0.3, 0.8]), st.sampled_from([2, 64]))
 @settings(deadline=None, max_examples=12)
 def test_clusters_depend_on_neither_the_order_nor_the_grouping_of_bands(
@@ -111,6 +113,7 @@ def test_a_chain_is_one_cluster() -> None:
     assert set(clusters(np.array(chain), Bands.of(DuplicateOptions()))) == {0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similarity", [1.0, 0.95])
 def test_a_hundred_thousand_copies_are_compared_a_few_times_each(
     similarity: float, monkeypatch: pytest.MonkeyPatch

@@ -97,6 +97,7 @@ def jaccard(one: list[str], other: list[str]) -> float:
     return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
 
 
+@pytest.mark.slow
 def test_planted_near_duplicates_are_found_and_others_are_not(tmp_path: Path) -> None:
     chance = random.Random(1)
     documents, planted = [], {}
@@ -171,6 +172,7 @@ def corpus() -> list[Document]:
     return documents
 
 
+@pytest.mark.slow
 @given(st.permutations(range(len(corpus()))), st.lists(st.integers(0, len(corpus())), max_size=4))
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_survivors_depend_on_neither_order_nor_partitions(

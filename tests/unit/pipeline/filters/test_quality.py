@@ -194,6 +194,7 @@ def test_copy_of_wikipedia_goes_last() -> None:
     assert not reason(f"{mark}\n{STORY}", drop_wikipedia=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -99,6 +99,7 @@ def test_page_that_talks_of_wikipedia_declares_nothing(html: str) -> None:
     assert not is_declared_in_html(html.encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "html",
     [

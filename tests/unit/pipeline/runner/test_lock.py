@@ -225,6 +225,7 @@ def try_it(folder: str, begin: object, results: object) -> None:
         results.put("refused" if "another run" in str(error) else str(error))  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [False, True])
 def test_of_runs_that_begin_at_once_one_has_the_folder(tmp_path: Path, left: bool) -> None:
     if left:  # all of them find that its holder is gone

@@ -113,6 +113,7 @@ def one_of_srun(rank: int, cores: list[int] | None, folder: str, answers: object
         torch.distributed.barrier()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "quota", "threads"),
     [
@@ -162,6 +163,7 @@ def one_of_mpirun(rank: int, answers: object) -> None:
         torch.distributed.barrier()
 
 
+@pytest.mark.slow
 def test_two_ranks_of_mpirun_meet_without_an_address():
     processes = multiprocessing.get_context("spawn")
     answers = processes.SimpleQueue()

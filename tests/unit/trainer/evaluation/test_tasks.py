@@ -178,6 +178,7 @@ def test_arrays_of_ids_are_as_wide_as_the_encoder_s(letters):
     assert Reader(letters).encode([1, 2]).dtype == np.uint32 == Reader(letters).encode("ab").dtype
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_a_long_text(letters):
     piece = b"it is what it is, but for the x \n" * 2000
     tracemalloc.start()

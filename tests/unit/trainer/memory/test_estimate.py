@@ -77,6 +77,7 @@ def test_blocks_keep_for_the_backward_pass_what_is_predicted(width, separator, m
     assert predicted[1] - predicted[0] == pytest.approx(found[1] - found[0], rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("mode", "every"), [mode for mode in MODES if mode[0] != "offload"])
 @pytest.mark.parametrize("vocabulary", [128, 1000])  # with a small loss and a large one

@@ -94,6 +94,7 @@ def test_a_run_that_has_not_begun_has_a_page(tmp_path, write_run):
     assert "No step has been taken yet." in text_of(page(read_runs([run])))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(browser() is None, reason="no browser is installed")
 def test_a_browser_shows_the_page_whole_on_a_phone_and_reports_nothing(tmp_path, write_run):
     run = write_run(tmp_path / ("a_name_without_any_place_to_break_it_" * 3))
