@@ -52,6 +52,7 @@ bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/bench_generate.py
 	-$(BIN)/python tests/benchmarks/bench_encode.py
 	-$(BIN)/python tests/benchmarks/bench_extract.py
+	-$(BIN)/python tests/benchmarks/cross_validate_extract.py
 	-$(BIN)/python tests/benchmarks/bench_language.py
 
 # What one NVIDIA GPU shows, in parts of under five minutes: results and tables in out/gpu.

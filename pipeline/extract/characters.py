@@ -15,6 +15,7 @@ import unicodedata
 from html import unescape
 
 from pipeline.extract.code_blocks import shown_lines
+from pipeline.extract.shaping import REPEAT_MARKS
 from pipeline.web.utf16 import utf16_of
 
 MAX_META_BYTES = 64 * 1024  # the WHATWG looks at 1,024; pages with long scripts first are many
@@ -163,7 +164,7 @@ def tidy(text: str) -> str:
     Preformatted lines (`code_blocks.py`) keep the spaces that they begin with, and those within them.
     Joiners (U+200C, U+200D) stay, since scripts of Persia and India and emoji are spelt with them.
     """
-    text = _INVISIBLE.sub("", _BREAKS.sub("\n", text))
+    text = _INVISIBLE.sub("", _BREAKS.sub("\n", REPEAT_MARKS.sub("", text)))
     pieces = (piece for line in text.split("\n") for piece in shown_lines(line))
     lines = (piece if is_code else " ".join(piece.split()) for is_code, piece in pieces)
     return unicodedata.normalize("NFC", "\n".join(line for line in lines if line))

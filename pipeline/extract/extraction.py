@@ -9,6 +9,8 @@ one page depend on the pages before it.
 
 import copy
 import functools
+import itertools
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -35,8 +37,9 @@ SMALL_SHARE = 0.2  # of the page's text
 MUCH_MORE = 1.5
 
 # when its slow mode, which compares with other extractors, is asked: blocks outside of paragraphs are lost
-LOST_SHARE = 0.4  # of the page's prose
+LOST_SHARE = 0.4  # of the article's prose
 PROSE_CHARACTERS = 80  # of one run of text
+PROSE_LEVELS = 2  # up from a paragraph, is what holds its article
 LEAST_TEXT = 100  # characters; with less, all paragraphs are taken
 _NO_PROSE = ("a", "script", "style", "noscript", "nav", "footer", "form", "select", "textarea", "title")
 
@@ -143,8 +146,21 @@ def _better(found: str, other: str) -> str:
 
 
 def _prose_characters(tree: "HtmlElement") -> int:
-    """Return how much of a page reads like prose: long runs of text that are no links, menus or comments."""
-    return sum(len(text.strip()) for text in _prose()(tree))
+    """Return how much of an article reads like prose: long runs of text, no links, menus or comments.
+
+    An article's stand together; of a page that has other articles behind it, the longest counts.
+    """
+    amounts: dict[HtmlElement, int] = defaultdict(int)
+    for text in _prose()(tree):
+        block = text.getparent().getparent() if text.is_tail else text.getparent()
+        for around in itertools.islice(block.iterancestors(), PROSE_LEVELS):
+            amounts[around] += len(text.strip())
+            above = around.getparent()
+            if around.tag == "li" or (
+                around.tag == "article" and above is not None and above.tag == "article"
+            ):
+                break  # a teaser, or another's comment or post
+    return max(amounts.values(), default=0)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeline.extract.code_blocks import mark_code
+from pipeline.extract.shaping import shape
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
@@ -26,11 +27,12 @@ def mend_source(page: str) -> str:
 def mend_tree(tree: "HtmlElement") -> None:
     """Make tables that are layout into blocks, and take into an article what stands right behind it.
 
-    Preformatted text is marked, so that it keeps its lines and spaces.
+    Preformatted text is marked, so that it keeps its lines and spaces. Then the rest is shaped.
     """
     from lxml.etree import SubElement
 
     mark_code(tree)
+    shape(tree)
     for article in tree.iter("article"):
         if article.tail and article.tail.strip():  # one end tag too many
             behind = SubElement(article, "p")
