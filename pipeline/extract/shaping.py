@@ -37,8 +37,9 @@ _BLOCKS = tuple(_BLOCK_NAMES.split())
 _MARK, _MARK_END, _DIGIT = "\u28ff\u2803", "\u28ff", 0x2810
 REPEAT_MARKS = re.compile("\u28ff\u2803[\u2810-\u2819]+\u28ff")
 
-_GALLERY = r"(^|[ _-])(gallery|slideshow)([ _-]|$)"
-_PLAYER = r"(^| )(video-js|jwplayer|mejs-container|plyr)( |$)"
+_BOXES = ("div", "section", "ul", "ol")
+_GALLERY = re.compile(r"(?:^|[ _-])(?:gallery|slideshow)(?:[ _-]|$)", re.IGNORECASE)
+_PLAYER = re.compile(r"(?:^| )(?:video-js|jwplayer|mejs-container|plyr)(?: |$)")
 
 
 def shape(tree: "HtmlElement") -> None:
@@ -53,7 +54,7 @@ def wrap_runs(tree: "HtmlElement") -> None:
     Browsers show such text as a paragraph; extractors look for `<p>`.
     """
     wrapped: dict[HtmlElement, set[str | None]] = defaultdict(set)
-    for container in list(tree.iter(*_CONTAINERS)):
+    for container in _with_long_texts()(tree):
         texts = (container.text, *(child.tail for child in container))
         runs = sum(len(text.strip()) >= PROSE_CHARACTERS for text in texts if text)
         if runs >= LEAST_RUNS and _is_divided(container):
@@ -64,6 +65,14 @@ def wrap_runs(tree: "HtmlElement") -> None:
         for other in parent.iterchildren("div"):
             if other.get("class") in classes and next(other.iterdescendants(*_BLOCKS), None) is None:
                 other.tag = "p"
+
+
+@functools.cache
+def _with_long_texts() -> "XPath":
+    from lxml.etree import XPath
+
+    tags = " or ".join(f"self::{tag}" for tag in _CONTAINERS)
+    return XPath(f"descendant-or-self::*[{tags}][text()[string-length() >= {PROSE_CHARACTERS}]]")
 
 
 def _is_divided(container: "HtmlElement") -> bool:
@@ -150,6 +159,8 @@ def widen_body(tree: "HtmlElement") -> None:
     """
     from trafilatura.xpaths import BODY_XPATH
 
+    if tree.find(".//article") is None:
+        return
     first = next(iter(BODY_XPATH[0](tree)), None)
     article = None if first is None else next(first.iterancestors("article"), None)
     if first is None or article is None or not (name := first.get("class")):
@@ -177,28 +188,27 @@ def keep_quotes(tree: "HtmlElement") -> None:
 
 def drop_galleries(tree: "HtmlElement") -> None:
     """Remove galleries with stories of their own from an article; those that are the article stay."""
-    galleries = dict.fromkeys(_of_class(_GALLERY)(tree))
-    outermost = _outermost(galleries)
-    inside = sum(map(_paragraph_characters, outermost))
+    galleries = _outermost(tree, _GALLERY)
+    inside = sum(map(_paragraph_characters, galleries))
     if inside >= GALLERY_CHARACTERS and _paragraph_characters(tree) - inside >= GALLERY_CHARACTERS:
-        for gallery in outermost:
+        for gallery in galleries:
             gallery.drop_tree()
 
 
 def drop_players(tree: "HtmlElement") -> None:
     """Remove the controls, settings and messages of video players."""
-    for player in _outermost(dict.fromkeys(_of_class(_PLAYER)(tree))):
+    for player in _outermost(tree, _PLAYER):
         player.drop_tree()
 
 
-def _outermost(elements: "dict[HtmlElement, None]") -> "list[HtmlElement]":
-    """Return those elements, given in their order on the page, that stand in none of the others."""
+def _outermost(tree: "HtmlElement", name: re.Pattern[str]) -> "list[HtmlElement]":
+    """Return the boxes of a class that stand in no other of it."""
     found: list[HtmlElement] = []
     inside: set[HtmlElement] = set()
-    for element in elements:
-        if element not in inside and element.getparent() is not None:
+    for element in tree.iterdescendants(*_BOXES):  # faster than XPath, which asks for one tag after another
+        if name.search(element.get("class", "")) and element not in inside:
             found.append(element)
-            inside.update(element.iter(element.tag, "div", "section", "ul", "ol"))
+            inside.update(element.iter(*_BOXES))
     return found
 
 
@@ -211,17 +221,6 @@ def _paragraph_texts() -> "XPath":
     from lxml.etree import XPath
 
     return XPath(".//text()[ancestor::p]", smart_strings=False)
-
-
-@functools.cache
-def _of_class(pattern: str) -> "XPath":
-    from lxml.etree import XPath
-
-    return XPath(
-        ".//*[self::div or self::section or self::ul or self::ol]"
-        f"[@class and re:test(string(@class), '{pattern}', 'i')]",
-        namespaces={"re": "http://exslt.org/regular-expressions"},
-    )
 
 
 RULES: tuple[Callable[["HtmlElement"], None], ...] = (
