@@ -29,6 +29,7 @@ from pipeline.runner.tables import read_rows
 from pipeline.web.warc import read_coded_page
 
 PAGES_A_TASK: Final = 1_000
+LEAST_PAGES: Final = 50  # that are worth the second or two in which a task gets ready
 LOCAL_S: Final = 3.0  # between two looks for files that are new
 REMOTE_S: Final = 30.0
 _RESULTS: Final = "results.sqlite"
@@ -79,7 +80,7 @@ class EarlyExtraction:
                 for start in range(0, len(offsets), PAGES_A_TASK):
                     part = offsets[start : start + PAGES_A_TASK]
                     name = _name(archive, part)
-                    if name not in self._there:
+                    if name not in self._there and len(part) >= LEAST_PAGES:
                         place = storage.join(self._folder, name)
                         self._waiting.append(SideTask(extract_early, (archive, part, place, self._options)))
 

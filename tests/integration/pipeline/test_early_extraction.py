@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.crawl.options import CrawlOptions
 from pipeline.crawl.segments import SegmentWriter, fetch_log
+from pipeline.extract import early
 from pipeline.extract.early import EarlyExtraction, EarlyResults, early_folder, extract_early
 from pipeline.extract.extraction import Extraction, ExtractOptions
 from pipeline.extract.pages import PageOptions
@@ -59,8 +60,9 @@ def write_store(store: Path, numbers: range, *, warc_bytes: int) -> None:
 
 
 @pytest.fixture
-def output(tmp_path: Path) -> Path:
-    """A build's folder with one partition of pages in several segments."""
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A build's folder with one partition of pages in several segments, each of them worth a task."""
+    monkeypatch.setattr(early, "LEAST_PAGES", 1)
     store = tmp_path / "pages" / "store" / "00000"
     write_store(store, range(12), warc_bytes=1_500)
     log = fetch_log(store)
@@ -126,6 +128,15 @@ def test_each_committed_file_is_extracted_once_whatever_was_killed(output: Path)
     (unfinished / "results.sqlite").write_bytes(b"cut")
     assert len(list(tasks(output))) == len(every) - 1
     assert documents(output, "after")[2] == len(every[0].arguments[1])
+
+
+def test_a_few_pages_are_left_to_the_stage(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(early, "LEAST_PAGES", 3)
+    sizes = [len(task.arguments[1]) for task in tasks(output)]
+    assert sizes
+    assert min(sizes) >= 3
+    monkeypatch.setattr(early, "LEAST_PAGES", 100)
+    assert not list(tasks(output))
 
 
 def test_other_options_find_nothing(output: Path) -> None:
