@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.extract.extraction import Extraction
-from pipeline.extract.pages import PageExtractor, PageOptions
+from pipeline.extract.pages import FAILED, TIMED_OUT, PageExtractor, PageOptions
 from pipeline.runner import storage
 from pipeline.runner.names import file_name
 from pipeline.runner.records import Drop
@@ -96,7 +96,10 @@ def _whole_parts(folder: str) -> set[str]:
 
 
 def extract_early(archive: str, offsets: Sequence[int], folder: str, options: PageOptions) -> None:
-    """Extract the pages at these offsets of a WARC file, and write what comes of them."""
+    """Extract the pages at these offsets of a WARC file, and write what comes of them.
+
+    What fails here is tried again by the stage.
+    """
     with (
         PageExtractor(options) as extractor,
         storage.open_read(archive) as file,
@@ -106,6 +109,8 @@ def extract_early(archive: str, offsets: Sequence[int], folder: str, options: Pa
         results.execute(f"CREATE TABLE results (offset INTEGER PRIMARY KEY, {', '.join(_COLUMNS)})")
         pages = ((str(offset), read_coded_page(file, offset)) for offset in offsets)
         for offset, found in extractor.extract(pages):
+            if isinstance(found, Drop) and found.reason in (TIMED_OUT, FAILED):
+                continue
             values = asdict(found) if isinstance(found, Extraction) else _of_drop(found)
             row = (int(offset), *(values.get(name) for name in _COLUMNS))
             results.execute(f"INSERT INTO results VALUES ({', '.join('?' * len(row))})", row)
@@ -137,7 +142,7 @@ class EarlyResults:
         self._stack.close()
 
     def find(self, archive: str, offsets: Sequence[int]) -> Iterator[tuple[int, Extraction | Drop]]:
-        """Yield what is known of the pages at these offsets of a WARC file."""
+        """Yield what is known of the pages at these offsets of a WARC file; of a damaged result, nothing."""
         parts = self._parts.get(file_name(archive).removesuffix(".warc.gz"), [])
         asked = defaultdict[str, list[int]](list)
         for offset in offsets:
@@ -145,13 +150,17 @@ class EarlyResults:
             if place >= 0 and offset <= parts[place][1]:
                 asked[parts[place][2]].append(offset)
         for name, there in asked.items():
-            # Opened anew each time: a partition may have hundreds of these files.
-            address = f"file:{self._local(name)}?mode=ro"
-            with contextlib.closing(sqlite3.connect(address, uri=True)) as results:
-                for offset in there:
-                    query = f"SELECT {', '.join(_COLUMNS)} FROM results WHERE offset = ?"
-                    for row in results.execute(query, (offset,)):
-                        yield offset, _result(dict(zip(_COLUMNS, row, strict=True)))
+            with contextlib.suppress(sqlite3.Error):
+                yield from self._read(name, there)
+
+    def _read(self, name: str, offsets: Sequence[int]) -> Iterator[tuple[int, Extraction | Drop]]:
+        # Opened anew each time: a partition may have hundreds of these files.
+        address = f"file:{self._local(name)}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as results:
+            query = f"SELECT {', '.join(_COLUMNS)} FROM results WHERE offset = ?"
+            for offset in offsets:
+                for row in results.execute(query, (offset,)):
+                    yield offset, _result(dict(zip(_COLUMNS, row, strict=True)))
 
     def _local(self, name: str) -> Path:
         address = storage.join(self._folder, name, _RESULTS)

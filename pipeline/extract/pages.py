@@ -19,6 +19,7 @@ from pipeline.web.warc import Page
 
 __all__ = ["PageExtractor", "PageOptions"]
 
+TIMED_OUT, FAILED = "extraction timed out", "extraction failed"
 REMEMBERED_CHARACTERS = 32 * 2**20  # of results, in case a copy of their page comes
 
 # Makes the extractor import and compile whatever it needs for a page.
@@ -137,4 +138,4 @@ def _key(page: Page) -> bytes:
 def _found(outcome: Extraction | Drop | CallFailure) -> Extraction | Drop:
     if not isinstance(outcome, CallFailure):
         return outcome
-    return Drop("extraction timed out" if outcome.timed_out else "extraction failed", detail=outcome.detail)
+    return Drop(TIMED_OUT if outcome.timed_out else FAILED, detail=outcome.detail)

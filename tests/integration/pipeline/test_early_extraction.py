@@ -1,5 +1,6 @@
 """Pages are extracted while others are still being fetched, and the documents are the same."""
 
+import dataclasses
 import time
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from pipeline.extract.pages import PageOptions
 from pipeline.extract.stages import extract_pages
 from pipeline.runner import storage
 from pipeline.runner.executor import run_stage
-from pipeline.runner.records import FETCHES, LINKS
+from pipeline.runner.records import FETCHES, LINKS, Drop
 from pipeline.runner.stages import Counts, InputFile, SideTask, Stage, Task, version_of
 from pipeline.web.http_head import Response
 
@@ -137,6 +138,28 @@ def test_a_few_pages_are_left_to_the_stage(output: Path, monkeypatch: pytest.Mon
     assert min(sizes) >= 3
     monkeypatch.setattr(early, "LEAST_PAGES", 100)
     assert not list(tasks(output))
+
+
+@pytest.mark.parametrize("left", [0, 1_000, 5_000])
+def test_damaged_results_are_made_again(output: Path, left: int) -> None:
+    expected = documents(output, "late")
+    for task in tasks(output):
+        task.work(*task.arguments)
+        results = Path(task.arguments[2]) / "results.sqlite"
+        results.write_bytes(results.read_bytes()[:left])
+    assert documents(output, "damaged")[:2] == expected[:2]
+
+
+def test_what_fails_early_is_tried_again(output: Path) -> None:
+    (task, *_) = tasks(output)
+    archive, offsets, folder, options = task.arguments
+    hasty = dataclasses.replace(options, extract=ExtractOptions(extract_deadline_s=1e-6))
+    extract_early(archive, offsets, folder, hasty)
+    with EarlyResults(str(Path(folder).parent)) as results:
+        assert not [found for _, found in results.find(archive, offsets) if isinstance(found, Extraction)]
+        assert "extraction timed out" not in {
+            found.reason for _, found in results.find(archive, offsets) if isinstance(found, Drop)
+        }
 
 
 def test_other_options_find_nothing(output: Path) -> None:
