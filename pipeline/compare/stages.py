@@ -46,7 +46,7 @@ def words_file(bucket: int) -> str:
     return f"words-{bucket:04d}.parquet"
 
 
-@output_version(1, "pycld2", "publicsuffixlist", "datasketch")
+@output_version(1, "pycld2", "publicsuffixlist", "datasketch", "gigatoken")
 def survey_documents(task: Task) -> Counts:
     """Count the documents of some files, and write words, domains and signatures.
 
@@ -107,8 +107,7 @@ def compare_words(task: Task) -> Counts:
 def compare_domains(task: Task) -> Counts:
     """Compare the domains of both corpora, and each with WebText's list: `RESULT`. Inputs: their files."""
     options: SidesOptions = task.options
-    both, labels = Sums(task.folder, domains.BOTH), Sums(task.folder / "labels", domains.BOTH)
-    (task.folder / "labels").mkdir()
+    both, labels = Sums(task.folder, domains.BOTH), Sums(task.folder, domains.BOTH)
     read = 0
     for number, address in enumerate(task.inputs):
         for table in read_sums(address, DOMAINS):
@@ -127,7 +126,6 @@ def compare_domains(task: Task) -> Counts:
 
     found, documents = domains.compare_domains(noting_labels())
     likeness = domains.likeness_by_labels(labels.total())
-    (task.folder / "labels").rmdir()
     _write_json(task, {"domains": found, "documents": documents, "webtext": likeness})
     return Counts(read, read)
 

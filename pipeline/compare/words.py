@@ -105,11 +105,9 @@ def compare_bucket(tables: Iterable[pa.Table], totals: tuple[int, int]) -> dict[
 def _rows(
     table: pa.Table, parts: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_]
 ) -> list[dict[str, Any]]:
-    """Return the words that may be among those that tell the most, with all that tell as much as the last."""
+    """Return the words that may be among those that tell the most; of equals, the first in their order."""
     places = np.flatnonzero(chosen & (parts > 0))
-    if len(places) > SHOWN:
-        least = np.partition(parts[places], -SHOWN)[-SHOWN]
-        places = places[parts[places] >= least]
+    places = np.sort(places[np.argsort(-parts[places], kind="stable")[:SHOWN]])
     rows = table.take(pa.array(places)).to_pylist()
     words = (row["word"].decode(errors="replace") for row in rows)
     return [

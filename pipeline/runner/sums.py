@@ -4,6 +4,7 @@ A table of such numbers has the key (bytes) as its first column, and each other 
 word, or the documents and words of a domain.
 """
 
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Sums:
         self._tables: list[pa.Table] = []
         self._bytes = 0
         self._runs: list[Path] = []
+        self._name = uuid.uuid4().hex  # others may have the same folder
 
     def add(self, table: pa.Table) -> None:
         """Add one more table; a key may be in it more than once."""
@@ -41,7 +43,7 @@ class Sums:
         self._tables = [self._added_up()]
         self._bytes = self._tables[0].nbytes
         if self._bytes > BYTES_IN_MEMORY // 2:  # else keys repeat so often that more fit
-            self._runs.append(self._folder / f"run_{len(self._runs):04d}.parquet")
+            self._runs.append(self._folder / f"run_{self._name}_{len(self._runs):04d}.parquet")
             write_sums([_in_order(self._tables[0])], self._runs[-1], self._schema)
             self._tables, self._bytes = [], 0
 
