@@ -88,3 +88,21 @@ def test_every_column_is_added_up_by_itself(tmp_path: Path) -> None:
 
 def test_nothing_adds_up_to_nothing(tmp_path: Path) -> None:
     assert sum(map(len, Sums(tmp_path, COUNTS).total())) == 0
+
+
+def test_two_sums_in_one_folder_keep_their_runs_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.runner.sums.BYTES_IN_MEMORY", 1)
+    schemas = [pa.schema([(name, pa.binary()), ("count", pa.int64())]) for name in ("word", "domain")]
+    both = [Sums(tmp_path, schema) for schema in schemas]
+    for number in range(6):
+        for added, schema in zip(both, schemas, strict=True):
+            added.add(pa.table([[b"a%d" % number, b"b"], [1, 2]], schema=schema))
+    for added, schema in zip(both, schemas, strict=True):
+        found = pa.concat_tables(added.total())
+        assert found.schema.names == schema.names
+        assert dict(zip(*(column.to_pylist() for column in found.columns), strict=True)) == {b"b": 12} | {
+            b"a%d" % number: 1 for number in range(6)
+        }
+    assert not list(tmp_path.iterdir())
