@@ -187,23 +187,17 @@ def _domains(
     done: Sequence[StageOutput], under_way: StageProgress | None
 ) -> tuple[str, list[tuple[str, int, float]]]:
     """Return the newest stage that knows domains; its largest, with counts and shares of the first's."""
-    known = {output.stage: _domains_of(output) for output in done}
+    stages = [(output.stage, [part.domains for part in output.partitions]) for output in done]
     if under_way is not None:
-        known[under_way.stage] = Counter(under_way.domains)
-    stages = [stage for stage, found in known.items() if found]
-    if not stages:
+        stages.append((under_way.stage, [under_way.domains]))
+    known = [(_without_round(stage), parts) for stage, parts in stages if any(parts)]
+    if not known:
         return "", []
-    newest = _without_round(stages[-1])
-    found = sum((known[stage] for stage in stages if _without_round(stage) == newest), Counter[str]())
+    newest, found = known[-1][0], Counter[str]()
+    for part in (part for stage, parts in known if stage == newest for part in parts):
+        found.update(part)
     largest = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:MOST_DOMAINS]
     return newest, [(name, count, 100 * count / largest[0][1]) for name, count in largest]
-
-
-def _domains_of(output: StageOutput) -> Counter[str]:
-    found = Counter[str]()
-    for partition in output.partitions:
-        found.update(partition.domains)
-    return found
 
 
 def _without_round(stage: str) -> str:

@@ -98,9 +98,8 @@ def rank_correlation(some: npt.NDArray[np.float64], others: npt.NDArray[np.float
 
     None where it is not defined: fewer than two pairs, or all values of one side the same.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     if len(some) < 2 or np.ptp(some) == 0 or np.ptp(others) == 0:
         return None
-    ranks, other_ranks = (rankdata(side) - (len(some) + 1) / 2 for side in (some, others))
-    return float(ranks @ other_ranks / np.sqrt((ranks @ ranks) * (other_ranks @ other_ranks)))
+    return float(spearmanr(some, others).statistic)
