@@ -67,6 +67,11 @@ def main(options: CompareOptions) -> None:
     addresses = [options.corpus] if options.other == WEBTEXT else [options.corpus, options.other]
     sides = [open_side(address, options.text_column, options.output) for address in addresses]
     vocabulary = _vocabulary(options.vocabulary)
+    has_other, has_ours = (
+        storage.exists(storage.join(options.output, name)) for name in ("options.json", "comparison.json")
+    )
+    if has_other and not has_ours:
+        raise ValueError(f"{options.output} holds another command's results: choose another --output")
     with locked(options.output):
         comparer = Comparer(
             sides, _survey(options), options.output, vocabulary=vocabulary, workers=options.workers

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import xxhash
 
+from pipeline.corpus.card import DECIDING_NOTHING
 from pipeline.runner.records import Drop
 from pipeline.web.urls import parse
 
@@ -196,11 +197,8 @@ def changed_options(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[
     return [
         {"option": name, "now": now.get(name), "before": before.get(name)}
         for name in sorted(now.keys() | before.keys())
-        if now.get(name) != before.get(name) and name not in DECIDING_NOTHING
+        if now.get(name) != before.get(name) and name.rpartition(".")[2] not in DECIDING_NOTHING
     ]
-
-
-DECIDING_NOTHING: Final = frozenset({"output", "workers"})
 
 
 def _flat(options: Mapping[str, Any], within: str = "") -> Iterable[tuple[str, Any]]:

@@ -17,20 +17,14 @@ from pipeline.corpus.funnel import Step, by_size
 from pipeline.runner.names import file_name
 from pipeline.runner.templates import fill
 
-NOT_DECIDING = frozenset(
-    {
-        "output",
-        "submissions",
-        "warcs",
-        "only",
-        "workers",
-        "extract_early",
-        "contact",
-        "decontaminate",
-        "archive_index",
-    }
-    | {"archive_root", "archive_connections", "archive_workers", "archive_requests_per_second"}
+DECIDING_NOTHING = frozenset(
+    {"output", "workers", "extract_early", "contact"}
+    | {"archive_connections", "archive_workers", "archive_requests_per_second"}
     | {"archive_retries", "archive_backoff_s"}
+)
+"""Options that change no document."""
+NOT_DECIDING = DECIDING_NOTHING | frozenset(
+    {"submissions", "warcs", "only", "decontaminate", "archive_index", "archive_root"}
 )
 """Options that name places and people, or say how fast: no part of the recipe."""
 OF_FILES = frozenset({"blocklist"})
