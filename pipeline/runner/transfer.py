@@ -30,7 +30,11 @@ TRY_FOR_S: Final = 300.0  # less than ranks wait for each other
 DAMAGED_TRIES: Final = 3
 # What another try does not mend: the disk here is full or read-only, or the thing is not there or not ours.
 _LASTING: Final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
-_LASTING_NUMBERS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_LASTING_NUMBERS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.EPERM}
+# Of S3's client library, by name: it need not be installed.
+_LASTING_NAMES: Final = {
+    *("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError"),
+}
 
 
 class DamagedError(ValueError):
@@ -53,6 +57,8 @@ def scratch_folder(root: str | None, kind: str, address: str) -> Path:
 def is_temporary(error: BaseException) -> bool:
     """Say whether an error may be gone at the next try: a network's or a store's."""
     if isinstance(error, _LASTING) or getattr(error, "errno", None) in _LASTING_NUMBERS:
+        return False
+    if type(error).__name__ in _LASTING_NAMES:
         return False
     return isinstance(error, OSError) or storage.is_unreachable(error)
 
@@ -101,9 +107,10 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     with path.with_name(f".{path.name}.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:  # then what is fetched twice is put in place twice, each time whole
+        except OSError as error:
             if error.errno not in storage.NO_LOCKS:
                 raise
+            raise ValueError(f"{path.parent} has no file locks: give --scratch a local disk") from error
         yield
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pipeline.runner import storage
 from pipeline.runner.names import bare
 from pipeline.runner.terminal import say
 from pipeline.runner.transfer import FIRST_WAIT_S, LONGEST_WAIT_S, quiet_lost_connections, reason, send
 from trainer.checkpoint.folder import MARKER, FileRecord
-from trainer.checkpoint.store import RunStore, send_text, wait_for_texts
+from trainer.checkpoint.store import RunStore, wait_for_texts
 
 LOOK_S: Final = 0.5  # between looks for receipts
 CLOSE_S: Final = 5.0  # longest wait for the thread of a run that has failed
@@ -124,12 +125,15 @@ class Sender:
             try:
                 if parcel is not None:
                     self._send(parcel)
+                    self.unsent = ""
                 else:
                     self._given_up.clear()
                     self._send_run_files()
-                self.unsent = ""
             except _GivenUpError:
                 self.unsent = self.trouble or "given up"
+                if parcel is not None:
+                    with suppress(OSError):
+                        self._clear(parcel)
             except Exception as error:  # a defect of ours, which must not pass for success
                 self.unsent = f"{type(error).__name__}: {reason(error)}"
             finally:
@@ -146,7 +150,7 @@ class Sender:
         if self._rank != 0:
             if parcel.files:
                 receipt = _receipt(store, parcel, self._rank)
-                self._try(lambda: send_text(receipt, parcel.attempt))
+                self._try(lambda: storage.write_text(receipt, parcel.attempt))
             self._clear(parcel)
             return
         receipts = [_receipt(store, parcel, rank) for rank in parcel.senders if rank != 0]
@@ -159,7 +163,7 @@ class Sender:
         self._try(lambda: _send_texts(store, parcel.name, marker))
         say(f"sent {bare(store.at(parcel.name))}", flush=True)
         self._clear(parcel)
-        self._try(lambda: _remove_all(store, receipts))
+        self._try(lambda: _remove_all(receipts))
         self._try(lambda: store.prune(**self._keep))
 
     def _all_have_sent(self, receipts: Sequence[str], attempt: str) -> bool:
@@ -171,7 +175,7 @@ class Sender:
         )
 
     def _clear(self, parcel: Parcel) -> None:
-        """Remove this rank's files, which are on the store, if they were only to get there."""
+        """Remove this rank's files, if they were only to get to the store: they are there, or given up."""
         if not parcel.is_moved:
             return
         folder = self._run / parcel.name
@@ -214,22 +218,24 @@ def _receipt(store: RunStore, parcel: Parcel, rank: int) -> str:
     return store.at(parcel.name, f".sent-{rank}")
 
 
-def _remove_all(store: RunStore, addresses: Sequence[str]) -> None:
+def _remove_all(addresses: Sequence[str]) -> None:
     for address in addresses:
-        store.remove(address)
+        storage.remove(address)
 
 
 def _send_texts(store: RunStore, name: str, texts: Mapping[str, str]) -> None:
     for file, text in texts.items():
-        send_text(store.at(name, file), text)
+        storage.write_text(store.at(name, file), text)
 
 
 def _run_files(run: Path) -> list[Path]:
     """Return everything in a run's folder but checkpoints, what is hidden, and W&B's own copies."""
-    found = []
-    for path in sorted(run.rglob("*")):
-        parts = path.relative_to(run).parts
-        ours = not parts[0].startswith("step_") and parts[0] != "wandb"
-        if ours and not any(part.startswith(".") for part in parts) and path.is_file():
-            found.append(path)
+    found = list[Path]()
+    for top in sorted(run.iterdir()):
+        if top.name.startswith(("step_", ".")) or top.name == "wandb":  # others write and remove there
+            continue
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            is_hidden = any(part.startswith(".") for part in path.relative_to(run).parts)
+            if not is_hidden and path.is_file():
+                found.append(path)
     return found

@@ -5,6 +5,7 @@ but has no folders and no renaming: a checkpoint is there once its marker is, wh
 marker lists is checked by whoever fetches it.
 """
 
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from trainer.checkpoint.folder import (
     finished_checkpoints,
     is_whole,
     kept_checkpoints,
+    read_options,
 )
 
 RUN_FILES: Final = (
@@ -36,6 +38,7 @@ RUN_FILES: Final = (
     "wandb.txt",
 )  # to go on
 DAMAGED: Final = "damaged"
+MAY_GROW: Final = frozenset({"steps", "decay_steps"})  # of a run, as it goes on
 AT_ONCE: Final = 4  # files fetched at a time
 
 
@@ -62,11 +65,27 @@ class RunStore:
         return sorted(name.removesuffix(f"/{MARKER}") for name in names if _is_marker(name))
 
     def marker(self, name: str) -> str | None:
-        """Return what the marker of a checkpoint says; None where there is none."""
+        """Return what the marker of a checkpoint says; None where there is none, nothing if it is no text."""
         try:
             return patiently(lambda: storage.read_text(self.at(name, MARKER)), what=self.address)
         except FileNotFoundError:
             return None
+        except UnicodeDecodeError:
+            return ""
+
+    def records(self, name: str) -> Mapping[str, FileRecord]:
+        """Return the files of a complete checkpoint, as its marker names them.
+
+        Raises:
+            DamagedError: that is no marker.
+        """
+        try:
+            files: Mapping[str, FileRecord] = parse_as(Marker, parse_json(self.marker(name) or "")).files
+        except ValueError as error:
+            raise DamagedError(f"its marker is not one: {error}") from error
+        if "state.json" not in files:
+            raise DamagedError("its marker names no state.json")
+        return files
 
     def fetch_newest(self, run: Path, *, exclusive: bool) -> None:
         """Bring a run's folder on this machine up to date, if the store has a newer checkpoint.
@@ -82,6 +101,8 @@ class RunStore:
         with one_at_a_time(run), locked(str(run)) if exclusive else nullcontext():
             names = self.complete()
             finished = [folder.name for folder in finished_checkpoints(run)]
+            if finished and (not names or names[-1] < finished[-1]):
+                self._check_same_run(run)
             damaged = []
             for name in reversed(names):
                 if finished and name < finished[-1]:
@@ -104,13 +125,32 @@ class RunStore:
             if not (run / "options.json").is_file():
                 self._fetch_run_files(run)
 
+    def _check_same_run(self, run: Path) -> None:
+        """Check that a folder that goes further than the store holds the same run.
+
+        Raises:
+            ValueError: it does not, and neither may take the other's place.
+        """
+        try:
+            text = patiently(lambda: storage.read_text(self.at("options.json")), what=self.address)
+            content = parse_json(text)
+        except FileNotFoundError:
+            return
+        except ValueError as error:
+            raise ValueError(f"cannot read {bare(self.at('options.json'))}: {error}") from error
+        identity = content.get("identity") if isinstance(content, dict) else None
+        there = identity if isinstance(identity, dict) else {}
+        here = (read_options(run) or {}).get("identity", {})
+        if any(here.get(key) != value for key, value in there.items() if key in here and key not in MAY_GROW):
+            raise ValueError(
+                f"{run} on this machine holds another run than {bare(self.address)}: remove the one that "
+                "you do not want, or choose another --output"
+            )
+
     def _fetch_checkpoint(self, name: str, folder: Path) -> None:
         """Fetch what of a checkpoint is not here yet; its marker comes last."""
+        records = self.records(name)
         text = self.marker(name)
-        try:
-            records = parse_as(Marker, parse_json(text or "")).files
-        except ValueError as error:
-            raise DamagedError(f"its marker is not one: {error}") from error
         (folder / MARKER).unlink(missing_ok=True)
         self.fetch_files(name, folder, records)
         fetch(self.at(name, MARKER), folder / MARKER, is_whole=lambda path: path.read_text() == text)
@@ -152,10 +192,6 @@ class RunStore:
         storage.write_text(self.at(name, DAMAGED), "")
         storage.remove(self.at(name, MARKER))
 
-    def remove(self, address: str) -> None:
-        """Remove something in it, if it is there."""
-        storage.remove(address)
-
     def check_sent(self, name: str, records: Mapping[str, FileRecord]) -> None:
         """Check that the store lists all files of a checkpoint, with their sizes.
 
@@ -180,11 +216,6 @@ class RunStore:
                 storage.remove(self.at(name))
 
 
-def send_text(address: str, text: str) -> None:
-    """Write a text to a store, as a whole."""
-    storage.write_text(address, text)
-
-
 def wait_for_texts(
     addresses: Collection[str], expected: str, *, pause: Callable[[], object], is_over: Callable[[], bool]
 ) -> bool:
@@ -205,4 +236,4 @@ def _remote_text(address: str) -> str | None:
 
 
 def _is_marker(name: str) -> bool:
-    return name.startswith("step_") and name.count("/") == 1 and name.endswith(f"/{MARKER}")
+    return re.fullmatch(rf"step_\d+/{MARKER}", name) is not None

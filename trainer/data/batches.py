@@ -110,16 +110,17 @@ class TrainingData:
             now, later = self.shards_of(first, count)
             self._stream.need(now, later, first=turn)
 
-    def most_at_once(self, sizes: Sequence[int], *, shuffle_shards: int | None = None) -> int:
+    def most_at_once(self, sizes: Sequence[int], count: int, *, shuffle_shards: int | None = None) -> int:
         """Return the most that must be at hand at a time, if the shards are of these sizes.
 
         Args:
+            count: sequences that are read at a time.
             shuffle_shards: if windows were shuffled so. Default: as they are.
         """
         groups = self._groups
         if shuffle_shards is not None:
             groups = Groups(self._stream.ends, self._all.context, self._all.windows, shuffle_shards)
-        return sum(sizes) if groups is None else min(sum(sizes), groups.most_at_once(sizes))
+        return sum(sizes) if groups is None else min(sum(sizes), groups.most_at_once(sizes, count))
 
     def shards_of(self, first: int, count: int) -> tuple[list[int], list[int]]:
         """Return which shards the sequences at positions `first` and on are in, and which come next."""

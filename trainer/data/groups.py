@@ -41,25 +41,33 @@ class Groups:
         return windows
 
     def shards_of(self, seed: int, epoch: int, first: int, count: int) -> tuple[list[int], list[int]]:
-        """Return the shards of `count` places from `first` of an epoch, and those of the group after them."""
+        """Return the shards of `count` places from `first` of an epoch, and those of the group after them.
+
+        Where the places are in two groups or more, the one after them is not asked for yet.
+        """
         now: list[int] = []
-        left = count
+        left, touched = count, 0
         groups, ends = self._ordered(seed, epoch)
         turn = bisect_right(ends, first)
         while True:
             now += self._shards(groups[turn])
+            touched += 1
             left -= ends[turn] - first
             first, turn = ends[turn], turn + 1
             if turn == len(groups):
                 epoch, turn, first = epoch + 1, 0, 0
                 groups, ends = self._ordered(seed, epoch)
             if left <= 0:
-                return sorted(set(now)), self._shards(groups[turn])
+                return sorted(set(now)), self._shards(groups[turn]) if touched == 1 else []
 
-    def most_at_once(self, sizes: Sequence[int]) -> int:
-        """Return the most that shards of these sizes take, of a group that is read and the one after it."""
+    def most_at_once(self, sizes: Sequence[int], count: int) -> int:
+        """Return the most that shards of these sizes take while `count` places are read at a time.
+
+        That is of a group that is read and the one after it; of more, where groups are smaller than a batch.
+        """
         largest = sorted(sum(sizes[shard] for shard in self._shards(n)) for n in range(len(self._groups)))
-        return sum(largest[-2:])
+        smallest = min(end - start for start, end in self._groups)
+        return sum(largest[-max(2, 1 + -(-(count - 1) // smallest)) :])
 
     def _shards(self, group: int) -> list[int]:
         """Return the shards that a group's windows are in: also the one in which the last window ends."""

@@ -27,14 +27,14 @@ def check_shared(folder: Path, ranks: Ranks) -> None:
         )
 
 
-def blind_ranks(folder: Path, ranks: Ranks, *, within_s: float = SEEN_WITHIN_S) -> list[int]:
+def blind_ranks(folder: Path, ranks: Ranks) -> list[int]:
     """Return the ranks that do not see what the first rank writes to the folder; all ranks must ask."""
     if ranks.local_size == ranks.size:
         return []
     name = all_gather(f".shared-{uuid.uuid4().hex}")[0]
     token = folder / name
     on_first_rank(token.touch)
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + SEEN_WITHIN_S
     while not (seen := token.exists()) and time.monotonic() < deadline:
         time.sleep(0.2)
     blind = [rank for rank, sees in enumerate(all_gather(seen)) if not sees]

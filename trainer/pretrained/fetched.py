@@ -4,17 +4,19 @@ Of a run, that is the newest complete checkpoint's weights, without the moments 
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from pipeline.runner import storage
-from pipeline.runner.json_text import parse_as, parse_json
+from pipeline.runner.json_text import parse_json
 from pipeline.runner.names import bare
 from pipeline.runner.storage import local_path, write_text
-from pipeline.runner.transfer import fetch, one_at_a_time, patiently, scratch_folder
-from trainer.checkpoint.folder import MARKER, Marker, discard
+from pipeline.runner.terminal import say
+from pipeline.runner.transfer import DamagedError, fetch, one_at_a_time, patiently, scratch_folder
+from trainer.checkpoint.folder import MARKER, discard
 from trainer.checkpoint.store import RunStore
 
 BESIDE: Final = ("tokenizer.json", "options.json")  # of a run
@@ -58,24 +60,31 @@ def _fetch_weights(store: RunStore, folder: Path, names: Sequence[str]) -> None:
     for file in BESIDE:
         if patiently(lambda file=file: storage.exists(store.at(file)), what=store.address):  # type: ignore[misc]
             fetch(store.at(file), folder / file)
-    name = names[-1]
-    files = parse_as(Marker, parse_json(store.marker(name) or "")).files
-    records = {
-        file: record for file, record in files.items() if file == "state.json" or file.startswith("weights-")
-    }
+    for name in reversed(names):
+        try:
+            records = {
+                file: record
+                for file, record in store.records(name).items()
+                if file == "state.json" or file.startswith("weights-")
+            }
+            store.fetch_files(name, folder / name, records)
+            break
+        except DamagedError as error:
+            say(f"{bare(store.at(name))} is passed over: {error}", file=sys.stderr, flush=True)
+    else:
+        raise ValueError(f"every checkpoint in {bare(store.address)} is damaged")
+    described = {file: asdict(record) for file, record in records.items()}
+    write_text(str(folder / name / MARKER), json.dumps({"files": described}, indent=2))
     for other in folder.glob("step_*"):
         if other.name != name:
             discard(other)
-    store.fetch_files(name, folder / name, records)
-    described = {file: asdict(record) for file, record in records.items()}
-    write_text(str(folder / name / MARKER), json.dumps({"files": described}, indent=2))
 
 
 def _fetch_directory(address: str, folder: Path, sizes: Mapping[str, int]) -> None:
     """Fetch the files of a Hugging Face directory that are not here, or are other ones there by now."""
     names = [name for name in sizes if "/" not in name and not name.startswith(".") and name.endswith(_MODEL)]
     if not any(name.endswith(".safetensors") for name in names):
-        names += [name for name in sizes if name.startswith(_PICKLE)]
+        names += [name for name in sizes if "/" not in name and name.startswith(_PICKLE)]
     known = folder / FETCHED
     before = parse_json(known.read_text()) if known.is_file() else {}
     found = {}

@@ -32,7 +32,6 @@ from trainer.distributed.ranks import (
 from trainer.distributed.shared_folder import blind_ranks
 
 LOOK_S: Final = 0.3  # between looks whether all is sent
-SCRATCH_SEEN_WITHIN_S: Final = 2.0
 TELL_S: Final = 5.0  # a wait that is not worth a line
 GIVE_WAY_S: Final = 60.0  # a checkpoint that could not be sent for so long is given up for the next one
 GIVE_UP_S: Final = 600.0  # at the end of a run
@@ -154,14 +153,20 @@ class Mirror:
                 self._sender.give_up()
                 fail_together(
                     OSError(
-                        f"the end of the run could not be sent to {bare(self._store.address)}: {trouble}. It "
-                        f"is in {self._run} on this machine: run the same command here to send it"
+                        f"the end of the run could not be sent to {bare(self._store.address)}: {trouble}. "
+                        f"{self._advice}"
                     )
                 )
             if time.monotonic() - told > GIVE_WAY_S:
                 self._tell(f"still sending to {bare(self._store.address)}")
                 told = time.monotonic()
             time.sleep(LOOK_S)
+
+    @property
+    def _advice(self) -> str:
+        if self.apart:
+            return "The same command goes on from the last checkpoint there"
+        return f"It is in {self._run} on this machine: run the same command here to send it"
 
     def _look(self) -> tuple[bool, float, str]:
         """Return whether any rank is sending; and of the worst, for how long it has failed, and why."""
@@ -188,7 +193,7 @@ def mirrored(store: RunStore, run: Path, ranks: Ranks, plan: TrainingPlan) -> It
     with ExitStack() as stack:
         on_first_rank(lambda: _enter_patiently(stack, store.address))
         on_first_rank(lambda: stack.enter_context(locked(str(run))))
-        apart = bool(blind_ranks(run, ranks, within_s=SCRATCH_SEEN_WITHIN_S))
+        apart = bool(blind_ranks(run, ranks))
         if apart:
             on_first_of_each_machine(
                 lambda: None if ranks.rank == 0 else stack.enter_context(locked(str(run))), ranks

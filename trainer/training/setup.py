@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pipeline.runner.names import bare
+from pipeline.runner.ranges import check_ranges
 from pipeline.runner.storage import local_path
 from pipeline.runner.transfer import scratch_folder
 from trainer.checkpoint.folder import check_same_identity, finished_checkpoints, newest_state, read_options
@@ -117,6 +118,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     Raises:
         ValueError: an option, the shards or the output folder is not usable.
     """
+    check_ranges(options)  # before a store is asked
     device = find_device(ranks)
     inputs = open_inputs(
         options.data,
@@ -254,11 +256,11 @@ def _open_data(inputs: Inputs, plan: TrainingPlan, ranks: Ranks) -> tuple[Traini
     validation = ValidationData(
         shards.open("validation"), context=context, vocabulary=vocabulary, most_tokens=plan.evaluation_tokens
     )
-    _fetch_ahead(inputs, training, ranks.local_rank)
+    _fetch_ahead(inputs, training, plan.sequences_per_step, ranks.local_rank)
     return training, validation
 
 
-def _fetch_ahead(inputs: Inputs, data: TrainingData, local_rank: int) -> None:
+def _fetch_ahead(inputs: Inputs, data: TrainingData, sequences: int, local_rank: int) -> None:
     """Check that the training data that is needed at a time has space here; fetch it if that is all of it.
 
     Raises:
@@ -270,8 +272,8 @@ def _fetch_ahead(inputs: Inputs, data: TrainingData, local_rank: int) -> None:
         return
     shards = splits["train"].shards
     sizes = [cache.size_bytes([shard]) for shard in shards]
-    needed = data.most_at_once(sizes)
-    fewest = data.most_at_once(sizes, shuffle_shards=1)
+    needed = data.most_at_once(sizes, sequences)
+    fewest = data.most_at_once(sizes, sequences, shuffle_shards=1)
     hint = "give more with --cache-gb"
     if fewest < needed:
         hint += f", or --shuffle-shards (of 1: {fewest / GB:,.2f} GB)"

@@ -126,3 +126,26 @@ def test_each_address_has_a_scratch_folder_that_shows_no_secret(tmp_path: Path) 
     assert scratch_folder(str(tmp_path), "runs", "s3://a/run/") == folders[0]
     assert scratch_folder(str(tmp_path), "runs", "s3://key:secret@a/run?token=x") == folders[0]
     assert folders[0].parent == tmp_path / "runs"
+
+
+@pytest.mark.parametrize("name", ["NoCredentialsError", "ParamValidationError"])
+def test_a_mistake_is_not_tried_again(name: str) -> None:
+    """Classes of botocore's, which need not be installed."""
+    mistake = type(name, (Exception,), {"__module__": "botocore.exceptions"})
+    assert not transfer.is_temporary(mistake())
+    assert not transfer.is_temporary(OSError(errno.EINVAL, "The specified bucket is not valid"))
+    assert transfer.is_temporary(
+        type("ConnectTimeout", (Exception,), {"__module__": "botocore.exceptions"})()
+    )
+
+
+def test_a_scratch_folder_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("pipeline.runner.transfer.fcntl.flock", no_locks)
+    with (
+        pytest.raises(ValueError, match="has no file locks: give --scratch a local disk"),
+        one_at_a_time(tmp_path / "a"),
+    ):
+        pass

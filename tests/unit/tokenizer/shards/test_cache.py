@@ -73,7 +73,7 @@ def test_epochs_by_groups_take_the_space_of_two_groups_and_give_the_same_batches
     assert shards.cache is not None
     ours = TrainingData(shards.open("train"), **options)
     theirs = TrainingData(open_shards(str(local)).open("train"), **options)
-    assert ours.most_at_once([3024] * 8) == most
+    assert ours.most_at_once([3024] * 8, 8) == most
     for first in range(0, 2 * ours.windows, 8):
         ours.make_ready(first, 8)
         found, expected = ours.sequences(first, 8), theirs.sequences(first, 8)

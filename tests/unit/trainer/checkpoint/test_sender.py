@@ -175,3 +175,18 @@ def test_a_defect_does_not_pass_for_success(save: Any, store: RunStore, senders:
     wait_for(lambda: not sender.has_checkpoint)
     assert "KeyError" in sender.unsent
     assert store.complete() == []
+    sender.send_files()  # as the end of a run does
+    wait_for(lambda: not sender.busy)
+    assert "KeyError" in sender.unsent
+
+
+def test_files_of_a_checkpoint_that_is_given_up_fill_no_disk(save: Any, bad_store: Any, senders: Any) -> None:
+    folder, sender = save(4), senders(1)
+    bad_store.fails = lambda path: True
+    sender.send_checkpoint(parcel(folder, rank=1, senders=(0, 1), is_moved=True))
+    wait_for(lambda: sender.trouble)
+    sender.give_up()
+    wait_for(lambda: not sender.busy)
+    assert {path.name for path in folder.iterdir()}.isdisjoint(
+        parcel(folder, rank=1, senders=(0, 1), is_moved=True).files
+    )

@@ -163,3 +163,42 @@ def test_a_listing_without_a_file_is_no_sent_checkpoint(
     storage.write_text(store.at("step_00000002", "state.json"), "short")
     with pytest.raises(OSError, match=r"state\.json is not on the store"):
         store.check_sent("step_00000002", records)
+
+
+def test_a_folder_that_goes_further_with_another_run_is_refused(
+    save: Save, put: Put, store: RunStore, tmp_path: Path
+) -> None:
+    here = remote_run(save, put, store, tmp_path, 2)
+    store.fetch_newest(here, exclusive=True)
+    shutil.copytree(here / "step_00000002", here / "step_00000009")
+    for seed, is_same in ((1, True), (2, False)):
+        (here / "options.json").write_text('{"identity": {"seed": 1, "steps": 9}}')
+        storage.write_text(store.at("options.json"), f'{{"identity": {{"seed": {seed}, "steps": 7}}}}')
+        if is_same:
+            store.fetch_newest(here, exclusive=True)
+            continue
+        with pytest.raises(ValueError, match="holds another run than bad://bucket/run: remove the one"):
+            store.fetch_newest(here, exclusive=True)
+    assert store.complete() == ["step_00000002"]
+
+
+@pytest.mark.parametrize(
+    "marker", [b"", b"{", b"\xff\xfe", b"[]", b'{"files": {}}', b'{"files": 3}', b"[" * 9_000]
+)
+def test_what_is_no_marker_is_passed_over(
+    save: Save, put: Put, store: RunStore, tmp_path: Path, marker: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    here = remote_run(save, put, store, tmp_path, 2, 4)
+    filesystem, path = storage.locate(store.at("step_00000004", "complete"))
+    filesystem.pipe_file(path, marker)
+    store.fetch_newest(here, exclusive=True)
+    assert names(here) == ["step_00000002"]
+    assert "step_00000004 is passed over: its marker" in capfd.readouterr().err
+
+
+def test_only_steps_are_checkpoints(save: Save, put: Put, store: RunStore, tmp_path: Path) -> None:
+    remote_run(save, put, store, tmp_path, 2, 4)
+    for name in ("step_00000004.bak", "step_x", "step_"):
+        storage.write_text(store.at(name, "complete"), "{}")
+    assert store.complete() == ["step_00000002", "step_00000004"]
+    store.prune(keep_newest=1, keep_every=2)
