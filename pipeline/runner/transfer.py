@@ -71,8 +71,13 @@ def quiet_lost_connections() -> None:
     )
 
 
-def patiently(act: Callable[[], Value], *, what: str) -> Value:
+def patiently(
+    act: Callable[[], Value], *, what: str, pause: Callable[[float], bool | None] = time.sleep
+) -> Value:
     """Do something at a store, and again for five minutes while it fails for a reason that may pass.
+
+    Args:
+        pause: waits for so many seconds; returns true if it should not be tried again.
 
     Raises:
         OSError: it still fails, or for a reason that does not pass.
@@ -91,7 +96,8 @@ def patiently(act: Callable[[], Value], *, what: str) -> Value:
             if now + wait_s > deadline:
                 raise OSError(f"{what}: {reason(error)}") from error
             say(f"{bare(what)}: {reason(error)}: trying again", file=sys.stderr, flush=True)
-        time.sleep(wait_s)
+            if pause(wait_s):
+                raise OSError(f"{what}: {reason(error)}") from error
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 
@@ -114,11 +120,18 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         yield
 
 
-def fetch(address: str, target: Path, *, is_whole: Callable[[Path], bool] | None = None) -> None:
+def fetch(
+    address: str,
+    target: Path,
+    *,
+    is_whole: Callable[[Path], bool] | None = None,
+    pause: Callable[[float], bool | None] = time.sleep,
+) -> None:
     """Bring a file here; call it within `one_at_a_time(target)`.
 
     Args:
         is_whole: tells whether a file's content is right; one that is not is fetched again.
+        pause: as of `patiently`.
 
     Raises:
         DamagedError: it is not right, each time.
@@ -130,7 +143,7 @@ def fetch(address: str, target: Path, *, is_whole: Callable[[Path], bool] | None
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         for _ in range(DAMAGED_TRIES):
-            patiently(lambda: _get(address, temporary), what=address)
+            patiently(lambda: _get(address, temporary), what=address, pause=pause)
             if is_whole is None or is_whole(temporary):
                 temporary.replace(target)
                 return

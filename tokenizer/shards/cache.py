@@ -12,10 +12,12 @@ import hashlib
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 from pipeline.runner import storage
@@ -90,8 +92,11 @@ class ShardCache:
         self._kept = {self.folder / name for shard in shards for name, _ in self._files(shard)}
 
     @contextmanager
-    def at_hand(self, shard: Shard) -> Iterator[None]:
+    def at_hand(self, shard: Shard, pause: Callable[[float], bool | None] = time.sleep) -> Iterator[None]:
         """Have a shard's files here, fetched and checked; inside nobody removes them.
+
+        Args:
+            pause: waits before another try, as of `patiently`.
 
         Raises:
             ValueError: what the store gives is damaged.
@@ -100,15 +105,18 @@ class ShardCache:
         path = self.folder / shard.file
         with one_at_a_time(path):
             for name, checksum in self._files(shard):
-                self._bring(name, checksum)
+                self._bring(name, checksum, pause)
             yield
 
-    def fetch_all(self, shards: Sequence[Shard], *, first: int = 0, tell: bool = False) -> None:
+    def fetch_all(
+        self, shards: Sequence[Shard], *, first: int = 0, tell: bool = False, stop: Event | None = None
+    ) -> None:
         """Fetch shards, several at a time; like `at_hand`.
 
         Args:
             first: where to begin, so that the processes of a machine each begin elsewhere.
             tell: whether to print what is being waited for.
+            stop: once it is set, no further shard and no further try is begun.
         """
         missing = [shard for shard in shards if not (self.folder / shard.file).is_file()]
         if tell and missing:
@@ -119,8 +127,9 @@ class ShardCache:
                 flush=True,
             )
         turned = [*shards[first % len(shards) :], *shards[: first % len(shards)]] if shards else []
+        over = stop or Event()
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="shards") as pool:
-            for _ in pool.map(self._touch, turned):
+            for _ in pool.map(lambda shard: self._touch(shard, over), turned):
                 pass
 
     def fetch_beside(self, name: str) -> None:
@@ -131,16 +140,17 @@ class ShardCache:
                 if not path.is_file():
                     fetch(storage.join(self.address, name), path, is_whole=self._test(name, None))
 
-    def _touch(self, shard: Shard) -> None:
-        with self.at_hand(shard):
-            pass
+    def _touch(self, shard: Shard, over: Event) -> None:
+        if not over.is_set():
+            with self.at_hand(shard, over.wait):
+                pass
 
     def _files(self, shard: Shard) -> list[tuple[str, str | None]]:
         """Return the names and checksums of a shard's files."""
         index = formats.index_name(self.form, shard.file)
         return [(shard.file, shard.sha256), *([(index, shard.idx_sha256)] if index else [])]
 
-    def _bring(self, name: str, checksum: str | None) -> None:
+    def _bring(self, name: str, checksum: str | None, pause: Callable[[float], bool | None]) -> None:
         path = self.folder / name
         try:
             os.utime(path)  # used now
@@ -148,7 +158,7 @@ class ShardCache:
             if name not in self._sizes:
                 raise ValueError(f"{bare(storage.join(self.address, name))} is missing") from None
             self._make_room(self._sizes[name])
-            fetch(storage.join(self.address, name), path, is_whole=self._test(name, checksum))
+            fetch(storage.join(self.address, name), path, is_whole=self._test(name, checksum), pause=pause)
 
     def _test(self, name: str, checksum: str | None) -> Callable[[Path], bool]:
         def is_whole(path: Path) -> bool:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import accumulate
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,7 @@ class StreamedTokens(TokenStream):
         self._opened: dict[int, Tokens] = {}
         self._wanted: list[int] = []
         self._fetching: Thread | None = None
+        self._closed = Event()
 
     def _part(self, number: int) -> Tokens:
         if number not in self._opened:
@@ -99,11 +100,14 @@ class StreamedTokens(TokenStream):
             return
         turned = [self._described[number] for number in wanted]
         self._fetching = Thread(
-            target=_try_to_fetch, args=(self._cache, turned, first), name="shards ahead", daemon=True
+            target=self._try_to_fetch, args=(turned, first), name="shards ahead", daemon=True
         )
         self._fetching.start()
 
+    def close(self) -> None:
+        """Fetch nothing ahead any more: else the end of the process would wait for it."""
+        self._closed.set()
 
-def _try_to_fetch(cache: ShardCache, shards: Sequence[Shard], first: int) -> None:
-    with suppress(OSError, ValueError):
-        cache.fetch_all(shards, first=first)
+    def _try_to_fetch(self, shards: Sequence[Shard], first: int) -> None:
+        with suppress(OSError, ValueError):
+            self._cache.fetch_all(shards, first=first, stop=self._closed)

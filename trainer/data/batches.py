@@ -110,6 +110,11 @@ class TrainingData:
             now, later = self.shards_of(first, count)
             self._stream.need(now, later, first=turn)
 
+    def close(self) -> None:
+        """Fetch nothing ahead any more."""
+        if isinstance(self._stream, StreamedTokens):
+            self._stream.close()
+
     def most_at_once(self, sizes: Sequence[int], count: int, *, shuffle_shards: int | None = None) -> int:
         """Return the most that must be at hand at a time, if the shards are of these sizes.
 

@@ -72,6 +72,7 @@ class Loader:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True
+        self._data.close()
         while self._thread.is_alive():  # it may be waiting for a free place
             with suppress(queue.Empty):
                 self._queue.get_nowait()

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from pipeline.runner.json_text import parse_json
 from pipeline.runner.storage import join, local_path, read_text, write_text
+from pipeline.runner.transfer import patiently
 from trainer.evaluation.suite import EvaluationTask, SetOptions, fingerprint_of, open_tasks
 from trainer.evaluation.table import as_markdown, shown
 from trainer.evaluation.token_sets import TokenSet
@@ -54,7 +55,7 @@ def evaluate_sets(options: EvaluateOptions) -> None:
 
     ranks = Ranks.from_environment()
     with one_error_a_machine(ranks):
-        if (local := local_path(str(options.output))) is not None and local.is_file():
+        if (local := local_path(options.output)) is not None and local.is_file():
             raise ValueError(f"--output {options.output} is a file, not a folder")
         tasks = open_tasks(options.sets)
         loaded = _load(options.source, ranks)
@@ -63,6 +64,8 @@ def evaluate_sets(options: EvaluateOptions) -> None:
             if isinstance(task.content, TokenSet):
                 task.content.check(loaded.vocabulary)
         done = {task.name: _done_before(options.output, task, settings) for task in tasks}
+        if ranks.rank == 0:
+            _write(options.output, "options.json", _json(asdict(options)))
     with _together(ranks, loaded):
         from trainer.evaluation.scoring import Scorer
         from trainer.evaluation.tasks import Reader
@@ -75,7 +78,7 @@ def evaluate_sets(options: EvaluateOptions) -> None:
         for task in tasks:
             record = done[task.name] or _evaluate(task, scorer, reader, settings, visible=ranks.rank == 0)
             if ranks.rank == 0:
-                write_text(_result_of(options.output, task), _json(record))
+                _write(options.output, _result_of(task), _json(record))
             done[task.name] = record
     if ranks.rank == 0:
         _report(options, loaded, settings, done)
@@ -136,14 +139,19 @@ def _weights_checksum(loaded: LoadedModel) -> str:
     return checksum.hexdigest()
 
 
-def _result_of(output: str, task: EvaluationTask) -> str:
-    return join(str(output), "results", f"{task.name}.json")
+def _result_of(task: EvaluationTask) -> str:
+    return f"results/{task.name}.json"
+
+
+def _write(output: str, name: str, text: str) -> None:
+    """Write a file of the results, and try again for a while if a store is out of reach."""
+    patiently(lambda: write_text(join(output, name), text), what=output)
 
 
 def _done_before(output: str, task: EvaluationTask, settings: Record) -> Record | None:
     """Return an earlier command's result for the same set and settings, if there is one."""
     try:
-        record: Record = parse_json(read_text(_result_of(output, task)))
+        record: Record = parse_json(read_text(join(output, _result_of(task))))
     except (FileNotFoundError, ValueError):
         return None
     return record if record.get("identity") == _identity(task, settings) else None
@@ -199,12 +207,8 @@ def _report(options: EvaluateOptions, loaded: LoadedModel, settings: Record, res
     """Write the results as Markdown and JSON, and print the table."""
     report = {"model": loaded.description, "settings": settings, "results": results}
     table = as_markdown(report)
-    for name, text in (
-        ("options.json", _json(asdict(options))),
-        ("evaluation.json", _json(report)),
-        ("evaluation.md", table),
-    ):
-        write_text(join(str(options.output), name), text)
+    _write(options.output, "evaluation.json", _json(report))
+    _write(options.output, "evaluation.md", table)
     print(f"\n{table}\nwritten to {options.output}")
 
 

@@ -132,8 +132,10 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
         raise ValueError(
             "--document-attention needs to know the <|endoftext|> of the shards: give --vocabulary"
         )
-    run = _open_output(options.output, options.scratch)[0] if options.output else None
-    initial = find_initial_model(options.init_from, vocabulary, run, scratch=options.scratch)
+    opened = _open_output(options.output, options.scratch) if options.output else None
+    initial = find_initial_model(
+        options.init_from, vocabulary, opened[0] if opened else None, scratch=options.scratch
+    )
     plan = resolve(
         options,
         vocabulary=vocabulary.size,
@@ -147,7 +149,7 @@ def prepare(options: TrainingOptions, ranks: Ranks) -> Run:
     missing = missing_for_float8(device) if plan.float8 else ""
     if missing:
         raise ValueError(f"--float8: {missing}")
-    output, store = _open_output(plan.output, plan.scratch)
+    output, store = opened or _open_output(plan.output, plan.scratch)
     finished = finished_checkpoints(output)
     identity = {**plan.identity(), "data": inputs.shards.fingerprint[:16]}
     address = str(output) if store is None else bare(store.address)

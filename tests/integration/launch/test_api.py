@@ -89,7 +89,7 @@ def test_the_loss_of_a_text_is_that_of_the_command(model, inputs, tmp_path):
     (tmp_path / "a.txt").write_text(text)
     source = ModelOptions(model=model, device="cpu")
     sets = SetOptions(text=(str(tmp_path / "a.txt"),))
-    evaluate_sets(EvaluateOptions(source=source, sets=sets, output=tmp_path / "out"))
+    evaluate_sets(EvaluateOptions(source=source, sets=sets, output=str(tmp_path / "out")))
     record = json.loads((tmp_path / "out" / "evaluation.json").read_text())["results"]["text_0"]
     found = evaluate_text(load_model(source), text)
     assert found.tokens == record["counts"]["tokens"]

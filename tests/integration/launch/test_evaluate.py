@@ -39,7 +39,7 @@ def options(model: Path, sets: Path, output: Path, **others) -> EvaluateOptions:
         lambada=str(sets), hellaswag=str(sets), text=(str(sets / "text.txt"),), **others.pop("sets", {})
     )
     source = ModelOptions(model=model, device="cpu", **others.pop("source", {}))
-    return EvaluateOptions(source=source, sets=asked, output=output, **others)
+    return EvaluateOptions(source=source, sets=asked, output=str(output), **others)
 
 
 def results(output: Path) -> dict:

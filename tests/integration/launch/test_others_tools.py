@@ -90,7 +90,7 @@ def test_text_is_written_and_evaluated_in_it(model, shards, run, tmp_path, capsy
         EvaluateOptions(
             source=ModelOptions(model=model, device="cpu"),
             sets=SetOptions(shards=str(shards)),
-            output=tmp_path / "evaluation",
+            output=str(tmp_path / "evaluation"),
         )
     )
     record = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["results"]["shards"]
@@ -118,7 +118,7 @@ def test_shards_of_another_vocabulary_than_the_models_are_refused(model, inputs,
     options = EvaluateOptions(
         source=ModelOptions(model=model, device="cpu"),
         sets=SetOptions(shards=str(inputs.shards)),
-        output=tmp_path,
+        output=str(tmp_path),
     )
     with pytest.raises(ValueError, match="have another vocabulary than the model"):
         evaluate_sets(options)

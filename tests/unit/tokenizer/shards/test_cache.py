@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,30 @@ def test_the_next_shards_are_fetched_before_they_are_read(remote: str, tmp_path:
         if thread.name == "shards ahead":
             thread.join(30)
     assert on_disk(tmp_path) == [f"train_{n:06d}.bin" for n in (2, 5, 6)]
+
+
+def test_the_end_of_a_run_waits_for_no_shard_that_is_fetched_ahead(
+    remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def unreachable(address: str, target: Path) -> None:
+        asked.append(address)
+        raise ConnectionResetError("connection reset")
+
+    stream = opened(remote, tmp_path).open("train")
+    assert isinstance(stream, StreamedTokens)
+    monkeypatch.setattr("pipeline.runner.transfer._get", unreachable)
+    monkeypatch.setattr("pipeline.runner.transfer.FIRST_WAIT_S", 60.0)
+    stream.need(range(8), [])
+    while len(asked) < cache.AT_ONCE:
+        time.sleep(0.01)
+    stream.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("shards"):
+            thread.join(10)
+            assert not thread.is_alive()
+    assert len(asked) == cache.AT_ONCE
 
 
 def test_many_readers_fetch_each_shard_once(
