@@ -1,7 +1,6 @@
 """Ranks of launch/pretrain.py that are started without a launcher, to be killed one by one."""
 
 import json
-import multiprocessing
 import os
 import resource
 import runpy
@@ -11,6 +10,8 @@ import time
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+
+from rank_processes import rank_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 300.0  # longest that a run may take
@@ -30,9 +31,8 @@ class Fleet:
     processes: list[ForkServerProcess] = field(default_factory=list)
 
     def start(self) -> "Fleet":
-        """Start them, from a process that has already imported what takes seconds."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["deepspeed", "trainer.training.loop"])
+        """Start them."""
+        context = rank_processes()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 LAUNCHER_S = 15.0  # after which the survivors of a blow are ended
 OPTIONS = """
 --size micro --steps 12 --global-batch-tokens 512 --micro-batch 1 --warmup-steps 2 --learning-rate 4e-3
---checkpoint-every 1 --evaluate-every 4 --evaluation-tokens 500 --precision fp32
+--checkpoint-every 1 --evaluate-every 4 --evaluation-tokens 500 --sample-tokens 12 --precision fp32
 """
 
 

@@ -31,7 +31,8 @@ LAUNCHER_S = 60.0  # after which the survivors of a blow are ended
 RANKS = 2
 OPTIONS = """
 --size micro --steps 8 --global-batch-tokens 512 --micro-batch 1 --warmup-steps 2 --learning-rate 4e-3
---checkpoint-every 1 --evaluate-every 4 --evaluation-tokens 500 --precision fp32 --shuffle-shards 2
+--checkpoint-every 1 --evaluate-every 4 --evaluation-tokens 500 --sample-tokens 12 --precision fp32
+--shuffle-shards 2
 """
 
 

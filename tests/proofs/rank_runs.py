@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rank_processes import rank_processes
 
 PATIENCE_S = 100.0
 CONTEXT, VOCABULARY, BATCH = 16, 100, 12
@@ -53,8 +53,7 @@ class Report:
 
 def train_on_ranks(jobs: list[Job], *, ranks: int = 2) -> list[list[Report]]:
     """Do the jobs one after the other; return for each every rank's report, in the order of the ranks."""
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["deepspeed", "trainer.training.loop"])
+    processes = rank_processes()
     with tempfile.TemporaryDirectory() as folder:
         queues = [processes.SimpleQueue() for _ in range(ranks)]
         started = [

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 RUN_S = 300.0  # longest that a run may take
 OPTIONS = """
 --size micro --steps 3 --global-batch-tokens 512 --micro-batch 1 --warmup-steps 1 --learning-rate 4e-3
---checkpoint-every 2 --evaluate-every 2 --evaluation-tokens 500 --precision fp32
+--checkpoint-every 2 --evaluate-every 2 --evaluation-tokens 500 --sample-tokens 12 --precision fp32
 """
 
 

@@ -8,11 +8,13 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
+from torch.overrides import TorchFunctionMode
 
 from trainer.config.model_config import ModelConfig
 from trainer.config.options import Recompute
@@ -216,9 +218,20 @@ def lowered_layer_norm(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     return lower(F.layer_norm(x, gain.shape, gain, bias, eps=1e-5))
 
 
+class _WithoutInitialValues(TorchFunctionMode):
+    """Leaves out what modules do to new parameters: on the meta device that imports SymPy for seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def outline(config: ModelConfig, *, recompute: Recompute = "none", recompute_every: int = 1) -> GPT2:
     """Return a GPT-2 without weights (on the meta device), which takes no memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutInitialValues():
         return GPT2(config, recompute=recompute, recompute_every=recompute_every)
 
 
@@ -228,8 +241,8 @@ def build(config: ModelConfig, *, seed: int, recompute: Recompute = "none", reco
     Weights are drawn from N(0, 0.02²), but those that write into the residual stream from
     N(0, 0.02² / 2L), since 2L of them add up (paper, section 2.3); biases are 0.
     """
-    model = outline(config, recompute=recompute, recompute_every=recompute_every)
-    model.to_empty(device="cpu")  # without PyTorch's own initial values
+    with _WithoutInitialValues():
+        model = GPT2(config, recompute=recompute, recompute_every=recompute_every)
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:

@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -19,6 +18,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from rank_processes import rank_processes
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from launch import export
@@ -40,7 +40,7 @@ runpy.run_path(arguments[0], run_name="__main__")
 
 OPTIONS = """
 --size nano --steps 6 --global-batch-tokens 1024 --learning-rate 4e-3 --warmup-steps 2
---checkpoint-every 2 --keep-checkpoints 9 --evaluate-every 3 --evaluation-tokens 1000
+--checkpoint-every 2 --keep-checkpoints 9 --evaluate-every 3 --evaluation-tokens 1000 --sample-tokens 12
 """
 
 
@@ -49,10 +49,7 @@ class Launcher:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # Ranks come from a process that has already imported what takes seconds: they are processes of
-        # their own all the same, to be killed one by one.
-        self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["deepspeed", "trainer.training.loop"])
+        self._processes = rank_processes()
 
     def run(self, *line: object) -> tuple[int, str]:
         """Run a command line to its end; return exit code and what it printed."""

@@ -115,7 +115,7 @@ def test_recomputation_changes_no_bit_of_a_sharded_run(launcher, inputs, stage_3
     options = f"""
         --data {inputs.shards} --output {output} --zero-stage 3 --activation-checkpointing {mode}
         --size nano --steps 6 --global-batch-tokens 1024 --micro-batch 1 --learning-rate 4e-3
-        --warmup-steps 2 --evaluate-every 3 --evaluation-tokens 1000
+        --warmup-steps 2 --evaluate-every 3 --evaluation-tokens 1000 --sample-every 0
     """
     codes, printed = launcher.train(options.split(), ranks=2)
     assert codes == [0, 0], printed
@@ -128,7 +128,7 @@ def test_bf16_with_recomputation_trains_nearly_as_fp32_does(launcher, inputs, al
     options = f"""
         --data {inputs.shards} --output {tmp_path / "run"} --steps 6 --global-batch-tokens 1024
         --learning-rate 4e-3 --warmup-steps 2 --evaluate-every 3 --evaluation-tokens 1000
-        --precision bf16 --activation-checkpointing block
+        --sample-every 0 --precision bf16 --activation-checkpointing block
     """
     codes, printed = launcher.train(options.split(), ranks=2)
     assert codes == [0, 0], printed

@@ -5,7 +5,7 @@ import torch
 
 from trainer.config.model_config import IGNORED, ModelConfig
 from trainer.config.recipes import SIZES
-from trainer.model.gpt2 import GPT2, build
+from trainer.model.gpt2 import build, outline
 from trainer.model.kv_cache import KeyValues
 
 TINY = ModelConfig(layers=3, heads=4, width=32, context=24, vocabulary=100)
@@ -22,8 +22,7 @@ def test_parameters_are_as_many_as_the_formula_says_but_for_the_padding(name):
     config = ModelConfig(
         layers=size.layers, heads=size.heads, width=size.width, context=size.context, vocabulary=50_257
     )
-    with torch.device("meta"):
-        counted = sum(parameter.numel() for parameter in GPT2(config).parameters())
+    counted = sum(parameter.numel() for parameter in outline(config).parameters())
     assert counted - (50_304 - 50_257) * size.width == config.parameters
 
 
@@ -48,6 +47,13 @@ def test_the_seed_alone_decides_the_initial_weights():
     same, other = build(TINY, seed=1).state_dict(), build(TINY, seed=2).state_dict()
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["wte.weight"], other["wte.weight"])
+
+
+def test_no_initial_values_of_pytorchs_are_made():
+    before = torch.get_rng_state()
+    build(TINY, seed=7)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(parameter.is_meta for parameter in outline(TINY).parameters())
 
 
 def test_a_position_does_not_see_what_comes_after_it(tokens):
