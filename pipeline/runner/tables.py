@@ -58,23 +58,56 @@ class TableWriter:
         self._text_bytes = 0
 
 
-def read_rows(address: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield a Parquet file's rows, a batch of them in memory at a time.
+def check_unique(there: Sequence[str], wanted: Iterable[str]) -> None:
+    """Check that none of these names is there more than once: nobody could say which of them is meant.
 
     Raises:
-        ValueError: the file is not Parquet, is cut or damaged, or lacks one of `columns`.
+        ValueError: one is.
     """
+    for name in wanted:
+        if (number := there.count(name)) > 1:
+            raise ValueError(f"{number} columns are named {name!r}")
+
+
+def read_rows(address: str, columns: Sequence[str] | pa.Schema | None = None) -> Iterator[dict[str, Any]]:
+    """Yield a Parquet file's rows, a batch of them in memory at a time.
+
+    Args:
+        columns: to read, by their names. A schema says of what type they must be, or become without loss.
+
+    Raises:
+        ValueError: the file is not Parquet, is cut or damaged, or one of `columns` is missing, there twice or
+            of another type.
+    """
+    schema = columns if isinstance(columns, pa.Schema) else None
+    names = schema.names if schema is not None else columns
     with storage.open_read(address) as file:
         try:
             # Reading ahead takes a buffer for each row group, and the allocator keeps more and more of them.
             table = pq.ParquetFile(file, pre_buffer=False)
-            missing = set(columns or ()) - set(table.schema_arrow.names)
+            there = table.schema_arrow.names
+            missing = set(names or ()) - set(there)
             if missing:
                 raise ValueError(f"no column {', '.join(sorted(missing))}")
-            for batch in table.iter_batches(batch_size=1_000, columns=columns):
-                yield from batch.to_pylist()
+            check_unique(there, there if names is None else names)
+            for batch in table.iter_batches(batch_size=1_000, columns=names):
+                yield from (batch if schema is None else _cast(batch, schema)).to_pylist()
         except (pa.ArrowException, ValueError, OSError) as error:
             raise ValueError(f"cannot read {address}: {error}") from error
+
+
+def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the columns of a schema in its types; the error names the column that is none of it."""
+    columns = []
+    for field in schema:
+        try:
+            column = batch[field.name].cast(field.type)
+        except pa.ArrowException as error:
+            raise ValueError(f"column {field.name!r}: {error}") from error
+        if column.null_count and not field.nullable:
+            raise ValueError(f"column {field.name!r} has rows without a value")
+        columns.append(column)
+    return pa.record_batch(columns, schema)
 
 
 def row_count(address: str) -> int:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.runner import storage
+from pipeline.runner.tables import check_unique
 from pipeline.sources.batches import (
     DOCUMENTS_PER_BATCH,
     NO_TEXT,
@@ -83,8 +84,9 @@ def check_columns(schema: pa.Schema, text_column: str) -> list[str]:
     """Return the columns to read: the text, and the id if there is one.
 
     Raises:
-        ValueError: there is no such column, or one has a type that holds no text.
+        ValueError: there is no such column, there are several, or one has a type that holds no text.
     """
+    check_unique(schema.names, (ID, text_column))
     if text_column not in schema.names:
         raise ValueError(
             f"no column {text_column!r} among {', '.join(schema.names)}: name it by --text-column"
@@ -122,13 +124,22 @@ def _record_batches(file: IO[bytes], reading: Reading) -> Iterator[pa.RecordBatc
 def _top_columns(schema: pa.Schema, reading: Reading) -> list[str]:
     """Return the columns to read, whole: text, id and those that were asked for, as far as they are there."""
     columns = check_columns(schema, reading.text_column)
-    tops = [name if name in schema.names else name.partition(".")[0] for name in _there(schema, reading)]
+    tops = [name if name in schema.names else _top(name) for name in _there(schema, reading)]
     return [*columns, *(name for name in dict.fromkeys(tops) if name not in columns)]
 
 
 def _there(schema: pa.Schema, reading: Reading) -> list[str]:
-    """Return those of the further columns that a file has; `a.b` is a field of a struct."""
+    """Return those of the further columns that a file has; `a.b` is a field of a struct.
+
+    Raises:
+        ValueError: there are several of one name.
+    """
+    check_unique(schema.names, [name if name in schema.names else _top(name) for name in reading.columns])
     return [name for name in reading.columns if name in schema.names or _inner(schema, name)]
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _inner(schema: pa.Schema, name: str) -> list[str]:
@@ -136,7 +147,10 @@ def _inner(schema: pa.Schema, name: str) -> list[str]:
     top, *parts = name.split(".")
     kind = schema.field(top).type if top in schema.names else None
     for part in parts:
-        if kind is None or not pa.types.is_struct(kind) or kind.get_field_index(part) < 0:
+        if kind is None or not pa.types.is_struct(kind):
+            return []
+        check_unique([field.name for field in kind], [part])
+        if kind.get_field_index(part) < 0:
             return []
         kind = kind.field(part).type
     return parts
@@ -147,7 +161,7 @@ def _values(batch: pa.RecordBatch, name: str) -> list[str]:
     if name in batch.schema.names:
         column = batch[name]
     elif parts := _inner(batch.schema, name):
-        column = pc.struct_field(batch[name.partition(".")[0]], parts)
+        column = pc.struct_field(batch[_top(name)], parts)
     else:
         return [""] * len(batch)
     if _holds_text(column.type):

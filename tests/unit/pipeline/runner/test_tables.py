@@ -54,6 +54,28 @@ def test_missing_column_is_named(tmp_path: Path) -> None:
         list(read_rows(str(tmp_path / "x.parquet"), ["url", "karma"]))
 
 
+@pytest.mark.parametrize("columns", [["url"], None])
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path, columns: list[str] | None) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 3, names=["url", "more", "url"]), path)
+    with pytest.raises(ValueError, match=r"x\.parquet: 2 columns are named 'url'"):
+        list(read_rows(str(path), columns))
+    assert list(read_rows(str(path), ["more"])) == [{"more": "a"}]
+
+
+def test_rows_come_in_the_types_of_a_schema_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    columns = {"n": pa.array([1, None], pa.int8()), "text": pa.array(["a", "b"]).dictionary_encode()}
+    pq.write_table(pa.table({"more": [[1], []], **columns}), path)
+    text = pa.field("text", pa.large_string(), nullable=False)
+    wanted = pa.schema([text, pa.field("n", pa.int64())])
+    assert list(read_rows(str(path), wanted)) == [{"text": "a", "n": 1}, {"text": "b", "n": None}]
+    with pytest.raises(ValueError, match=r"x\.parquet: column 'n' has rows without a value"):
+        list(read_rows(str(path), pa.schema([text, pa.field("n", pa.int64(), nullable=False)])))
+    with pytest.raises(ValueError, match=r"x\.parquet: column 'more': "):
+        list(read_rows(str(path), pa.schema([text, pa.field("more", pa.string())])))
+
+
 def test_sieve_counts_what_it_keeps_and_what_it_drops(tmp_path: Path) -> None:
     with FilterWriter(tmp_path, "kept.parquet", SCHEMA) as writer:
         writer.put({"url": "a", "seen": 1})

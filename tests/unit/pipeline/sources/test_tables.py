@@ -192,3 +192,43 @@ def test_further_columns_come_as_text_wherever_they_lie(tmp_path: Path, name: st
         ("5", "1970-01-01 00:00:00.000Z", "x", "", "http://a.org/", "", "", "d", "1"),
         ("7", "", "", "", "", "", "", "f", "3"),
     ]
+
+
+TWO = pa.array(["one", "two"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("names", "twice"),
+    [
+        (["text", "text", "url"], "text"),
+        (["text", "id", "url", "id"], "id"),
+        (["url", "text", "url", "url"], "url"),
+        (["meta", "text", "meta"], "meta"),
+    ],
+)
+def test_several_columns_of_one_name_are_told_with_file_and_name(
+    tmp_path: Path, name: str, names: list[str], twice: str
+) -> None:
+    write(tmp_path / name, pa.Table.from_arrays([TWO] * len(names), names=names))
+    message = rf"{name}: {names.count(twice)} columns are named '{twice}'"
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / name, columns=("url", "meta.url"))
+    if name == "a.parquet" and twice in ("text", "id"):
+        with pytest.raises(ValueError, match=message):
+            measure_parquet(str(tmp_path / name), "text")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_several_fields_of_one_name_in_a_struct_are_told_too(tmp_path: Path, name: str) -> None:
+    meta = pa.StructArray.from_arrays([TWO, TWO, TWO], names=["url", "date", "url"])
+    write(tmp_path / name, pa.table({"text": TWO, "meta": meta}))
+    with pytest.raises(ValueError, match=rf"{name}: 2 columns are named 'url'"):
+        read(tmp_path / name, columns=("url", "meta.url"))
+    assert [text for _, text in read(tmp_path / name, columns=("meta.date",))[0]] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_nobody_reads_may_be_there_twice(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, pa.Table.from_arrays([TWO] * 3, names=["more", "text", "more"]))
+    assert [text for _, text in read(tmp_path / name, columns=("url",))[0]] == ["one", "two"]
