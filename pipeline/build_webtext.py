@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -29,6 +30,7 @@ from pipeline.options import Options
 from pipeline.recipe import Recipe
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
+from pipeline.runner.json_file import read_as
 from pipeline.runner.lock import locked
 from pipeline.runner.names import file_name, without_secrets
 from pipeline.runner.stages import StageOutput
@@ -68,7 +70,7 @@ def _check_earlier_run(options: Options) -> None:
     earlier = storage.join(options.output, "options.json")
     if not storage.exists(storage.join(options.output, "pages", "store")) or not storage.exists(earlier):
         return
-    partitions = json.loads(storage.read_text(earlier)).get("partitions")
+    partitions = read_as(dict[str, Any], earlier).get("partitions")
     if partitions != options.partitions:
         raise ValueError(
             f"{options.output} holds pages crawled in {partitions} partitions: "

@@ -3,7 +3,6 @@
 python pipeline/show_document.py --output out/webtext https://example.org/page
 """
 
-import json
 import re
 import sys
 import textwrap
@@ -11,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import tyro
+from annotated_types import Ge
 
 if __package__ in (None, ""):  # run as a plain file, from wherever: the packages lie beside this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -23,6 +23,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from pipeline.corpus.split import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
+from pipeline.runner.json_file import read_as
 from pipeline.runner.names import without_digest
 from pipeline.runner.terminal import say
 
@@ -78,6 +79,21 @@ def main(options: ShowOptions) -> None:
                     heading = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Trimming:
+    trim_boilerplate: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Used:
+    """What is asked of the options of a run, as it wrote them; earlier versions had not all of them."""
+
+    partitions: Annotated[int, Ge(1)]
+    sources: Sequence[str] = ()
+    boilerplate: _Trimming = _Trimming()
+    decontaminate: Sequence[str] = ()
+
+
 class Run:
     """The files that a run left, to look things up in."""
 
@@ -85,18 +101,17 @@ class Run:
         """Open the output folder of a run.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is none, or its options.json is damaged.
         """
         options_file = storage.join(output, "options.json")
         if not storage.exists(options_file):
             raise ValueError(f"no run at {output}: give the --output of pipeline/build_webtext.py")
         self.output = output
-        options = json.loads(storage.read_text(options_file))
-        self.partitions = int(options["partitions"])
-        self._sources = options.get("sources") or ["crawl", "archive"]
-        trimming = options.get("boilerplate", {})
-        self._is_trimmed = bool(trimming.get("trim_boilerplate"))
-        self._is_decontaminated = bool(options.get("decontaminate"))  # else the stage is an earlier run's
+        options = read_as(_Used, options_file)
+        self.partitions = options.partitions
+        self._sources = options.sources or ("crawl", "archive")
+        self._is_trimmed = options.boilerplate.trim_boilerplate
+        self._is_decontaminated = bool(options.decontaminate)  # else the stage is an earlier run's
         self._filesystem, self._path = storage.locate(output)
 
     def links_of(self, page: str) -> list[str]:

@@ -16,11 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.compare.changes import Fate, Tally, key_of, order_of
+from pipeline.compare.sides import SIDES, Build
 from pipeline.compare.stages import RESULT
-from pipeline.corpus.funnel import read_funnel
+from pipeline.corpus.split import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.buckets import bucket_of
 from pipeline.runner.names import named
+from pipeline.runner.records import DROPS
 from pipeline.runner.stages import Counts, InputFile, Task, output_version
 from pipeline.runner.tables import read_rows
 
@@ -50,6 +52,17 @@ FATE_ROWS: Final = pa.schema(
     ]
 )
 MOVED_ROWS: Final = pa.schema([("key", pa.string()), ("side", pa.int8()), ("url", pa.string())])
+# What is read of a build, which somebody may have handed over: without these, nothing can be told.
+CORPUS_COLUMNS: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("characters", pa.int64(), nullable=False),
+    ]
+)
+LINK_COLUMNS: Final = pa.schema([pa.field("url", pa.string(), nullable=False)])
+DROP_COLUMNS: Final = pa.schema([pa.field(name, pa.string(), nullable=False) for name in DROPS.names])
 SCHEMAS: Final = dict(zip(KINDS, (DOCUMENT_ROWS, ID_ROWS, FATE_ROWS, MOVED_ROWS), strict=True))
 
 
@@ -63,19 +76,41 @@ def kind_of(address: str) -> str:
     return address.rpartition("/")[2].partition("-")[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScatterOptions:
-    """What the files of each task are, by its name, and into how many buckets they go."""
-
-    buckets: int
-    sides: Mapping[str, int]
-    stages: Mapping[str, str]
-    """Stage of a file of drops; `documents of the corpus` and `links of the build` for the others."""
-    orders: Mapping[str, int]
-
-
 OF_CORPUS: Final = "documents of the corpus"
 OF_LINKS: Final = "links of the build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where some files of a build are from."""
+
+    stage: str
+    """That dropped what is in them; `OF_CORPUS` and `OF_LINKS` for the others."""
+    order: int
+    """Of the stage's step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScatterOptions:
+    """Into how many buckets files go, and where each is from.
+
+    They travel with every task, so they hold nothing of a single file: a task's name says which origin its
+    file has (`task_name`).
+    """
+
+    buckets: int
+    origins: tuple[Sequence[Origin], Sequence[Origin]]
+    """Of the files of the newer and of the earlier build."""
+
+    def of_task(self, name: str) -> tuple[int, Origin]:
+        """Return the side and the origin of a task's file."""
+        side = SIDES.index(name[0])
+        return side, self.origins[side][int(name[1:].partition("-")[0])]
+
+
+def task_name(side: int, origin: int, file: str) -> str:
+    """Name the task that scatters a file, by its side and the number of its origin there."""
+    return f"{SIDES[side]}{origin:02d}-{file}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,27 +123,31 @@ class BuildFiles:
     """Whether each build's links are there."""
 
 
-def build_files(corpora: Sequence[str], builds: Sequence[str], buckets: int) -> BuildFiles:
-    """Find documents, drops and links of the newer and the earlier build."""
-    inputs, sides, stages, orders = dict[str, list[InputFile]](), dict[str, int](), dict[str, str](), {}
-    knows_links = []
-    for side, (corpus, build) in enumerate(zip(corpora, builds, strict=True)):
-        found = {OF_CORPUS: _files(corpus, "train") + _files(corpus, "validation"), OF_LINKS: _links(build)}
-        found |= _drops(corpus)
-        knows_links.append(bool(found[OF_LINKS]))
-        steps = [step["step"] for step in read_funnel(corpus).get("steps", [])]
-        place = order_of(found, steps)
-        for stage, files in found.items():
-            for name, file in named(files).items():
-                task = f"{'ab'[side]}-{name}"
-                inputs[task] = [InputFile.of(file)]
-                sides[task], stages[task], orders[task] = side, stage, place[stage]
-    options = ScatterOptions(buckets=buckets, sides=sides, stages=stages, orders=orders)
-    return BuildFiles(inputs=inputs, options=options, knows_links=(knows_links[0], knows_links[1]))
+def build_files(newer: Build, earlier: Build, buckets: int) -> BuildFiles:
+    """Find documents, drops and links of two builds."""
+    inputs = dict[str, list[InputFile]]()
+    first, second = (_find(build, side, inputs) for side, build in enumerate((newer, earlier)))
+    return BuildFiles(
+        inputs=inputs,
+        options=ScatterOptions(buckets=buckets, origins=(first[0], second[0])),
+        knows_links=(first[1], second[1]),
+    )
 
 
-def _files(corpus: str, side: str) -> list[str]:
-    return storage.list_files(storage.join(corpus, side), ".parquet")
+def _find(build: Build, side: int, inputs: dict[str, list[InputFile]]) -> tuple[list[Origin], bool]:
+    """Add the files of a build to the inputs; return their origins, and whether its links are there."""
+    links = _links(build.folder)
+    documents = [file for split in SPLITS for file in _files(build.corpus, split)]
+    found = {OF_CORPUS: documents, OF_LINKS: links} | _drops(build.corpus)
+    for origin, files in enumerate(found.values()):
+        for name, file in named(files).items():
+            inputs[task_name(side, origin, name)] = [InputFile.of(file)]
+    orders = order_of(found, build.steps)
+    return [Origin(stage=stage, order=orders[stage]) for stage in found], bool(links)
+
+
+def _files(corpus: str, split: str) -> list[str]:
+    return storage.list_files(storage.join(corpus, split), ".parquet")
 
 
 def _links(build: str) -> list[str]:
@@ -169,7 +208,8 @@ class _Buckets:
 def scatter_build(task: Task) -> Counts:
     """Scatter a file of documents, drops or links by address; documents by id, too. Input: the file."""
     options: ScatterOptions = task.options
-    side, stage, read = options.sides[task.name], options.stages[task.name], 0
+    side, origin = options.of_task(task.name)
+    stage, read = origin.stage, 0
     with _Buckets(task, options.buckets) as buckets:
         for row in _rows(task.inputs[0], stage):
             read += 1
@@ -182,17 +222,13 @@ def scatter_build(task: Task) -> Counts:
                 of_link = {"stage": "", "reason": "", "detail": ""}
                 fate = of_link if stage == OF_LINKS else {"stage": stage, **row}
                 fate = {name: fate[name] for name in ("stage", "reason", "detail")}
-                buckets.write(
-                    "fates", key, {"key": key, "side": side, "order": options.orders[task.name], **fate}
-                )
+                buckets.write("fates", key, {"key": key, "side": side, "order": origin.order, **fate})
             task.progress(1)
     return Counts(read, read)
 
 
 def _rows(address: str, stage: str) -> Iterator[dict[str, Any]]:
-    if stage == OF_CORPUS:
-        return read_rows(address, ["id", "url", "title", "characters"])
-    return read_rows(address, ["url"] if stage == OF_LINKS else ["url", "reason", "detail"])
+    return read_rows(address, {OF_CORPUS: CORPUS_COLUMNS, OF_LINKS: LINK_COLUMNS}.get(stage, DROP_COLUMNS))
 
 
 @output_version(1)

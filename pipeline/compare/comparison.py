@@ -4,12 +4,13 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from pipeline.compare import change_stages, changes, stages, words
 from pipeline.compare.changes import Changes
 from pipeline.compare.domains import DomainLikeness
-from pipeline.compare.sides import Side
+from pipeline.compare.sides import SIDES, Side
 from pipeline.compare.signatures import KEYS, SKETCHES, bands_file
 from pipeline.compare.survey import SurveyOptions, Totals
 from pipeline.compare.words import WordLikeness
@@ -18,12 +19,11 @@ from pipeline.dedup.bands import Bands
 from pipeline.dedup.stages import band_tasks
 from pipeline.runner import storage
 from pipeline.runner.executor import run_stage
-from pipeline.runner.inputs import Inputs, flat
-from pipeline.runner.json_text import parse_as, parse_json
+from pipeline.runner.inputs import Inputs, flat, gathered, joined
+from pipeline.runner.json_text import parse_as
 from pipeline.runner.stages import InputFile, Partition, Stage, StageOutput, Work
 
 BYTES_A_WORD_BUCKET: Final = 2**30  # of files
-SIDES: Final = ("a", "b")
 
 Content = TypeVar("Content")
 
@@ -204,10 +204,7 @@ class Comparer:
         return totals
 
     def _words(self, surveyed: StageOutput, sides: stages.SidesOptions) -> WordLikeness:
-        buckets = {
-            f"{number:04d}": surveyed.files(stages.words_file(number))
-            for number in range(self._options.word_buckets)
-        }
+        buckets = gathered([surveyed], self._options.word_buckets, stages.words_file)
         compared = self._run("words", stages.compare_words, buckets, sides)
         return words.add_up([_result(partition) for partition in compared.partitions], sides.totals)
 
@@ -261,28 +258,24 @@ class Comparer:
 
     def _changes(self, totals: Sequence[Totals]) -> BuildChanges | None:
         """Say what changed, if both corpora are from builds of ours."""
-        builds = [side.build for side in self._sides if side.build is not None]
-        if len(builds) < 2:
+        newer, earlier = (side.build for side in self._sides)
+        if newer is None or earlier is None:
             return None
         buckets = 1 + sum(side.documents for side in totals) // change_stages.DOCUMENTS_A_BUCKET
-        files = change_stages.build_files([side.corpus for side in self._sides], builds, buckets)
+        files = change_stages.build_files(newer, earlier, buckets)
         scattered = self._run("by_address", change_stages.scatter_build, files.inputs, files.options)
-
-        def gathered(kind: str, output: StageOutput = scattered) -> dict[str, list[InputFile]]:
-            return {
-                f"{bucket:04d}": output.files(change_stages.bucket_name(kind, bucket))
-                for bucket in range(buckets)
-            }
-
-        moved = self._run("moved", change_stages.find_moved, gathered("ids"), files.options)
-        parts = [gathered("documents"), gathered("fates"), gathered("moved", moved)]
+        documents, ids, fates = (
+            gathered([scattered], buckets, partial(change_stages.bucket_name, kind))
+            for kind in ("documents", "ids", "fates")
+        )
+        moving = self._run("moved", change_stages.find_moved, ids, files.options)
+        moved = gathered([moving], buckets, partial(change_stages.bucket_name, "moved"))
         judging = change_stages.JudgeOptions(knows_links=files.knows_links)
-        inputs = {name: [source for part in parts for source in part[name]] for name in parts[0]}
+        inputs = joined(joined(documents, fates), moved)
         judged = self._run("changes", change_stages.judge_changes, inputs, judging)
-        used = [parse_json(storage.read_text(storage.join(build, "options.json"))) for build in builds]
         return BuildChanges(
             documents=changes.add_up([_result(partition) for partition in judged.partitions]),
-            options=changes.changed_options(used[0], used[1]),
+            options=changes.changed_options(newer.options, earlier.options),
         )
 
     def _run(self, name: str, work: Work, inputs: Inputs, options: object) -> StageOutput:

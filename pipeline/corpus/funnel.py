@@ -4,13 +4,16 @@ It sums exactly: each step keeps what it reads less what it drops, and the next 
 """
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from pipeline.runner import storage
+from pipeline.runner.json_file import read_as
 from pipeline.runner.stages import Counts
+
+Key = TypeVar("Key", str, tuple[str, str, int])
+FUNNEL: Final = "funnel.json"  # of a corpus folder
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,28 @@ def funnel_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
 def read_funnel(corpus: str) -> dict[str, Any]:
     """Return what `funnel.json` of a corpus folder says; nothing where there is none or it is damaged."""
     try:
-        content = json.loads(storage.read_text(storage.join(corpus, "funnel.json")))
+        return read_as(dict[str, Any], storage.join(corpus, FUNNEL))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _NamedStep:
+    step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Steps:
+    steps: Sequence[_NamedStep] = ()
+
+
+def read_step_names(corpus: str) -> list[str]:
+    """Return the names of the steps in `funnel.json` of a corpus folder, in their order.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return [step.step for step in read_as(_Steps, storage.join(corpus, FUNNEL)).steps]
 
 
 def steps_of(funnel: Sequence[Mapping[str, Any]]) -> list[Step]:
@@ -87,6 +108,6 @@ def source_unit(steps: Sequence[Step]) -> str:
     return "submissions" if steps[0].name == "submissions" else "pages in the archives"
 
 
-def by_size(dropped: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Reasons with their counts, the most frequent first."""
-    return sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
+def by_size(counts: Mapping[Key, int]) -> list[tuple[Key, int]]:
+    """Return what was counted, such as reasons, the most frequent first; equals in their own order."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

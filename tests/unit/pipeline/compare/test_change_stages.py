@@ -1,5 +1,6 @@
 """Two builds brought together by address: however many buckets there are, and however little is held."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from pipeline.compare import change_stages as steps
 from pipeline.compare.changes import Changes, add_up
+from pipeline.compare.sides import Build
 from pipeline.compare.stages import RESULT
 from pipeline.runner.records import DROPS
 from pipeline.runner.stages import Task
@@ -35,8 +37,11 @@ def write_build(
         path = folder / f"{name}.parquet"
         path.parent.mkdir(parents=True)
         pq.write_table(table, path)
-    (folder / "corpus" / "funnel.json").write_text(json.dumps({"steps": [{"step": step} for step in STEPS]}))
     return folder
+
+
+def opened(folder: Path) -> Build:
+    return Build(folder=str(folder), corpus=str(folder / "corpus"), options={}, steps=STEPS)
 
 
 def drop(url: str, reason: str, detail: str = "") -> Row:
@@ -63,7 +68,7 @@ def builds(tmp_path: Path) -> tuple[Path, Path]:
 
 def changes(builds: tuple[Path, Path], folder: Path, buckets: int) -> Changes:
     folder.mkdir()
-    files = steps.build_files([str(build / "corpus") for build in builds], list(map(str, builds)), buckets)
+    files = steps.build_files(*map(opened, builds), buckets=buckets)
 
     def run(work: Any, name: str, inputs: Sequence[str], options: Any) -> Path:
         place = folder / f"{work.__name__}-{name}"
@@ -117,3 +122,73 @@ def test_buckets_and_rows_held_change_nothing(
     monkeypatch.setattr(steps, "ROWS_HELD", 3)
     for buckets in (1, 2, 7):
         assert changes(builds, tmp_path / f"{buckets}", buckets) == expected
+
+
+def copied(build: Path, times: int) -> Path:
+    """Give each file of a build so many more."""
+    for path in [*build.rglob("*.parquet")]:
+        for number in range(1, times + 1):
+            name = f"{number}-{path.name}" if "links" not in path.parts else f"../{number:05d}/{path.name}"
+            (path.parent / name).parent.mkdir(exist_ok=True)
+            (path.parent / name).write_bytes(path.read_bytes())
+    return build
+
+
+def test_what_travels_with_every_task_grows_with_no_file(builds: tuple[Path, Path]) -> None:
+    few = steps.build_files(*map(opened, builds), buckets=1)
+    many = steps.build_files(*(opened(copied(build, 20)) for build in builds), buckets=1)
+    assert len(many.inputs) == 21 * len(few.inputs)
+    assert many.options == few.options
+    assert len(json.dumps(dataclasses.asdict(few.options))) < 600
+
+
+def test_a_tasks_name_says_side_and_stage(builds: tuple[Path, Path]) -> None:
+    newer, earlier = builds
+    files = steps.build_files(opened(newer), opened(earlier), buckets=1)
+    folders = {
+        "corpus/train": steps.OF_CORPUS,
+        "links/00000": steps.OF_LINKS,
+        **{f"corpus/drops/stage={stage}": stage for stage in ("submissions", "links", "pages_2", "split")},
+    }
+    orders = {"submissions": 0, "links": 1, "pages_2": 2, "split": 5}
+    found = set()
+    for name, (source,) in files.inputs.items():
+        side, origin = files.options.of_task(name)
+        assert Path(source.address).is_relative_to(builds[side])
+        assert folders[str(Path(source.address).parent.relative_to(builds[side]))] == origin.stage
+        assert origin.order == orders.get(origin.stage, 2)
+        found.add((side, origin.stage))
+    assert len(found) == len(files.inputs) == 6 + 2
+
+
+def test_a_hundred_stages_have_a_hundred_names() -> None:
+    origins = [steps.Origin(stage=f"s-{number}", order=number) for number in range(101)]
+    options = steps.ScatterOptions(buckets=1, origins=(origins[:1], origins))
+    assert options.of_task(steps.task_name(1, 100, "a-1.parquet")) == (1, origins[100])
+    assert options.of_task(steps.task_name(1, 1, "00-1.parquet")) == (1, origins[1])
+    assert options.of_task(steps.task_name(0, 0, "b01-1.parquet")) == (0, origins[0])
+
+
+@pytest.mark.parametrize(
+    ("file", "columns", "message"),
+    [
+        ("corpus/train/part-00000", {"url": [["x"]], "id": ["1"], "title": [""], "characters": [1]}, "url"),
+        ("corpus/train/part-00000", {"url": [None], "id": ["1"], "title": [""], "characters": [1]}, "url"),
+        ("corpus/train/part-00000", {"url": ["u"], "id": ["1"], "title": [""], "characters": ["x"]}, "'x'"),
+        ("corpus/train/part-00000", {"url": ["u"]}, "no column characters, id, title"),
+        (
+            "corpus/drops/stage=links/part-00000",
+            {"url": ["u"], "reason": [{"a": 1}], "detail": [""]},
+            "reason",
+        ),
+        ("corpus/drops/stage=links/part-00000", {"url": ["u"], "reason": ["r"], "detail": [None]}, "detail"),
+        ("links/00000/links", {"url": pa.nulls(1)}, "url"),
+    ],
+)
+def test_a_file_of_a_build_with_other_values_is_one_plain_error(
+    builds: tuple[Path, Path], tmp_path: Path, file: str, columns: dict[str, Any], message: str
+) -> None:
+    path = builds[0] / f"{file}.parquet"
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(ValueError, match=rf"cannot read .*{path.name}: .*{message}"):
+        changes(builds, tmp_path / "out", 1)

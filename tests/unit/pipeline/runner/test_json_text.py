@@ -1,5 +1,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -47,4 +48,17 @@ def test_a_dataclass_is_filled() -> None:
 )
 def test_another_type_is_named(content: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
+        parse_as(Outer, content)
+
+
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    content = parse_json('{"parts": {"\\udcff": []}, "name": "\\ud83d\\ude00 \\ud83d"}')
+    assert parse_as(Outer, content) == Outer({"?": []}, "\U0001f600 ?")
+
+
+def test_what_is_nested_too_deep_to_be_checked_is_a_mistake() -> None:
+    content: Any = []
+    for _ in range(100_000):
+        content = [content]
+    with pytest.raises(ValueError, match="it is nested too deep"):
         parse_as(Outer, content)
