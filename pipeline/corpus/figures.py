@@ -5,6 +5,7 @@ domains and subreddits, not with the documents. The samples are spread evenly ov
 corpus shows the same ones.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pipeline.corpus.split import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.records import SOURCE_CRAWL, SOURCE_WARCS
 from pipeline.runner.stages import Partition, StageOutput
+from pipeline.runner.tables import read_rows
 
 KEPT_SAMPLES = 6
 DROP_SAMPLES = 3  # of each reason of each step
@@ -320,35 +322,42 @@ def _drop_samples(outputs: Sequence[StageOutput]) -> Iterator[DropSamples]:
 
 
 def _boilerplate(stages: Mapping[str, StageOutput]) -> Iterator[Boilerplate]:
-    """Yield the paragraphs that were taken out of most documents, domain by domain."""
-    columns = ["domain", "edge", "hash", "paragraph", "documents"]
-    sources = stages["trimmed"].files("repeated.parquet") if "trimmed" in stages else ()
-    tables = [_read(source.address, columns) for source in sources]
-    if not tables:
-        return
-    found = pa.concat_tables(tables).group_by(columns[:3])
-    counted = found.aggregate([("paragraph", "min"), ("documents", "sum")]).sort_by(
-        [
-            ("documents_sum", "descending"),
-            ("domain", "ascending"),
-            ("edge", "ascending"),
-            ("hash", "ascending"),
-        ]
-    )
-    most = by_size(dict(zip(*_by_domain(counted), strict=True)))[:BOILERPLATE_DOMAINS]
-    for domain, _ in most:
-        of_domain = counted.filter(pc.equal(counted["domain"], domain)).slice(0, BOILERPLATE_SAMPLES)
-        for row in of_domain.to_pylist():
-            excerpt = excerpt_of(row["paragraph_min"])
-            yield Boilerplate(
-                domain=domain, edge=row["edge"], excerpt=excerpt, documents=row["documents_sum"]
-            )
+    """Yield the paragraphs that were taken out of most documents, domain by domain.
+
+    What is held grows with the number of domains; texts are held of the paragraphs that are shown.
+    """
+    trimmed = stages["trimmed"].files("repeated.parquet") if "trimmed" in stages else ()
+    files = [source.address for source in trimmed]
+    of_domains = Counter[str]()
+    for row in _rows(files, ["domain", "documents"]):
+        of_domains[row["domain"]] += row["documents"]
+    counted = {domain: Counter[_Paragraph]() for domain, _ in by_size(of_domains)[:BOILERPLATE_DOMAINS]}
+    for row in _rows(files, [*_PARAGRAPH, "documents"]):
+        if (domain := row["domain"]) in counted:
+            counted[domain][domain, row["edge"], row["hash"]] += row["documents"]
+    shown = [item for found in counted.values() for item in by_size(found)[:BOILERPLATE_SAMPLES]]
+    texts = _paragraphs(files, {key for key, _ in shown})
+    for (domain, edge, number), documents in shown:
+        excerpt = excerpt_of(texts[domain, edge, number])
+        yield Boilerplate(domain=domain, edge=edge, excerpt=excerpt, documents=documents)
 
 
-def _by_domain(counted: pa.Table) -> tuple[list[str], list[int]]:
-    """Return the domains, and how often a paragraph was taken out of a document of each."""
-    sums = counted.group_by("domain").aggregate([("documents_sum", "sum")])
-    return sums["domain"].to_pylist(), sums["documents_sum_sum"].to_pylist()
+_Paragraph = tuple[str, str, int]
+_PARAGRAPH = ("domain", "edge", "hash")  # by which one is known
+
+
+def _paragraphs(files: Sequence[str], wanted: Collection[_Paragraph]) -> dict[_Paragraph, str]:
+    """Return the texts of some paragraphs: of several spellings the first in order."""
+    texts: dict[_Paragraph, str] = {}
+    for row in _rows(files, [*_PARAGRAPH, "paragraph"]) if wanted else ():
+        key = row["domain"], row["edge"], row["hash"]
+        if key in wanted:
+            texts[key] = min(row["paragraph"], texts.get(key, row["paragraph"]))
+    return texts
+
+
+def _rows(files: Sequence[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    return itertools.chain.from_iterable(read_rows(address, columns) for address in files)
 
 
 _NO_TEXT = {"title": "", "excerpt": ""}
