@@ -1,6 +1,5 @@
 """The shell of the boilerplate stages: count paragraphs by domain, take out of documents what many have."""
 
-import hashlib
 import itertools
 import tempfile
 from array import array
@@ -26,6 +25,7 @@ from pipeline.runner.inputs import Run, files_of, gathered
 from pipeline.runner.records import DOCUMENTS, Drop
 from pipeline.runner.stages import Counts, StageOutput, Task, output_version
 from pipeline.runner.tables import FilterWriter, TableWriter, read_rows, read_tables
+from pipeline.sources.batches import content_id
 
 ROWS_A_RUN = 2**18  # sorted in memory: 8 MB, and as much again to sort them
 PARAGRAPH_CHARACTERS = 1_000  # that are kept of one in `REPEATED`
@@ -242,7 +242,7 @@ def _judged_again(document: dict[str, Any], text: str, refine: RefineOptions) ->
         return Drop(verdict.reason, verdict.url, f"{verdict.detail} without boilerplate".strip())
     language, score = verdict
     return document | {
-        "id": hashlib.sha256(text.encode()).hexdigest()[:32],
+        "id": content_id(text.encode()),
         "text": text,
         "characters": len(text),
         "language": language,

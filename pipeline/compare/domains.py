@@ -53,8 +53,8 @@ class _Top:
         self.rows = heapq.nsmallest(TOP_DOMAINS, rows, key=lambda row: (-row[self.column], row[name]))
 
 
-def compare_domains(tables: Iterable[pa.Table]) -> tuple[DomainLikeness, tuple[int, int]]:
-    """Compare two corpora by domain; return also how many documents with a domain either has.
+def compare_domains(tables: Iterable[pa.Table]) -> DomainLikeness:
+    """Compare two corpora by domain.
 
     Args:
         tables: of the schema `BOTH`, each domain once; documents without a domain have an empty one.
@@ -74,7 +74,7 @@ def compare_domains(tables: Iterable[pa.Table]) -> tuple[DomainLikeness, tuple[i
     rows = {row["domain"]: row for top in tops for row in top.rows}
     counts, others = ({name.decode(): row[top.column] for name, row in rows.items()} for top in tops)
     largest = {row["domain"]: row for top in tops for row in top.rows[:SHOWN]}
-    found = DomainLikeness(
+    return DomainLikeness(
         distinct=(counted["distinct"], counted["other_distinct"]),
         shared=counted["shared"],
         covered=(covered[0] / max(1, documents[0]), covered[1] / max(1, documents[1])),
@@ -84,7 +84,6 @@ def compare_domains(tables: Iterable[pa.Table]) -> tuple[DomainLikeness, tuple[i
             for row in sorted(largest.values(), key=lambda row: (-_documents(row), row["domain"]))
         ],
     )
-    return found, (documents[0], documents[1])
 
 
 def _documents(row: Mapping[str, int]) -> int:

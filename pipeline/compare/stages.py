@@ -103,7 +103,7 @@ def compare_words(task: Task) -> Counts:
     return Counts(read, read)
 
 
-@output_version(1, "publicsuffixlist")
+@output_version(2, "publicsuffixlist")
 def compare_domains(task: Task) -> Counts:
     """Compare the domains of both corpora, and each with WebText's list: `RESULT`. Inputs: their files."""
     options: SidesOptions = task.options
@@ -124,9 +124,9 @@ def compare_domains(task: Task) -> Counts:
                 labels.add(named)
             yield table
 
-    found, documents = domains.compare_domains(noting_labels())
+    found = domains.compare_domains(noting_labels())
     likeness = domains.likeness_by_labels(labels.total())
-    _write_json(task, {"domains": found, "documents": documents, "webtext": likeness})
+    _write_json(task, {"domains": found, "webtext": likeness})
     return Counts(read, read)
 
 

@@ -1,6 +1,5 @@
 """The shell of the extracting stage: turn the pages of a partition into documents."""
 
-import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pipeline.runner.names import file_name, named
 from pipeline.runner.records import DOCUMENTS, LINKS, SOURCE_CRAWL, SOURCE_WARCS, Drop
 from pipeline.runner.stages import Counts, Task, output_version, version_of
 from pipeline.runner.tables import FilterWriter, read_rows
+from pipeline.sources.batches import content_id
 from pipeline.web.warc import Page, read_coded_page
 
 _TABLES = ("links.parquet", "fetches.parquet")
@@ -90,7 +90,7 @@ def _document(found: Extraction, link: dict[str, Any], fetch: dict[str, Any]) ->
     """Put together what the page says, what is known of its link, and where the page is from."""
     is_crawled = not fetch.get("source") and "/" in fetch["archive"]  # into an archive beside the fetch log
     return {
-        "id": hashlib.sha256(found.text.encode()).hexdigest()[:32],
+        "id": content_id(found.text.encode()),
         "text": found.text,
         "url": link["url"],
         "domain": link["domain"],

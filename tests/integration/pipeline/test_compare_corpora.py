@@ -221,6 +221,7 @@ def test_little_memory_for_sums_changes_nothing(
     assert list(whole.distinct) == forty[2]["words"]["distinct"]
     domains = run(stages.compare_domains, "d", [folder / stages.DOMAINS_FILE for folder in folders], sides)
     content = json.loads((domains / stages.RESULT).read_text())
+    assert content.keys() == {"domains", "webtext"}  # all of it is read
     assert content["domains"]["ranking"]["shared"] == forty[2]["domains"]["ranking"]["shared"]
     assert content["webtext"][0]["listed"] == forty[2]["webtext_domains"][0]["listed"]
 

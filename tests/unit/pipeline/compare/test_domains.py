@@ -22,10 +22,7 @@ def tables(counts: dict[str, tuple[int, int]], rows: int = 100) -> Iterator[pa.T
 
 
 def test_what_is_shared_is_counted_by_domain_and_by_document() -> None:
-    found, documents = compare_domains(
-        tables({"": (7, 1), "a.org": (6, 0), "b.org": (2, 3), "c.org": (0, 1)})
-    )
-    assert documents == (8, 4)
+    found = compare_domains(tables({"": (7, 1), "a.org": (6, 0), "b.org": (2, 3), "c.org": (0, 1)}))
     assert (found.distinct, found.shared, found.covered) == ((2, 2), 1, (0.25, 0.75))
     assert [row["domain"] for row in found.largest] == ["a.org", "b.org", "c.org"]
     assert found.largest[1] == {
@@ -44,13 +41,13 @@ def test_blocks_of_rows_change_nothing() -> None:
     }
     expected = compare_domains(tables(counts, 5000))
     assert compare_domains(tables(counts, 71)) == expected
-    assert expected[0].ranking.top == (1000, 1000)
-    assert expected[0].distinct[0] == sum(count > 0 for count, _ in counts.values())
+    assert expected.ranking.top == (1000, 1000)
+    assert expected.distinct[0] == sum(count > 0 for count, _ in counts.values())
 
 
 def test_without_domains_there_is_no_ranking() -> None:
-    found, documents = compare_domains(tables({"": (7, 1)}))
-    assert (documents, found.distinct, found.ranking.top, found.largest) == ((0, 0), (0, 0), (0, 0), [])
+    found = compare_domains(tables({"": (7, 1)}))
+    assert (found.covered, found.distinct, found.ranking.top, found.largest) == ((0, 0), (0, 0), (0, 0), [])
 
 
 def test_likeness_to_webtext_is_the_same_block_by_block() -> None:
