@@ -27,6 +27,7 @@ from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.lock import locked
 from pipeline.runner.names import file_name, without_secrets
+from pipeline.runner.outputs import check_output
 from pipeline.runner.terminal import say
 from pipeline.sources.options import Reading
 
@@ -62,16 +63,13 @@ def main(options: CompareOptions) -> None:
     """Compare, write page and JSON, and print a summary.
 
     Raises:
-        ValueError: a corpus is missing, damaged, without documents or without the column.
+        ValueError: a corpus is missing, damaged, without documents or without the column; or the output is
+            another command's.
     """
+    check_output(options.output, "comparison.json")
     addresses = [options.corpus] if options.other == WEBTEXT else [options.corpus, options.other]
     sides = [open_side(address, options.text_column, options.output) for address in addresses]
     vocabulary = _vocabulary(options.vocabulary)
-    has_other, has_ours = (
-        storage.exists(storage.join(options.output, name)) for name in ("options.json", "comparison.json")
-    )
-    if has_other and not has_ours:
-        raise ValueError(f"{options.output} holds another command's results: choose another --output")
     with locked(options.output):
         comparer = Comparer(
             sides, _survey(options), options.output, vocabulary=vocabulary, workers=options.workers

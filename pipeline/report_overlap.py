@@ -24,6 +24,7 @@ from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
 from pipeline.runner.lock import locked
+from pipeline.runner.outputs import check_output
 from pipeline.runner.stages import InputFile, Stage, StageOutput, by_name
 
 
@@ -53,6 +54,7 @@ def main(options: OverlapOptions) -> None:
     """
     if bool(options.corpus) == bool(options.against):
         raise ValueError("give --corpus (a folder), or --against (files), and not both")
+    check_output(options.output, "report.json")
     addresses = find_sets(options.evaluation, options.texts)
     if options.corpus:
         searched = parquet_files(options.corpus, "train")

@@ -3,10 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from pipeline.runner import storage
 from pipeline.runner.json_text import parse_json
 from pipeline.runner.stages import Partition
+
+RECORD: Final = ".stages/published.json"
+"""The names of what was published, which a killed run leaves too."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +26,6 @@ class CommittedFile:
         return CommittedFile(storage.join(partition.address, name), partition.files[name][0])
 
 
-def check_output(folder: str) -> None:
-    """Reject an output address that is a file.
-
-    Raises:
-        ValueError: it is one.
-    """
-    filesystem, path = storage.locate(folder)
-    if filesystem.isfile(path):
-        raise ValueError(f"--output {folder} is a file: give a folder or an unused name")
-
-
 def publish(files: Mapping[str, CommittedFile], folder: str, *, index: str, text: str) -> bool:
     """Place files into `folder` under their names, then write the file `index` that describes them.
 
@@ -46,7 +39,7 @@ def publish(files: Mapping[str, CommittedFile], folder: str, *, index: str, text
     """
     if _is_published(files, folder, index, text):
         return False
-    record = storage.join(folder, ".stages", "published.json")
+    record = storage.join(folder, RECORD)
     before = _names(record)
     storage.write_text(record, json.dumps(sorted(before | set(files))))  # recorded even if we are killed now
     storage.remove(storage.join(folder, index))

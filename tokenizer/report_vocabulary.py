@@ -17,11 +17,11 @@ from pipeline.corpus.split import SPLITS
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
+from pipeline.runner.outputs import check_output
 from pipeline.runner.stages import InputFile, Partition, Stage
 from pipeline.sources.options import TextOptions
 from tokenizer.bpe.vocabulary import load_vocabulary
 from tokenizer.documents import open_corpus
-from tokenizer.publish import check_output
 from tokenizer.report.usage import KINDS, USAGE, Usage, UsageOptions, measure_usage, read_usage
 from tokenizer.report.vocabulary_report import Measured, Text, describe, to_markdown
 
@@ -49,11 +49,12 @@ def main(options: ReportOptions) -> None:
     """Encode the whole corpus with each vocabulary, write the report and print it.
 
     Raises:
-        ValueError: the corpus or a vocabulary is missing or damaged, or there is no text.
+        ValueError: the corpus or a vocabulary is missing or damaged, there is no text, or the output is
+            another command's.
     """
+    check_output(options.output, "report.json")
     addresses = [options.vocabulary, *options.compare]
     vocabularies = [load_vocabulary(address) for address in addresses]
-    check_output(options.output)
     corpus = open_corpus(options.corpus, options.text, output=options.output, workers=options.workers)
     sources = [
         InputFile(storage.absolute(address), vocabulary.fingerprint)

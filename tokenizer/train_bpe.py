@@ -18,13 +18,14 @@ from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
 from pipeline.runner.lock import locked
+from pipeline.runner.outputs import check_output
 from pipeline.runner.stages import Counts, Partition, Stage
 from pipeline.sources.options import TextOptions
 from tokenizer.bpe import pretokens, vocabulary
 from tokenizer.bpe.learning import LearnOptions, learn_vocabulary
 from tokenizer.bpe.token_counts import measure_file
 from tokenizer.documents import describe_left_out, open_corpus
-from tokenizer.publish import CommittedFile, check_output, publish
+from tokenizer.publish import RECORD, CommittedFile, publish
 
 FILE_BYTES_PER_BUCKET = 2**30
 
@@ -53,12 +54,13 @@ def main(options: TrainOptions) -> None:
     """Learn the vocabulary, write it, and print a summary.
 
     Raises:
-        ValueError: the corpus is missing, damaged, or too small for that many entries.
+        ValueError: the corpus is missing, damaged, or too small for that many entries; or the output is
+            another command's.
     """
     vocabulary.check_size(options.vocab_size)
     if options.word_counts_memory_gb <= 0:
         raise ValueError(f"--word-counts-memory-gb {options.word_counts_memory_gb}: must be greater than 0")
-    check_output(options.output)
+    check_output(options.output, vocabulary.INDEX, RECORD)
     with locked(options.output):
         _learn(options)
 

@@ -18,11 +18,12 @@ from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
 from pipeline.runner.lock import locked
+from pipeline.runner.outputs import check_output
 from pipeline.runner.stages import Counts, InputFile, Partition, Stage, StageOutput
 from pipeline.sources.options import TextOptions
 from tokenizer.bpe.vocabulary import Vocabulary, load_vocabulary
 from tokenizer.documents import describe_left_out, open_corpus
-from tokenizer.publish import CommittedFile, check_output, publish
+from tokenizer.publish import RECORD, CommittedFile, publish
 from tokenizer.shards import formats, meta_pickle, shuffle
 from tokenizer.shards.folder import INDEX, VOCABULARY_FILE, Shard, ShardIndex, Split, VocabularyReference
 from tokenizer.shards.formats import FormatName
@@ -55,16 +56,17 @@ def main(options: ShardOptions) -> None:
     """Write the shards, and print a summary.
 
     Raises:
-        ValueError: the corpus or the vocabulary is missing or damaged, or there is no text to train on.
+        ValueError: the corpus or the vocabulary is missing or damaged, there is no text to train on, or the
+            output is another command's.
     """
     _check(options)
+    check_output(options.output, INDEX, RECORD)
     vocabulary = load_vocabulary(options.vocabulary)
     if options.format == "nanogpt" and vocabulary.size > 2**16:
         raise ValueError(
             "--format nanogpt: nanoGPT reads 16-bit ids, but the vocabulary has "
             f"{vocabulary.size:,} entries: use another format"
         )
-    check_output(options.output)
     with locked(options.output):
         _write(options, vocabulary)
 

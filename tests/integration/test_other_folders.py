@@ -1,0 +1,73 @@
+"""No command writes its results into the folder of another one, whose options.json it would replace."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from pipeline import compare_corpora, report_overlap
+from tokenizer import report_vocabulary, train_bpe, write_shards
+
+FOLDERS: Final[dict[str, set[str]]] = {
+    "build": {"options.json", "build.html", "summary.json", "links/00000.json", "corpus/funnel.json"},
+    "corpus": {"funnel.json", "README.md", "report.html", "train/part-00000.parquet"},
+    "run": {"options.json", "metrics.jsonl", "run.html"},
+    "evaluation": {"options.json", "evaluation.json", "evaluation.md"},
+    "comparison": {"options.json", "comparison.json", "comparison.html", ".stages/survey/a.json"},
+    "report": {"options.json", "report.json", "report.md", ".stages/overlap/a.json"},
+    "vocabulary": {"options.json", "training.json", "tokenizer.json", ".stages/published.json"},
+    "shards": {"options.json", "shards.json", "tokenizer.json", ".stages/published.json"},
+    "unfinished": {".stages/published.json", "options.json", "tokenizer.json"},
+}
+"""What lies in the folders of commands. One of unfinished results has no index yet."""
+
+
+def compare(corpus: str, output: str) -> None:
+    compare_corpora.main(compare_corpora.CompareOptions(corpus=corpus, other=corpus, output=output))
+
+
+def overlap(corpus: str, output: str) -> None:
+    report_overlap.main(report_overlap.OverlapOptions(evaluation=(corpus,), corpus=corpus, output=output))
+
+
+def learn(corpus: str, output: str) -> None:
+    train_bpe.main(train_bpe.TrainOptions(corpus=corpus, output=output))
+
+
+def shard(corpus: str, output: str) -> None:
+    write_shards.main(write_shards.ShardOptions(corpus=corpus, vocabulary=corpus, output=output))
+
+
+def report(corpus: str, output: str) -> None:
+    report_vocabulary.main(report_vocabulary.ReportOptions(corpus=corpus, vocabulary=corpus, output=output))
+
+
+OWN: Final[dict[Callable[[str, str], None], set[str]]] = {
+    compare: {"comparison"},
+    overlap: {"report"},
+    learn: {"vocabulary", "shards", "unfinished"},
+    shard: {"vocabulary", "shards", "unfinished"},
+    report: {"report"},
+}
+"""The folders that a command takes for its own, or for one of its kind."""
+
+
+@pytest.mark.parametrize("command", OWN)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_folder_of_another_command_is_left_alone(
+    tmp_path: Path, command: Callable[[str, str], None], folder: str
+) -> None:
+    output = tmp_path / "out"
+    for name in FOLDERS[folder]:
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_text(name)
+    with pytest.raises(ValueError) as raised:
+        command(str(tmp_path / "nowhere"), str(output))
+    if folder in OWN[command]:
+        assert "nowhere" in str(raised.value)  # what is wrong is the input
+    else:
+        assert str(raised.value) == f"{output} holds another command's results: choose another --output"
+    files = {str(path.relative_to(output)): path for path in output.rglob("*") if path.is_file()}
+    assert {name: files[name].read_text() for name in FOLDERS[folder]} == {n: n for n in FOLDERS[folder]}
+    assert files.keys() - FOLDERS[folder] <= ({".lock"} if folder in OWN[command] else set())
