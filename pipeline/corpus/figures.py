@@ -1,13 +1,13 @@
 """What the card and the report say about a corpus: counts over its columns, and a few pages to look at.
 
-One file is read at a time and only the columns that are counted, so that memory grows with the number of
-domains and subreddits, not with the documents. The samples are spread evenly over what there is: the same
-corpus shows the same ones.
+One file is read at a time and only the columns that are counted, texts a few rows at a time, so that memory
+grows with the number of domains and subreddits, not with the documents. The samples are spread evenly over
+what there is: the same corpus shows the same ones.
 """
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,9 +163,9 @@ def figures(outputs: Sequence[StageOutput], handed_on: Collection[str] = ()) -> 
     )
 
 
-def _read(address: str, columns: Sequence[str], filters: Any = None) -> pa.Table:
+def _read(address: str, columns: Sequence[str]) -> pa.Table:
     with storage.open_read(address) as file:
-        return pq.read_table(file, columns=list(columns), filters=filters)
+        return pq.read_table(file, columns=list(columns))
 
 
 def _power_of_two(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -280,13 +280,7 @@ def _kept_sample(partition: Partition, row: int) -> Sample:
     columns = ["url", "title", "text", "date", "karma", "subreddit", "characters"]
     source = partition.file("train.parquet")
     assert source is not None
-    with storage.open_read(source.address) as file:
-        table = pq.ParquetFile(file)
-        group = 0
-        while row >= table.metadata.row_group(group).num_rows:
-            row -= table.metadata.row_group(group).num_rows
-            group += 1
-        document = table.read_row_group(group, columns=columns).slice(row, 1).to_pylist()[0]
+    document = _row(source.address, row, columns)
     known = [f"{document['characters']:,} characters"]
     known += [f"karma {document['karma']:,} in r/{document['subreddit']}"] if document["subreddit"] else []
     known += [document["date"]] if document["date"] else []
@@ -296,6 +290,20 @@ def _kept_sample(partition: Partition, row: int) -> Sample:
         about=", ".join(known),
         excerpt=excerpt_of(document["text"]),
     )
+
+
+def _row(address: str, number: int, columns: Sequence[str]) -> dict[str, Any]:
+    """Return one row of a file, of which its row group is read."""
+    with storage.open_read(address) as file:
+        table = pq.ParquetFile(file)
+        group = 0
+        while number >= table.metadata.row_group(group).num_rows:
+            number -= table.metadata.row_group(group).num_rows
+            group += 1
+        found: dict[str, Any] = (
+            table.read_row_group(group, columns=list(columns)).slice(number, 1).to_pylist()[0]
+        )
+    return found
 
 
 def _drop_samples(outputs: Sequence[StageOutput]) -> Iterator[DropSamples]:
@@ -309,8 +317,12 @@ def _drop_samples(outputs: Sequence[StageOutput]) -> Iterator[DropSamples]:
             source = largest.file("drops.parquet")
             if source is None:  # named here, written down by a later step
                 continue
-            drops = _read(source.address, ["url", "detail"], [("reason", "==", reason)]).to_pylist()
-            chosen = [drops[number] for number in evenly(len(drops), DROP_SAMPLES)]
+            is_one = pc.equal(_read(source.address, ["reason"])["reason"], reason)
+            rows = pc.indices_nonzero(is_one)
+            chosen = [
+                _row(source.address, rows[number].as_py(), ["url", "detail"])
+                for number in evenly(len(rows), DROP_SAMPLES)
+            ]
             texts = _texts(documents.get(largest.name), [drop["url"] for drop in chosen])
             samples = [
                 Sample(url=drop["url"], about=drop["detail"], **texts.get(drop["url"], _NO_TEXT))
@@ -363,14 +375,15 @@ def _rows(files: Sequence[str], columns: Sequence[str]) -> Iterator[dict[str, An
 _NO_TEXT = {"title": "", "excerpt": ""}
 
 
-def _texts(partition: Partition | None, urls: Iterable[str]) -> dict[str, dict[str, str]]:
+def _texts(partition: Partition | None, urls: Collection[str]) -> dict[str, dict[str, str]]:
     """Return title and beginning of some documents of a partition, by address."""
     source = partition.file("documents.parquet") if partition is not None else None
     if source is None:
         return {}
-    found = _read(source.address, ["url", "title", "text"], [("url", "in", list(urls))])
     return {
-        row["url"]: {"title": row["title"], "excerpt": excerpt_of(row["text"])} for row in found.to_pylist()
+        row["url"]: {"title": row["title"], "excerpt": excerpt_of(row["text"])}
+        for row in read_rows(source.address, ["url", "title", "text"])
+        if row["url"] in urls
     }
 
 

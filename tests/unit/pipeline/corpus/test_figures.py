@@ -1,6 +1,8 @@
 """What is shown of boilerplate: the same as if all rows were in memory, which they never are."""
 
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,22 +13,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.boilerplate.stages import REPEATED_ROWS
-from pipeline.corpus.figures import Boilerplate, excerpt_of, figures
+from pipeline.corpus.figures import Boilerplate, evenly, excerpt_of, figures
+from pipeline.runner.records import DROPS
 from pipeline.runner.stages import Counts, Partition, StageOutput
-from pipeline.runner.tables import TableWriter
+from pipeline.runner.tables import ROWS_PER_GROUP, TableWriter
 
 Row = dict[str, Any]
-MIB = 2**20
+NONE = Counts(0, 0)
+ROOT = Path(__file__).parents[4]
 
 
-def stage(name: str, folders: list[Path], notes: Row) -> StageOutput:
+def stage(name: str, folders: list[Path], counts: Counts = NONE) -> StageOutput:
     partitions = [
         Partition(
             name=folder.name,
             address=str(folder),
             files={path.name: (path.stat().st_size, "") for path in folder.iterdir()},
-            counts=Counts(0, 0),
-            notes=notes,
+            counts=counts,
+            notes={},
             bytes_read=0,
             seconds=0.0,
         )
@@ -50,8 +54,7 @@ def boilerplate(root: Path, tables: list[list[Row]]) -> list[Boilerplate]:
 
 
 def shown(folders: list[Path]) -> list[Boilerplate]:
-    corpus = stage("split", [], {})
-    return list(figures([stage("trimmed", folders, {}), corpus]).boilerplate)
+    return list(figures([stage("trimmed", folders), stage("split", [])]).boilerplate)
 
 
 def row(domain: str, number: int, documents: int, text: str, edge: str = "end") -> Row:
@@ -112,11 +115,27 @@ def test_without_boilerplate_nothing_is_shown(tmp_path: Path) -> None:
     assert boilerplate(tmp_path / "empty", [[], []]) == []
 
 
+MEASURED = """
+import sys
+import pyarrow as pa
+from pipeline.corpus.figures import figures
+from pipeline.runner.stages import Counts, Partition, StageOutput
+
+def stage(name, partitions):
+    return StageOutput(
+        stage=name, partitions=partitions, reused=0, seconds=0, task_seconds=0, bytes_read=0
+    )
+
+file = {"repeated.parquet": (0, "")}
+trimmed = stage("trimmed", [Partition("0", sys.argv[1], file, Counts(0, 0), {}, 0, 0.0)])
+first = figures([trimmed, stage("split", [])]).boilerplate[0]
+print(first.domain, first.documents, first.excerpt[:8], pa.default_memory_pool().max_memory())
+"""
+
+
 def test_texts_of_a_large_file_are_never_in_memory_together(tmp_path: Path) -> None:
     groups, rows = 12, 5_000
-    folder = tmp_path / "00000"
-    folder.mkdir()
-    with pq.ParquetWriter(folder / "repeated.parquet", REPEATED_ROWS, compression="zstd") as file:
+    with pq.ParquetWriter(tmp_path / "repeated.parquet", REPEATED_ROWS, compression="zstd") as file:
         for group in range(groups):
             numbers = range(group * rows, (group + 1) * rows)
             columns = {
@@ -127,14 +146,39 @@ def test_texts_of_a_large_file_are_never_in_memory_together(tmp_path: Path) -> N
                 "documents": [1 + (number == 31_000) for number in numbers],
             }
             file.write_table(pa.table(columns, schema=REPEATED_ROWS))
-    texts_bytes = groups * rows * 990
-    before = pa.default_memory_pool()
-    pool = pa.proxy_memory_pool(before)
-    pa.set_memory_pool(pool)
-    try:
-        found = shown([folder])
-    finally:
-        pa.set_memory_pool(before)
-    assert (found[0].domain, found[0].documents) == ("0.org", 2)
-    assert found[0].excerpt.startswith("00031000 ")
-    assert 0 < pool.max_memory() < texts_bytes / 3
+    command = [sys.executable, "-c", MEASURED, str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    *first, most = result.stdout.split()
+    assert first == ["0.org", "2", "00031000"]
+    assert int(most) < groups * rows * 990 / 3  # bytes of all texts
+
+
+def test_drops_are_shown_spread_evenly_with_the_texts_of_their_documents(tmp_path: Path) -> None:
+    documents, refined = tmp_path / "documents" / "0", tmp_path / "refined" / "0"
+    for folder in (documents, refined):
+        folder.mkdir(parents=True)
+    numbers = range(2 * ROWS_PER_GROUP)
+    texts = {name: [f"{name} {n}" for n in numbers] for name in ("url", "title", "text")}
+    pq.write_table(pa.table(texts), documents / "documents.parquet")
+    with TableWriter(refined / "drops.parquet", DROPS) as writer:
+        for n in numbers:
+            reason = "too short" if n % 3 else "other language"
+            writer.write({"url": f"url {n}", "reason": reason, "detail": f"detail {n}"})
+    dropped = {
+        "too short": sum(n % 3 > 0 for n in numbers),
+        "other language": sum(n % 3 == 0 for n in numbers),
+    }
+    outputs = [
+        stage("links", []),
+        stage("documents", [documents]),
+        stage("refined", [refined], Counts(len(numbers), 0, dropped)),
+        stage("split", []),
+    ]
+    found = {drop.reason: drop for drop in figures(outputs).dropped}
+    for reason, remainders in (("too short", (1, 2)), ("other language", (0,))):
+        whole = [n for n in numbers if n % 3 in remainders]
+        chosen = [whole[place] for place in evenly(len(whole), 3)]
+        assert found[reason].count == len(whole)
+        assert [(one.url, one.about, one.title, one.excerpt) for one in found[reason].samples] == [
+            (f"url {n}", f"detail {n}", f"title {n}", f"text {n}") for n in chosen
+        ]
