@@ -13,6 +13,7 @@ from pipeline.web.decompression import DamagedFileError, decompress
 LINE_LIMIT_BYTES: Final = 64 * 2**20  # of JSON
 LONGEST_DOCUMENT_BYTES: Final = 16 * 2**20  # of plain text; a longer one becomes several
 DAMAGED: Final = "damaged file"
+_LINE_ENDS: Final = b"\r\n"
 _CUTS: Final = (b"\n\n", b"\n", b" ")  # where a document that is too long is cut: best first
 
 
@@ -86,42 +87,52 @@ def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _cut(pieces: Iterable[bytes], separator: bytes | None) -> Iterator[bytes]:
-    """Cut a text at its separators, and wherever a document becomes too long.
+    """Cut a text at its separators, and wherever a document becomes too long, however it comes in pieces.
 
     Without a separator the text is one document, also where it is empty. With one, line ends around a
     document belong to the separator, and between two separators with nothing else there is no document.
     """
-    held, reserve, is_first = bytearray(), len(separator or b""), True
+    ends = _LINE_ENDS if separator else b""
+    reserve = max(0, len(separator or b"") - 1)  # bytes at the end that may begin a separator
+    held, begun = bytearray(), False  # whether a part of the document was yielded
     for piece in pieces:
-        searched = max(0, len(held) - reserve + 1)
+        searched = max(0, len(held) - reserve)
         held += piece
         if separator and held.find(separator, searched) >= 0:
             *documents, rest = bytes(held).split(separator)
-            for document in filter(None, map(_stripped, documents)):
-                yield from _parts(bytearray(document), LONGEST_DOCUMENT_BYTES)
+            for document in documents:
+                yield from _parts(document.rstrip(ends) if begun else document.strip(ends))
+                begun = False
             held = bytearray(rest)
-        if len(held) > LONGEST_DOCUMENT_BYTES + reserve:  # no separator begins within the limit
-            *parts, rest = _parts(held, LONGEST_DOCUMENT_BYTES + reserve)
-            yield from parts
-            held, is_first = bytearray(rest), False
-    last = _stripped(bytes(held)) if separator else bytes(held)
-    if last:
-        yield from _parts(bytearray(last), LONGEST_DOCUMENT_BYTES)
-    elif is_first and not separator:
+        if len(held) > LONGEST_DOCUMENT_BYTES + reserve:
+            known = held[: len(held) - reserve].rstrip(ends)  # of the document, whatever comes
+            size = len(known)
+            if not begun:
+                del held[: size - len(known.lstrip(ends))]
+                size = len(known.lstrip(ends))
+            while size > LONGEST_DOCUMENT_BYTES:
+                end = _end(held)
+                yield bytes(held[:end])
+                del held[:end]
+                size, begun = size - end, True
+            if len(held) > 4 * LONGEST_DOCUMENT_BYTES + reserve:  # so many line ends are a separator
+                yield from _parts(bytes(held[:size]))
+                held, begun = held[len(held) - reserve :], False
+    last = bytes(held.rstrip(ends) if begun else held.strip(ends))
+    yield from _parts(last)
+    if not separator and not begun and not last:
         yield b""
 
 
-def _parts(document: bytearray, most: int) -> Iterator[bytes]:
-    """Cut a document until what remains is at most so long."""
-    while len(document) > most:
-        end = _end(document)
-        yield bytes(document[:end])
-        del document[:end]
-    yield bytes(document)
-
-
-def _stripped(document: bytes) -> bytes:
-    return document.strip(b"\r\n")
+def _parts(document: bytes) -> Iterator[bytes]:
+    """Cut a document that is too long; yield nothing of an empty one."""
+    rest = bytearray(document)
+    while len(rest) > LONGEST_DOCUMENT_BYTES:
+        end = _end(rest)
+        yield bytes(rest[:end])
+        del rest[:end]
+    if rest:
+        yield bytes(rest)
 
 
 def _end(text: bytearray) -> int:

@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.sources import lines
@@ -120,8 +122,11 @@ def test_a_separator_is_typed_with_a_backslash() -> None:
 @given(
     documents=st.lists(st.text("aé \n", max_size=60), max_size=8),
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5),
-    separator=st.sampled_from([None, "\n", "\n\n", "##"]),
+    separator=st.sampled_from([None, "\n", "\n\n", "##", "\n#\n"]),
 )
+@example(documents=["\na" + 9 * "a" + 8 * "é", ""], sizes=[1], separator="\n\n")
+@example(documents=[20 * "a" + "\n\n" + "a" + 30 * "\n", "a"], sizes=[1], separator="##")
+@example(documents=[30 * "\n", "a"], sizes=[1], separator="\n#\n")
 def test_how_a_file_comes_in_pieces_changes_no_document(
     documents: list[str], sizes: list[int], separator: str | None
 ) -> None:
@@ -136,11 +141,37 @@ def test_how_a_file_comes_in_pieces_changes_no_document(
             place += size
         found = list(lines._cut(pieces, ends))
         assert found == list(lines._cut([raw], ends))
+        whole = [document.strip(b"\r\n") for document in raw.split(ends)] if ends else [raw]
+        assert found == (
+            [part for document in whole for part in lines._parts(document)] or [b""] * (not ends)
+        )
     assert max(map(len, found), default=0) <= 24
     for document in found:
         document.decode()
     if separator is None:
         assert b"".join(found) == raw
+
+
+def test_however_many_line_ends_there_are_they_do_not_fill_the_memory() -> None:
+    held = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal held
+        tracemalloc.reset_peak()
+        yield b"one"
+        for _ in range(200):
+            yield b"\r\n" * 5_000
+        yield b"two##"
+        held = tracemalloc.get_traced_memory()[1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "LONGEST_DOCUMENT_BYTES", 10_000)
+        tracemalloc.start()
+        try:
+            assert list(lines._cut(pieces(), b"##")) == [b"one", b"two"]
+        finally:
+            tracemalloc.stop()
+    assert 0 < held < 500_000  # of 2 MB
 
 
 def test_further_fields_come_as_text_wherever_they_lie(tmp_path: Path) -> None:
