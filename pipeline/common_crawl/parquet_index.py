@@ -21,6 +21,7 @@ from pipeline.common_crawl.index_batch import (
 )
 from pipeline.common_crawl.sought import Sought, bounds_of
 from pipeline.runner.records import UTC_SECONDS
+from pipeline.runner.tables import check_unique
 
 ROWS_PER_BATCH = 262_144
 NEEDED = ("url", "fetch_time", "fetch_status", "warc_filename", "warc_record_offset", "warc_record_length")
@@ -32,7 +33,7 @@ def read_parquet(address: str, sought: Sought, tally: IndexTally) -> Iterator[In
     """Yield the rows of a file whose SURTs may be looked for; take note of what was read.
 
     Raises:
-        UnreadableIndexError: it is no Parquet, is damaged, or lacks a column.
+        UnreadableIndexError: it is no Parquet, is damaged, or lacks a column or has it twice.
         OSError: its store does not answer.
     """
     try:
@@ -76,10 +77,14 @@ def _batches(parquet: pq.ParquetFile, sought: Sought, tally: IndexTally) -> Iter
 
 
 def _columns(parquet: pq.ParquetFile) -> list[str]:
-    names = set(parquet.schema_arrow.names)
+    names = parquet.schema_arrow.names
     missing = [name for name in ("url_surtkey", *NEEDED) if name not in names]
     if missing:
         raise UnreadableIndexError(f"no column {', '.join(missing)}")
+    try:
+        check_unique(names, ("url_surtkey", *CAPTURE_COLUMNS))
+    except ValueError as error:
+        raise UnreadableIndexError(str(error)) from error
     return [name for name in CAPTURE_COLUMNS if name in names]
 
 

@@ -463,6 +463,43 @@ def _option_values() -> bytes:
     return json.dumps(dataclasses.asdict(TrainingOptions(data="out/shards")), indent=1).encode()
 
 
+# --- a build ---
+
+
+def _build(folder: Path) -> Call:
+    """Read what describes a build, and put it beside another one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pipeline.compare.changes import changed_options, order_of
+    from pipeline.compare.sides import open_side
+
+    (folder / "corpus" / "train").mkdir(parents=True)
+    pq.write_table(pa.table({"text": ["x"]}), folder / "corpus" / "train" / "part-00000.parquet")
+
+    def call(data: bytes) -> None:
+        options, _, funnel = data.partition(b"\n\0\n")
+        (folder / "options.json").write_bytes(options)
+        (folder / "corpus" / "funnel.json").write_bytes(funnel)
+        build = open_side(str(folder), "text", "").build
+        assert build is not None
+        json.dumps(changed_options(build.options, {"karma": {"min_karma": 3}}), ensure_ascii=False).encode()
+        order_of(["links", "pages_2"], build.steps)
+
+    return call
+
+
+def _descriptions() -> bytes:
+    from pipeline.corpus.funnel import Step, funnel_json
+    from pipeline.options import Options
+    from pipeline.runner.stages import Counts
+
+    steps = [Step("links", "links", Counts(9, 4, {"low karma": 5})), Step("pages", "pages", Counts(4, 4))]
+    options = json.dumps(dataclasses.asdict(Options(output="out")), indent=1)
+    funnel = json.dumps({"fingerprint": "0" * 64, "steps": funnel_json(steps)}, indent=1)
+    return f"{options}\n\0\n{funnel}".encode()
+
+
 BODY = gzip.compress(PAGE, mtime=0)
 ROBOTS = (
     b"User-agent: *\nDisallow: /a*b$\nCrawl-delay: 2\n\nUser-agent: Outbound/0.1\nAllow: /\nSitemap: /s.xml\n"
@@ -583,4 +620,5 @@ TARGETS = [
         promised=(ValueError, OSError),
         share=0.5,
     ),
+    Target(name="build", seeds=(_descriptions(),), prepare=_build, promised=(ValueError, OSError), share=0.5),
 ]

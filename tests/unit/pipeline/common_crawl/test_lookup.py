@@ -17,7 +17,7 @@ from pipeline.common_crawl import sought as seeking
 from pipeline.common_crawl.captures import CAPTURE_COLUMNS, Wanted, best
 from pipeline.common_crawl.index_batch import IndexBatch, IndexTally, Rows
 from pipeline.common_crawl.lookup import matches
-from pipeline.common_crawl.parquet_index import read_parquet
+from pipeline.common_crawl.parquet_index import NEEDED, read_parquet
 from pipeline.common_crawl.sought import ANYTHING, Sought, sought_table
 from pipeline.common_crawl.surt import surt_of
 from pipeline.runner.records import ROUTED, Drop
@@ -128,6 +128,13 @@ def test_file_that_is_no_index_says_what_it_lacks(tmp_path: Path) -> None:
     sought = write_sought(tmp_path, {"http://a.com/"}, 1)
     pq.write_table(pa.table({"url": ["x"]}), tmp_path / "other.parquet")
     (tmp_path / "garbage.parquet").write_bytes(b"garbage" * 9)
-    for name, said in (("other", "no column url_surtkey"), ("garbage", "Parquet magic bytes")):
+    names = ["url_surtkey", *NEEDED, "url"]
+    twice = pa.Table.from_arrays([pa.array(["com,a)/"])] * len(names), names=names)
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    for name, said in (
+        ("other", "no column url_surtkey"),
+        ("twice", "2 columns are named 'url'"),
+        ("garbage", "Parquet magic bytes"),
+    ):
         with pytest.raises(ValueError, match=said):
             list(read_parquet(str(tmp_path / f"{name}.parquet"), sought, IndexTally()))
