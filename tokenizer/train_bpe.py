@@ -17,6 +17,7 @@ if __package__ in (None, ""):  # run as a plain file, from wherever: the package
 from pipeline.runner import storage
 from pipeline.runner.command import run_command
 from pipeline.runner.executor import run_stage
+from pipeline.runner.inputs import gathered
 from pipeline.runner.lock import locked
 from pipeline.runner.outputs import check_output
 from pipeline.runner.stages import Counts, Partition, Stage
@@ -79,7 +80,7 @@ def _learn(options: TrainOptions) -> None:
         raise ValueError(f"no text in {options.corpus}: left out {describe_left_out(counted.counts)}")
 
     add_up = Stage(name="add_up", work=pretokens.add_up_bucket)
-    scattered = {f"{bucket:04d}": counted.files(pretokens.bucket_file(bucket)) for bucket in range(buckets)}
+    scattered = gathered([counted], buckets, pretokens.bucket_file)
     words = run_stage(add_up, scattered, root, workers=workers)
 
     memory_bytes = int(options.word_counts_memory_gb * 1e9)
