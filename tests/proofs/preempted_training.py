@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 LAUNCHER_S = 60.0  # after which the survivors of a blow are ended
 RANKS = 2
 OPTIONS = """
---size micro --steps 8 --global-batch-tokens 512 --micro-batch 1 --warmup-steps 2 --learning-rate 4e-3
+--size micro --global-batch-tokens 512 --micro-batch 1 --warmup-steps 2 --learning-rate 4e-3
 --checkpoint-every 1 --evaluate-every 4 --evaluation-tokens 500 --sample-tokens 12 --precision fp32
 --shuffle-shards 2
 """
@@ -81,13 +81,14 @@ class Blow:
 class Proof:
     """Shards on a store, what training on them gives undisturbed, and what has happened so far."""
 
-    def __init__(self, folder: Path, bucket: str, chance: random.Random) -> None:
+    def __init__(self, folder: Path, bucket: str, chance: random.Random, *, steps: int = 8) -> None:
         """Put shards into the bucket, and train on a disk."""
         from made_shards import write_shards
 
         from pipeline.runner import storage
 
         self._folder, self._bucket, self._chance = folder, bucket, chance
+        self._options = [*OPTIONS.split(), "--steps", str(steps)]
         self.undisturbed = folder / "undisturbed"
         self.blows: Counter[str] = Counter()
         self.starts = self.runs = self.machines = self.half_sent = 0
@@ -98,7 +99,7 @@ class Proof:
         filesystem.put(f"{shards}/", f"{path}/shards/", recursive=True)
         started = time.monotonic()
         fleet = Fleet(
-            [*OPTIONS.split(), "--data", str(shards), "--output", str(self.undisturbed)],
+            [*self._options, "--data", str(shards), "--output", str(self.undisturbed)],
             RANKS,
             folder / "undisturbed.txt",
         ).start()
@@ -170,7 +171,7 @@ class Proof:
         scratch = "scratch" if apart else str(machine / "0" / "scratch")
         place = ["--data", f"{self._bucket}/shards", "--output", run, "--scratch", scratch]
         # 8 shards of 11 KB: space for two groups, and not for all of them.
-        options = [*OPTIONS.split(), *place, "--cache-gb", "7e-5", *more]
+        options = [*self._options, *place, "--cache-gb", "7e-5", *more]
         folders = {rank: machine / str(rank) for rank in range(RANKS)} if apart else {}
         return Fleet(options, RANKS, self._printed(self.starts), folders=folders).start()
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def proof(s3_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proof]:
     """Shards on an S3 server, and what training on them gives undisturbed on a disk."""
-    yield Proof(tmp_path_factory.mktemp("proof"), "s3://test-store", random.Random(0))
+    yield Proof(tmp_path_factory.mktemp("proof"), "s3://test-store", random.Random(0), steps=5)
     s3_server.heal()
 
 
