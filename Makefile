@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast test-oldest bench gpu gpu-rehearsal lint types format constraints clean
+.PHONY: demo test test-fast properties test-oldest bench gpu gpu-rehearsal lint types format constraints clean
 
 demo: .venv/.installed
 	$(BIN)/python launch/demo.py
@@ -14,6 +14,10 @@ test: .venv/.installed lint types
 # The inner loop: unit tests, under 90 seconds.
 test-fast: .venv/.installed
 	$(BIN)/python -m pytest --numprocesses 2 -m "not slow" tests/unit tests/test_*.py
+
+# Properties with a thousand new examples each, in about half an hour: what they find becomes a test.
+properties: .venv/.installed
+	$(BIN)/python -m pytest --numprocesses 2 --timeout 1200 --hypothesis-profile search -m "not slow" tests/unit
 
 # The trainer with the oldest PyTorch and transformers that pyproject.toml promises; PyTorch's CUDA build, some GB.
 test-oldest:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-# A busy machine must not fail a property for its slowness.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# Properties are tried with the same examples everywhere, so that what fails has been changed;
+# `make properties` looks for new ones. A busy machine must not fail a property for its slowness.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1_000)
+settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,10 +6,18 @@ import time
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.web.content_coding import MAX_CODINGS, MAX_MEMBERS, CodingError, TooLargeError, decode
+from pipeline.web.content_coding import (
+    GZIP_MAGIC,
+    MAX_CODINGS,
+    MAX_MEMBERS,
+    ZSTD_MAGIC,
+    CodingError,
+    TooLargeError,
+    decode,
+)
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -27,6 +35,7 @@ ENCODERS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.comp
 @settings(deadline=None)
 @given(st.binary(max_size=2000), st.lists(st.sampled_from(sorted(ENCODERS)), max_size=3))
 def test_decode_undoes_codings_in_reverse(body: bytes, codings: list[str]) -> None:
+    assume(not body.startswith((GZIP_MAGIC, ZSTD_MAGIC)))  # which are decoded, whatever is said
     encoded = body
     for coding in codings:
         encoded = ENCODERS[coding](encoded)
