@@ -79,9 +79,10 @@ def open_range_read(address: str) -> IO[bytes]:
 
 
 def read_text(address: str) -> str:
-    """Return a whole file as UTF-8 text."""
-    with open_read(address) as file:
-        return file.read().decode()
+    """Return a whole file as UTF-8 text, by one request: in between two it might be replaced."""
+    filesystem, path = locate(address)
+    content: bytes = filesystem.cat_file(path)
+    return content.decode()
 
 
 def exists(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,25 @@ def test_second_build_into_one_address_is_refused_and_the_lock_of_a_dead_one_is_
     main(options)
     assert "whether that run still lives" in capsys.readouterr().err
     assert not storage.exists(f"{options.output}/{lock.LEASE}")
+
+
+def test_a_text_that_is_written_anew_is_read_whole(s3: str) -> None:
+    """Asking for its size first, a lease that was renewed in between could not be read."""
+    address, texts, is_over = f"{s3}/.lease", ["a" * 100, "b" * 200], threading.Event()
+    storage.write_text(address, texts[0])
+
+    def renew() -> None:
+        while not is_over.is_set():
+            for text in texts:
+                storage.write_text(address, text)
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    try:
+        assert {storage.read_text(address) for _ in range(100)} == set(texts)
+    finally:
+        is_over.set()
+        renewing.join()
 
 
 @pytest.mark.slow
