@@ -22,6 +22,7 @@ __all__ = ["PageExtractor", "PageOptions"]
 TIMED_OUT, FAILED = "extraction timed out", "extraction failed"
 REMEMBERED_CHARACTERS = 32 * 2**20  # of results, in case a copy of their page comes
 
+SANDBOX_KEPT_S = 10.0  # for the next task of this process
 # Makes the extractor import and compile whatever it needs for a page.
 WARM_UP = b"""<!DOCTYPE html><html lang="en"><head><title>A first page</title></head><body><article>
 <h1>A first page</h1><p>It was published on 1 May 2001, so that the search for a date is warm as well, and it
@@ -45,6 +46,7 @@ class PageExtractor:
             (_WARM_UP_PAGE, options),
             deadline_s=options.extract.extract_deadline_s,
             memory_bytes=options.extract.extract_memory_bytes,
+            kept_s=SANDBOX_KEPT_S,
         )
         self._copies = _Copies()
 

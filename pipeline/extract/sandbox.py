@@ -19,7 +19,8 @@ What a call gives must not depend on how busy the machine is, nor on the calls b
   is killed, by somebody or for want of memory, is started again.
 
 No process is left behind: the template reaps its children and ends, with its child, as soon as the socket
-to this process closes, however this process ended; a child ends if its template is killed.
+to this process closes, however this process ended; a child ends if its template is killed. A template may be
+kept for a while after its sandbox, since it takes half a second to start: a task of few pages takes less.
 """
 
 import contextlib
@@ -34,6 +35,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
@@ -68,6 +70,7 @@ class Sandbox:
         warm_up: arguments of a first call, in the template: what it imports and compiles, all children have.
         deadline_s: seconds of processor time that one call may take.
         memory_bytes: address space that the child may take beyond its template's.
+        kept_s: seconds that the template waits, after the `with`, for the next sandbox like this one.
     """
 
     def __init__(
@@ -77,7 +80,9 @@ class Sandbox:
         *,
         deadline_s: float,
         memory_bytes: int,
+        kept_s: float = 0.0,
     ) -> None:
+        self._kept_s = kept_s
         self._setting = (function.__module__, function.__qualname__, warm_up, deadline_s, memory_bytes)
         self._deadline_s = deadline_s
         self._template: _Template | None = None
@@ -90,9 +95,11 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._drop_child()
-        if self._template is not None:
-            self._template.close()
-            self._template = None
+        template, self._template = self._template, None
+        if template is not None and self._kept_s and error is None:
+            _idle.keep(self._setting, template, self._kept_s)
+        elif template is not None:
+            template.close()
 
     def map(self, calls: Iterable[tuple[Tag, tuple[object, ...]]]) -> Iterator[tuple[Tag, Any | CallFailure]]:
         """Yield each call's tag with what the function returned, or with the failure; in the calls' order.
@@ -163,7 +170,7 @@ class Sandbox:
         for _ in range(STARTS):
             with contextlib.suppress(OSError, EOFError):  # somebody killed it
                 if self._template is None:
-                    self._template = _Template(self._setting)
+                    self._template = _idle.take(self._setting) or _Template(self._setting)
                 return self._template.fork()
             if self._template is not None:
                 self._template.close()
@@ -256,6 +263,45 @@ class _Template:
         self._talk.close()
         self._control.close()
         self._process.wait()
+
+
+class _Idle:
+    """Templates that wait for the next sandbox, one for each setting."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._templates: dict[bytes, tuple[_Template, threading.Timer]] = {}
+
+    def keep(self, setting: tuple[object, ...], template: _Template, seconds: float) -> None:
+        """Keep a template for so long; of two alike the later one."""
+        key = pickle.dumps(setting)
+        timer = threading.Timer(seconds, lambda: self._end(key, template))
+        timer.daemon = True
+        with self._lock:
+            before, self._templates[key] = self._templates.get(key), (template, timer)
+            timer.start()
+        if before is not None:
+            before[1].cancel()
+            before[0].close()
+
+    def take(self, setting: tuple[object, ...]) -> _Template | None:
+        """Return a template that was kept, which is then the caller's."""
+        with self._lock:
+            found = self._templates.pop(pickle.dumps(setting), None)
+        if found is None:
+            return None
+        found[1].cancel()
+        return found[0]
+
+    def _end(self, key: bytes, template: _Template) -> None:
+        with self._lock:
+            if key not in self._templates or self._templates[key][0] is not template:
+                return
+            del self._templates[key]
+        template.close()
+
+
+_idle = _Idle()
 
 
 def serve(control_fd: int) -> None:

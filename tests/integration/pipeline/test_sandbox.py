@@ -246,6 +246,28 @@ with Sandbox(misbehave, ("well",), deadline_s=600.0, memory_bytes=2**28) as sand
 """
 
 
+def test_a_template_serves_the_next_sandbox_like_its_own_and_goes_when_there_is_none(
+    misbehave: Callable[[str], Any],
+) -> None:
+    me = psutil.Process()
+    before = set(me.children(recursive=True))
+
+    def templates_of(memory_bytes: int, kept_s: float) -> set[psutil.Process]:
+        sandbox = Sandbox(misbehave, ("well",), deadline_s=1.0, memory_bytes=memory_bytes, kept_s=kept_s)
+        with sandbox:
+            assert list(sandbox.map([(1, ("well",))])) == [(1, "well")]
+            return set(me.children()) - before
+
+    (first,) = templates_of(2**28, 60.0)
+    assert templates_of(2**28, 60.0) == {first}
+    (other,) = templates_of(2**27, 0.1) - {first}
+    wait_until(lambda: other not in me.children(), "a template that nobody wanted did not go")
+    first.kill()
+    (second,) = templates_of(2**28, 0.1) - {first}
+    wait_until(lambda: set(me.children()) == before, "a template was left")
+    assert second != first
+
+
 def test_busy_child_dies_with_a_killed_worker(misbehave: Callable[[str], Any]) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(
