@@ -15,6 +15,10 @@ settings.register_profile("search", deadline=None, max_examples=1_000)
 settings.load_profile("suite")
 
 
+# Processes of tests share the cores: PyTorch's threads would mostly wait for each other, and busily.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Hide a GPU from all tests but those that ask for one, which run by themselves (`make gpu`)."""
     if not any("gpu" in argument for argument in config.args):

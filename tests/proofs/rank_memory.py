@@ -54,7 +54,6 @@ def peak_bytes(layout: Layout, ranks: Ranks) -> int:
 def main() -> None:
     """Print, a JSON object a layout, what is predicted and what was there."""
     ranks = Ranks.from_environment()
-    torch.set_num_threads(1)
     with joined(ranks, CPU):
         for values in json.loads(sys.argv[1]):
             layout = Layout(ranks=ranks.size, accelerator=False, **values)

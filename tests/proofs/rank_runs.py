@@ -71,7 +71,7 @@ def train_on_ranks(jobs: list[Job], *, ranks: int = 2) -> list[list[Report]]:
 
 
 def _do_all(jobs: list[Job], rank: int, size: int, folder: str, reports: Any) -> None:
-    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo"}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
     os.environ |= {"LOCAL_SIZE": str(size), "CROSS_SIZE": "1", "TMPDIR": folder}
     tempfile.tempdir = folder
@@ -79,7 +79,6 @@ def _do_all(jobs: list[Job], rank: int, size: int, folder: str, reports: Any) ->
 
     from trainer.distributed.ranks import Ranks, joined
 
-    torch.set_num_threads(1)
     ranks = Ranks(rank=rank, size=size, local_rank=rank, local_size=size)
     with joined(ranks, torch.device("cpu")):
         reports.put([_do(job, ranks) for job in jobs])

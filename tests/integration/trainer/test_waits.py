@@ -1,13 +1,15 @@
 """What an engine does in a process of its own: how often it waits, and what it does to PyTorch."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from rank_processes import rank_processes
 
-ROOT = Path(__file__).parents[3]
+PRINT_TO = """
+import os, sys
+os.environ |= {"CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
+sys.stdout = open(printed, "w")
+"""
 BEGIN = """
 import dataclasses, sys
 import torch
@@ -26,7 +28,7 @@ def engine_of(stage, **changes):
 """
 COUNT = """
 with joined(ALONE, CPU):
-    engine, plan = engine_of(int(sys.argv[1]))
+    engine, plan = engine_of(stage)
     from deepspeed.accelerator import get_accelerator
     waits = []
     def counted(name, act):
@@ -64,19 +66,21 @@ with joined(ALONE, CPU):
 """
 
 
-def run(code: str, *arguments: str) -> str:
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", BEGIN + code, *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
-    ).stdout.strip()
+def run(code: str, folder: Path, **names: object) -> str:
+    printed = folder / "printed.txt"
+    whole = PRINT_TO + BEGIN + code + "sys.stdout.flush()"
+    process = rank_processes().Process(target=exec, args=(whole, {"printed": str(printed), **names}))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    return printed.read_text().strip()
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
-def test_between_micro_batches_nothing_is_asked_of_the_device(stage):
-    kinds, between, _ = run(COUNT, str(stage)).rsplit(" ", 2)
+def test_between_micro_batches_nothing_is_asked_of_the_device(stage, tmp_path):
+    kinds, between, _ = run(COUNT, tmp_path, stage=stage).rsplit(" ", 2)
     assert (kinds, between) == ("['__int__']", "3")
 
 
-def test_a_compiled_model_is_refused_where_stage_3_has_replaced_linear():
-    assert run(REPLACED).endswith("train it in its own process")
+def test_a_compiled_model_is_refused_where_stage_3_has_replaced_linear(tmp_path):
+    assert run(REPLACED, tmp_path).endswith("train it in its own process")

@@ -14,9 +14,6 @@ from trainer.checkpoint.folder import State, begin, commit, folder_of_step, writ
 from trainer.checkpoint.store import RunStore
 from trainer.config.model_config import ModelConfig
 
-# The tensors are tiny: more threads would only wait for each other.
-torch.set_num_threads(1)
-
 NAMES = ("weights-00000.safetensors", "exp_avg-00000.safetensors")
 
 

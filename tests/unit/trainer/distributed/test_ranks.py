@@ -1,9 +1,9 @@
-import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from rank_processes import rank_processes
 
 from trainer.distributed.ranks import (
     MPI,
@@ -124,7 +124,7 @@ def one_of_srun(rank: int, cores: list[int] | None, folder: str, answers: object
 )
 def test_two_tasks_of_srun_meet_and_share_out_the_cores_that_they_share(tmp_path, own, quota, threads):
     (tmp_path / "cpu.max").write_text(quota)
-    processes = multiprocessing.get_context("spawn")  # as srun starts them: nothing is inherited
+    processes = rank_processes()
     answers = processes.SimpleQueue()
     started = []
     for rank in range(2):
@@ -165,7 +165,7 @@ def one_of_mpirun(rank: int, answers: object) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_of_mpirun_meet_without_an_address():
-    processes = multiprocessing.get_context("spawn")
+    processes = rank_processes()
     answers = processes.SimpleQueue()
     started = [processes.Process(target=one_of_mpirun, args=(rank, answers)) for rank in range(2)]
     for process in started:
