@@ -32,7 +32,7 @@ def proof(s3_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="module")
 def printed(proof: Proof, s3_server: Any) -> str:
     """What a run says that is killed on two machines while it sends a checkpoint, and goes on on a third."""
-    s3_server.loses_each, s3_server.breaks_each, s3_server.refuses_each = 13, 301, 17
+    s3_server.loses_each, s3_server.breaks_each, s3_server.refuses_each = 29, 301, 37
     before, blows, apart = s3_server.lost, [Blow(passes=1)], [False, True]
     printed = proof.train_under_blows(lambda: blows.pop() if blows else None, is_apart=apart.pop)
     assert not blows and not apart
