@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import IO, TypeVar
 
 import numpy as np
@@ -29,8 +30,15 @@ class IndexBatch:
     load: Callable[[Rows], pa.Table]
     """Give `CAPTURE_COLUMNS` of some of its rows, by ascending numbers."""
 
+    @cached_property
+    def is_sorted(self) -> bool:
+        """Whether its SURTs ascend, as those of most indexes do."""
+        return pc.all(pc.less_equal(self.surts[:-1], self.surts[1:])).as_py() is not False
+
     def bounds(self) -> tuple[str, str]:
         """Return the least and the greatest SURT."""
+        if self.is_sorted and len(self.surts):
+            return self.surts[0].as_py(), self.surts[-1].as_py()
         found = pc.min_max(self.surts).as_py()
         return found["min"], found["max"]
 

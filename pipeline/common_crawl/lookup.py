@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline.common_crawl.captures import CAPTURES, Kind, Wanted, best, distances, kinds, tracked_pattern
 from pipeline.common_crawl.index_batch import IndexBatch, Rows
 from pipeline.common_crawl.sought import Slice, Sought
-from pipeline.common_crawl.surt import stem_of
+from pipeline.common_crawl.surt import stems_of
 from pipeline.runner.records import Drop
 from pipeline.web.urls import parse
 
@@ -28,9 +28,8 @@ _LEAST = np.iinfo(np.int64).min
 
 def matches(batch: IndexBatch, sought: Sought, source: str, wanted: Wanted) -> Iterator[pa.Table]:
     """Yield the captures (`FOUND`) in a batch of an index of what is looked for, the best of each kind."""
-    is_sorted = pc.all(pc.less_equal(batch.surts[:-1], batch.surts[1:])).as_py() is not False
     for links in sought.candidates(*batch.bounds()):
-        pairs = _pairs(batch.surts, links, is_sorted=is_sorted)
+        pairs = _pairs(batch.surts, links, is_sorted=batch.is_sorted)
         rows = np.union1d(pairs.rows, pairs.tracked)
         if len(rows):
             found = _captures(batch.load(rows), rows, pairs, links, wanted)
@@ -67,7 +66,7 @@ def _tracked(surts: pa.Array, unique: pa.Array, *, is_sorted: bool) -> Rows:
     """Return the rows that have a tracking parameter, or a session, behind where a link's path ends."""
     rows = np.arange(len(surts))
     if is_sorted:
-        stems = pa.array(sorted({stem_of(surt) for surt in unique.to_pylist()}), pa.string())
+        stems = stems_of(unique)
         ranges = []
         for begin, end in (("?", "@"), (";", "<"), ("/;", "/<")):  # "@" is after "?", "<" after ";"
             bounds = (
@@ -75,6 +74,8 @@ def _tracked(surts: pa.Array, unique: pa.Array, *, is_sorted: bool) -> Rows:
             )
             ranges.append(_ranges(*(bound.to_numpy().astype(np.int64) for bound in bounds))[0])
         rows = np.unique(np.concatenate(ranges))
+    if not len(rows):
+        return rows
     tracked = pc.match_substring_regex(surts.take(pa.array(rows)), tracked_pattern())
     found: Rows = rows[tracked.to_numpy(zero_copy_only=False)]
     return found

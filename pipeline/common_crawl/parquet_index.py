@@ -67,13 +67,21 @@ def _batches(parquet: pq.ParquetFile, sought: Sought, tally: IndexTally) -> Iter
         tally.groups_read += 1
         tally.rows_looked_at += group.num_rows
         rest = _Rest(parquet, number, columns)
-        surts = parquet.iter_batches(ROWS_PER_BATCH, row_groups=[number], columns=["url_surtkey"])
+        surts = _columns_in_batches(parquet, number, ["url_surtkey"])
         for place_in_group, batch in enumerate(surts):
             surt = batch.column(0)
             surt = surt.cast(pa.string()) if surt.type != pa.string() else surt
             if surt.null_count:
                 surt = surt.fill_null("")
             yield IndexBatch(surt, rest.loader(place_in_group))
+
+
+def _columns_in_batches(parquet: pq.ParquetFile, number: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """Read some columns of a row group, in one thread: a task has one core."""
+    found: Iterator[pa.RecordBatch] = parquet.iter_batches(
+        ROWS_PER_BATCH, row_groups=[number], columns=names, use_threads=False
+    )
+    return found
 
 
 def _columns(parquet: pq.ParquetFile) -> list[str]:
@@ -103,9 +111,7 @@ class _Rest:
 
     def _rows(self, place: int, rows: Rows) -> pa.Table:
         if self._batches is None:
-            self._batches = self._parquet.iter_batches(
-                ROWS_PER_BATCH, row_groups=[self._number], columns=self._columns
-            )
+            self._batches = _columns_in_batches(self._parquet, self._number, self._columns)
         while self._place < place:
             self._batch = next(self._batches)
             self._place += 1

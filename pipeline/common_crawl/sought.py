@@ -116,10 +116,13 @@ class Sought:
         low_link, high_link = around(low, high)
         yield from self.slices(low_link, high_link)
         begins = [low_link[:end] for end in range(low_link.find(")") + 1, min(len(low_link), LONGEST_STEM))]
-        groups = {group for groups in self._files for begin in begins for group in _at(groups, begin, begin)}
-        if not groups:
+        if not begins:
             return
-        ordered = sorted(groups, key=lambda group: (group.low, group.bucket))
+        near = [group for groups in self._files for group in _at(groups, begins[0], begins[-1])]
+        near = [group for group in near if _has_one(begins, group.low, group.high)]
+        if not near:
+            return
+        ordered = sorted(near, key=lambda group: (group.low, group.bucket))
         wanted = pa.array(begins, pa.string())
         parts = [table.filter(pc.is_in(table["surt"], wanted)) for table in map(self._read, ordered)]
         found = _sorted(parts)
@@ -182,6 +185,11 @@ def _at(groups: Sequence[_Group], low: str, high: str) -> Sequence[_Group]:
     first = bisect_left(groups, low, key=lambda group: group.high)
     end = bisect_right(groups, high, lo=first, key=lambda group: group.low)
     return groups[first:end]
+
+
+def _has_one(ordered: Sequence[str], low: str, high: str) -> bool:
+    """Say whether one of some strings in order lies from `low` to `high`."""
+    return bisect_left(ordered, low) < bisect_right(ordered, high)
 
 
 def bounds_of(column: pq.ColumnChunkMetaData) -> tuple[str, str]:

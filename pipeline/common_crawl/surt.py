@@ -11,6 +11,9 @@ for years, and takes 5 times as long. The tests compare the two.
 import re
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 _SAFE = "!\"$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _PLAIN = re.compile(r"[!$&'()*+,\-./0-9:;=?@A-Z_a-z~]*\Z")  # what has no escape and needs none
 _WWW = re.compile(r"www\d*\.")
@@ -50,6 +53,11 @@ def surt_of(key: str) -> str:
 def stem_of(surt: str) -> str:
     """Return a SURT without its query."""
     return surt.partition("?")[0]
+
+
+def stems_of(surts: pa.Array) -> pa.Array:
+    """Return the different stems of some SURTs."""
+    return pc.unique(pc.list_element(pc.split_pattern(surts, "?", max_splits=1), 0))
 
 
 def around(low: str, high: str) -> tuple[str, str]:

@@ -138,3 +138,23 @@ def test_file_that_is_no_index_says_what_it_lacks(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=said):
             list(read_parquet(str(tmp_path / f"{name}.parquet"), sought, IndexTally()))
+
+
+@pytest.mark.parametrize("surts", [["a", "b", "b", "é"], ["b", "é", "a"], ["x"]])
+def test_bounds_of_a_batch_are_its_least_and_greatest_surt_in_any_order(surts: list[str]) -> None:
+    batch = IndexBatch(pa.array(surts), lambda rows: pa.table({}))
+    assert batch.bounds() == (min(surts), max(surts))
+    assert batch.is_sorted == (surts == sorted(surts))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_links_with_which_the_least_surt_begins_are_candidates_however_far_before_it(
+    seed: int, tmp_path: Path
+) -> None:
+    chance = random.Random(seed)
+    paths = ["/" + "/".join(chance.choices("abc", k=chance.randint(1, 4))) for _ in range(40)]
+    sought = write_sought(tmp_path, {f"http://{chance.choice('xy')}.com{path}" for path in paths}, 3)
+    every = {surt for found in sought.slices("", ANYTHING) for surt in found.table["surt"].to_pylist()}
+    least = f"com,{chance.choice('xy')}){chance.choice(paths)}/zz"
+    found = {surt for part in sought.candidates(least, least) for surt in part.table["surt"].to_pylist()}
+    assert found == {surt for surt in every if least.startswith(surt)}

@@ -1,11 +1,12 @@
 """Our SURTs of canonical addresses are those of the library that Common Crawl's index is made with."""
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from surt import surt
 
-from pipeline.common_crawl.surt import around, surt_of
+from pipeline.common_crawl.surt import around, stem_of, stems_of, surt_of
 from pipeline.runner.records import Drop
 from pipeline.web.urls import parse
 
@@ -114,3 +115,9 @@ def test_surt_of_a_link_lies_in_the_range_around_each_of_its_captures(captured: 
     low, high = around(surt(captured), surt(captured))
     assert low <= surt_of("example.com/a/b?id=3") <= high
     assert not low <= surt_of("example.com/a/c?id=3") <= high
+
+
+@given(st.lists(st.text("a?;é", max_size=6)))
+def test_stems_of_many_surts_are_the_stems_of_each(surts: list[str]) -> None:
+    stems = stems_of(pa.array(surts, pa.string())).to_pylist()
+    assert sorted(stems) == sorted({stem_of(surt) for surt in surts})
