@@ -1,6 +1,7 @@
 """Ranges of bytes out of archives: neighbours in one request, many at once, again if need be."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
+from urllib.request import getproxies
 
 import aiohttp
 
@@ -149,7 +151,7 @@ class _HttpReader:
                 connector=aiohttp.TCPConnector(limit=self._connections),
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
                 auto_decompress=False,
-                trust_env=True,
+                trust_env=_environment_has_a_say(),
                 headers={"Accept-Encoding": "identity", "User-Agent": "Outbound"},
             )
         address, _, query = self._root.partition("?")
@@ -183,6 +185,16 @@ class _HttpReader:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _environment_has_a_say() -> bool:
+    """Say whether there are proxies or a netrc file: aiohttp looks for both at each request, in a thread."""
+    if getproxies() or "NETRC" in os.environ:
+        return True
+    try:
+        return (Path.home() / ".netrc").exists()
+    except (OSError, RuntimeError):  # none that can be read, or no home
+        return False
 
 
 class _LocalReader:

@@ -1,6 +1,9 @@
 """Records near each other are asked for together, each byte of them, and nothing far from any."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -57,3 +60,60 @@ def test_pace_lets_requests_begin_evenly() -> None:
 
     began = asyncio.run(times())
     assert began[-1] - began[0] >= 0.95 * 9 / 50
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[int, list[tuple[str, str | None]]]]:
+    """A server's port, and the path and credentials of each request to it; it answers with "234"."""
+    requests: list[tuple[str, str | None]] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append((self.path, self.headers["Authorization"]))
+            self.send_response(206)
+            self.send_header("Content-Length", "3")
+            self.end_headers()
+            self.wfile.write(b"234")
+
+        def log_message(self, *said: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port, requests
+        server.shutdown()
+
+
+@pytest.mark.parametrize("place", ["none", "home", "NETRC", "http_proxy"])
+def test_proxies_and_netrc_of_the_environment_count(
+    place: str,
+    asked: tuple[int, list[tuple[str, str | None]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port, requests = asked
+    for name in ("NETRC", "http_proxy", "HTTP_PROXY", "https_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if place in ("home", "NETRC"):
+        netrc = tmp_path / (".netrc" if place == "home" else "elsewhere")
+        netrc.write_text("machine 127.0.0.1 login ann password secret\n")
+        netrc.chmod(0o600)
+    if place == "NETRC":
+        monkeypatch.setenv("NETRC", str(tmp_path / "elsewhere"))
+    root = f"http://127.0.0.1:{port}/archive"
+    if place == "http_proxy":
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        root = "http://archive.example/archive"
+
+    async def read() -> bytes:
+        reader = reader_of(root, 1)
+        try:
+            return await reader.read("a.warc.gz", 2, 5)
+        finally:
+            await reader.close()
+
+    assert asyncio.run(read()) == b"234"
+    path = f"{root}/a.warc.gz" if place == "http_proxy" else "/archive/a.warc.gz"
+    credentials = "Basic YW5uOnNlY3JldA==" if place in ("home", "NETRC") else None
+    assert requests == [(path, credentials)]
