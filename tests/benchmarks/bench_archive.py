@@ -5,11 +5,13 @@
 The index is made (sorted, gzip, Common Crawl's columns), and so are the links, seven in ten of which it has.
 Told: seconds and bytes of our look-up on Ray and of DuckDB's join of the same files, with the same cores;
 what one look-up a link takes in a ZipNum index, as a CDX server does it for cdx_toolkit; the memory of a
-worker with ten times the links; and records fetched a second from loopback, beside a plain loop.
+worker with ten times the links; and records fetched a second from loopback, beside a plain loop and beside
+one that verifies and stores as well, with ratios of CPU time.
 """
 
 import argparse
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -24,9 +26,11 @@ import tempfile
 import time
 from base64 import b32encode
 from bisect import bisect_right
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -425,16 +429,41 @@ def write_warc(path: Path, records: int) -> list[dict[str, Any]]:
     return captures
 
 
-def plain_loop(port: int, captures: list[dict[str, Any]]) -> float:
-    """Ask for one record after the other over one connection, decompress it, and return the seconds."""
+def plain_loop(port: int, captures: list[dict[str, Any]], output: Path | None = None) -> float:
+    """Ask for one record after the other over one connection, decompress it, and return the seconds.
+
+    With `output` it does what a careful script would: verify address, status and digest, and write record and
+    log. Ours also knows records that are damaged, chunked or coded, and can be killed at any moment.
+    """
     started = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    for capture in captures:
-        begin = capture["warc_record_offset"]
-        end = begin + capture["warc_record_length"] - 1
-        connection.request("GET", f"/{capture['warc_filename']}", headers={"Range": f"bytes={begin}-{end}"})
-        assert gzip.decompress(connection.getresponse().read()).startswith(b"WARC/")
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context((output / name).open("wb")) for name in ("w", "log")] if output else []
+        for capture in captures:
+            begin = capture["warc_record_offset"]
+            end = begin + capture["warc_record_length"] - 1
+            span = {"Range": f"bytes={begin}-{end}"}
+            connection.request("GET", f"/{capture['warc_filename']}", headers=span)
+            member = connection.getresponse().read()
+            record = gzip.decompress(member)
+            assert record.startswith(b"WARC/")
+            if files:
+                _write_verified(capture, member, record, *files)
     return time.perf_counter() - started
+
+
+def _write_verified(
+    capture: dict[str, Any], member: bytes, record: bytes, warc: IO[bytes], log: IO[bytes]
+) -> None:
+    head, _, block = record.partition(b"\r\n\r\n")
+    headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert headers[b"warc-target-uri"].decode() == capture["url"]
+    http_head, _, body = block[: int(headers[b"content-length"])].partition(b"\r\n\r\n")
+    assert http_head.split(b" ", 2)[1] == b"200" and b"text/html" in http_head
+    assert b32encode(hashlib.sha1(body).digest()).decode() == capture["content_digest"]
+    row = {"url": capture["id"], "offset": warc.tell(), "bytes": len(body), "source": capture["source"]}
+    log.write(json.dumps(row).encode() + b"\n")
+    warc.write(member)
 
 
 def our_fetch(port: int, captures: list[dict[str, Any]], folder: Path) -> float:
@@ -458,6 +487,12 @@ def our_fetch(port: int, captures: list[dict[str, Any]], folder: Path) -> float:
     return seconds
 
 
+def _timed(way: Callable[[], float]) -> tuple[float, float]:
+    """Return the seconds, and the seconds of a core, that a way takes; those of the server are not ours."""
+    worked = time.process_time()
+    return way(), time.process_time() - worked
+
+
 def compare_fetches(folder: Path, records: int) -> None:
     """Print records a second, of neighbours and of records far apart, with and without a store's latency."""
     path = folder / "pages.warc.gz"
@@ -472,10 +507,20 @@ def compare_fetches(folder: Path, records: int) -> None:
         port = port_found.get(timeout=60)
         for name, step in (("neighbours", 1), ("far apart", 12)):  # with more than `GAP_BYTES` between
             chosen = captures[::step][: 1_000 if latency_ms else records]
-            theirs, ours = plain_loop(port, chosen), our_fetch(port, chosen, folder / "segments")
-            what = f"{len(chosen):,} {name}, answers after {latency_ms} ms"
-            rates = f"{len(chosen) / theirs:>12,.0f}{len(chosen) / ours:>10,.0f}"
-            print(f"  {what:<42}{rates}{theirs / ours:>8.1f}")
+            folders = [folder / name for name in ("plain", "segments")]
+            for each in folders:
+                each.mkdir(exist_ok=True)
+            ways = (
+                partial(plain_loop, port, chosen),
+                partial(plain_loop, port, chosen, folders[0]),
+                partial(our_fetch, port, chosen, folders[1]),
+            )
+            rounds = [[_timed(way) for way in ways] for _ in range(1 if latency_ms else 5)]
+            (bare, bare_cpu), (full, full_cpu), (ours, ours_cpu) = np.median(rounds, axis=0).tolist()
+            for loop, theirs, cpu in (("plain", bare, bare_cpu), ("verifying", full, full_cpu)):
+                what = f"{len(chosen):,} {name}, after {latency_ms} ms, {loop}"
+                rates = f"{len(chosen) / theirs:>12,.0f}{len(chosen) / ours:>10,.0f}"
+                print(f"  {what:<42}{rates}{theirs / ours:>8.1f}  CPU {cpu / ours_cpu:.2f}", flush=True)
         server.terminate()
         server.join()
 
