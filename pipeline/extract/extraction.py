@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 from pipeline.extract.mending import mend_source, mend_tree
-from pipeline.extract.patches import FORUM, quicken_expressions, shorten_paths, thinned
+from pipeline.extract.patches import FORUM, quicken_expressions, save_copies, shorten_paths, thinned
 from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
 from pipeline.runner.records import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
@@ -135,9 +135,9 @@ def _parser() -> "HTMLParser":
 def _main_text(tree: "HtmlElement", *, is_forum: bool) -> str:
     precise = _trafilatura(thinned(tree, is_forum=is_forum), precision=True)
     is_little = len(precise) < SMALL_TEXT and len(precise) < SMALL_SHARE * _visible_characters(tree)
-    text = _better(precise, _trafilatura(tree, precision=False)) if is_little else precise
+    text = _better(precise, _trafilatura(copy.copy(tree), precision=False)) if is_little else precise
     if len(text) < LOST_SHARE * _prose_characters(tree):
-        text = _better(text, _trafilatura(tree, precision=False, fast=False))
+        text = _better(text, _trafilatura(copy.copy(tree), precision=False, fast=False))
     return text if len(text) >= LEAST_TEXT else _better(text, _baseline(tree))
 
 
@@ -186,10 +186,16 @@ def _baseline(tree: "HtmlElement") -> str:
 
 
 def _trafilatura(tree: "HtmlElement", *, precision: bool, fast: bool = True) -> str:
-    from trafilatura import bare_extraction
+    """Return a page's text as trafilatura's `bare_extraction` does, but without a copy of the tree."""
+    from trafilatura.core import trafilatura_sequence
+    from trafilatura.xml import xmltotxt
 
-    document = bare_extraction(tree, options=_extractor(precision, fast))
-    return tidy(document.text or "") if document is not None else ""
+    options = _extractor(precision, fast)
+    try:
+        body, text, _, _ = trafilatura_sequence(tree, options)
+    except (TypeError, ValueError):
+        return ""
+    return tidy(xmltotxt(body, options.formatting)) if len(text) >= options.min_output_size else ""
 
 
 @functools.cache
@@ -197,6 +203,7 @@ def _extractor(precision: bool, fast: bool) -> "Extractor":
     from trafilatura.settings import Extractor
 
     quicken_expressions()
+    save_copies()
     shorten_paths()
     return Extractor(output_format="python", fast=fast, comments=False, precision=precision, dedup=False)
 

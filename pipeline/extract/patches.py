@@ -7,10 +7,15 @@ so it gets a tree without those that it removes in any case, and is kept from as
 import functools
 import re
 from copy import copy
-from typing import TYPE_CHECKING, Self
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Self
+
+from pipeline.extract.searches import REGEXP_NAMESPACE, Search
 
 if TYPE_CHECKING:
+    from lxml.etree import XPath
     from lxml.html import HtmlElement
+    from trafilatura.settings import Extractor
 
 FORUM = "DiscussionForumPosting"
 """What trafilatura looks for in a page's scripts: in forums, comments are content."""
@@ -41,24 +46,67 @@ def thinned(tree: "HtmlElement", *, is_forum: bool) -> "HtmlElement":
 
 @functools.cache
 def quicken_expressions() -> None:
-    """Put faster expressions of the same meaning into trafilatura's lists of them; once a process.
+    """Put faster searches of the same meaning into trafilatura's lists of expressions; once a process."""
+    from trafilatura import xpaths
+
+    baseline: Any = import_module("trafilatura.baseline")  # the package has a function of this name
+    for expressions in vars(xpaths).values():
+        if isinstance(expressions, list):
+            expressions[:] = quickened([each.path for each in expressions])
+    (baseline.BASIC_CLEAN_XPATH,) = quickened([baseline.BASIC_CLEAN_XPATH.path])
+
+
+def quickened(paths: list[str]) -> "list[Search | XPath]":
+    """Return searches for a list of XPath expressions: one walk for all, one for each, or XPath itself.
+
+    What one of them finds in what another has removed makes no difference, since it is gone already. Those
+    that end with their first element are for one after another.
+    """
+    try:
+        return [Search("|".join(paths))]
+    except ValueError:
+        return [_quickened(path) for path in paths]
+
+
+def _quickened(path: str) -> "Search | XPath":
+    from lxml.etree import XPath
+
+    try:
+        return Search(path)
+    except ValueError:
+        return XPath(guarded(path), namespaces={"re": REGEXP_NAMESPACE})
+
+
+def guarded(path: str) -> str:
+    """Return an XPath expression that tests attributes only where they are: of none, all tests are false.
 
     A regular expression in XPath is a call back into Python, which trafilatura makes for `@id` and `@class`
     of every element, while few have an `id` and many have neither.
     """
-    from lxml.etree import XPath
-    from trafilatura import xpaths
-
-    for expressions in vars(xpaths).values():
-        if isinstance(expressions, list):
-            expressions[:] = [
-                XPath(quickened(each.path), namespaces={"re": xpaths.REGEXP_NS}) for each in expressions
-            ]
-
-
-def quickened(path: str) -> str:
-    """Return an XPath expression that tests attributes only where they are: of none, all tests are false."""
     return _TEST.sub(r"(\1 and re:test(string(\1), \2))", path)
+
+
+@functools.cache
+def save_copies() -> None:
+    """Have trafilatura copy a page no more often than its mode needs; once a process."""
+    from trafilatura import core
+
+    core._prepare_tree = _prepare_tree
+
+
+def _prepare_tree(
+    tree: "HtmlElement", options: "Extractor", url: str | None
+) -> "tuple[HtmlElement, HtmlElement]":
+    """Clean and convert a page; return it, and as it was between, which the fast modes have no use for.
+
+    Nor have they for the page itself, but for the balanced mode, which measures it afterwards.
+    """
+    from trafilatura.htmlprocessing import convert_tags, tree_cleaning
+
+    is_fast = options.fast and not options.comments
+    cleaned = tree_cleaning(tree if is_fast and options.focus != "balanced" else copy(tree), options)
+    backup = cleaned if is_fast else copy(cleaned)
+    return convert_tags(cleaned, options, url), backup
 
 
 class OpenElements:

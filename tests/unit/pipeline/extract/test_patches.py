@@ -1,5 +1,7 @@
 """trafilatura gets less to do, and finds the same."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -8,30 +10,18 @@ from hypothesis import strategies as st
 from justext.core import ParagraphMaker, PathInfo
 from justext.paragraph import Paragraph
 from lxml.etree import XPath
-from lxml.html import HtmlElement, HTMLParser, document_fromstring
-from trafilatura import bare_extraction, xpaths
+from lxml.html import HtmlElement, HTMLParser, document_fromstring, tostring
+from trafilatura import bare_extraction
 
-from pipeline.extract.patches import FORUM, OpenElements, quickened, shorten_paths, thinned
+from pipeline.extract.characters import tidy
+from pipeline.extract.extraction import _trafilatura
+from pipeline.extract.patches import FORUM, OpenElements, guarded, quickened, shorten_paths, thinned
+from pipeline.extract.searches import Search
 
 STORY = "".join(
     f"<p>The ferry was late on day {n}, and those who waited printed each other why.</p>" for n in range(8)
 )
 NOISE = "<nav><p>Harbour</p></nav>{}<script>let tide = 1</script> tail <svg><use/></svg><aside>Fares</aside>"
-VALUES = st.sampled_from(
-    [
-        "",
-        "comment",
-        "sidebar",
-        "post-content",
-        "x hidden",
-        "cookie-bar",
-        "reply-1",
-        "bottom",
-        "nav menu",
-        "story",
-    ]
-)
-ATTRIBUTES = st.dictionaries(st.sampled_from(["id", "class", "style", "role", "title"]), VALUES)
 
 
 def precise(tree: HtmlElement) -> str:
@@ -39,29 +29,38 @@ def precise(tree: HtmlElement) -> str:
     return (document.text or "") if document else ""
 
 
-def fragment(elements: list[tuple[str, dict[str, str]]]) -> str:
-    return "".join(
-        f"<{tag} "
-        + " ".join(f'{name}="{value}"' for name, value in attributes.items())
-        + f">a<p>b</p></{tag}>"
-        for tag, attributes in elements
-    )
+def test_list_of_expressions_is_one_search_if_it_can_be() -> None:
+    first, second = ".//p[@class='a']", ".//*[contains(@id, 'b')]"
+    (both,) = quickened([first, second])
+    tree = document_fromstring("<div><b id='b'>1</b><p class='a'>2</p><p class='a' id='ab'>3</p></div>")
+    assert [element.text for element in both(tree)] == ["1", "2", "3"]
+    each = quickened([first, "//p[@class='a']", "(.//p)[1]"])
+    assert [type(one) for one in each] == [Search, XPath, Search]
+    assert [[element.text for element in one(tree)] for one in each] == [["2", "3"], ["2", "3"], ["2"]]
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["div", "section", "span", "p", "h1", "ul"]), ATTRIBUTES), max_size=8)
+@pytest.mark.parametrize(
+    "body", [f"<article>{STORY}</article>", "<p>Short.</p>", f"<div>{STORY}</div>{NOISE}"]
 )
-def test_quickened_expressions_find_the_same_elements(elements: list[tuple[str, dict[str, str]]]) -> None:
-    tree = document_fromstring(f"<div id='content'>{fragment(elements)}</div>")
-    for expressions in (xpaths.OVERALL_DISCARD_XPATH, xpaths.PRECISION_DISCARD_XPATH, xpaths.BODY_XPATH):
-        for expression in expressions:
-            quick = XPath(quickened(expression.path), namespaces={"re": xpaths.REGEXP_NS})
-            assert quick(tree) == expression(tree)
+@pytest.mark.parametrize(("precision", "fast"), [(True, True), (False, True), (False, False)])
+def test_text_is_that_of_trafilatura_itself(body: str, precision: bool, fast: bool) -> None:
+    """In a process of its own nothing is patched."""
+    tree = document_fromstring(f"<html><body>{body}</body></html>")
+    command = (
+        "import sys\nfrom lxml.html import document_fromstring\nfrom trafilatura import bare_extraction\n"
+        f"tree = document_fromstring({tostring(tree, encoding='unicode')!r})\n"
+        f"found = bare_extraction(tree, favor_precision={precision}, fast={fast}, include_comments=False)\n"
+        "print(found.text if found else '', end='')"
+    )
+    theirs = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=True
+    ).stdout
+    assert _trafilatura(tree, precision=precision, fast=fast) == tidy(theirs)
 
 
 def test_tests_of_attributes_are_guarded_whatever_their_form() -> None:
     path = """.//*[re:test(@id|@class, '^a(b|c)', 'i') or re:test(@data-x,'d')]"""
-    assert quickened(path) == (
+    assert guarded(path) == (
         ".//*[(@id|@class and re:test(string(@id|@class), '^a(b|c)', 'i'))"
         " or (@data-x and re:test(string(@data-x), 'd'))]"
     )
