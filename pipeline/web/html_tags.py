@@ -4,6 +4,7 @@ A whole parser builds a tree, and some trees take it time by the square of the p
 had in one walk over the bytes: what stands in comments, scripts, titles and quotes is none.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ _ATTRIBUTE = rb"[\s/]*+([^\s/>][^\s/>=]*+)(?:\s*+=\s*+" + _VALUE + rb"?+)?+"
 _ATTRIBUTES = re.compile(_ATTRIBUTE)
 _REST_OF_TAG = re.compile(rb"(?:" + _ATTRIBUTE + rb")*+[\s/]*+>")
 _OPENING = re.compile(rb"<(?:(!--)|(/?[a-z][^\s/>]*+)|[/!?])")
+_NOTHING = re.compile(b"")
 _COMMENT_END = re.compile(rb"--!?>")
 # What stands in these elements is text; each ends with its own end tag only.
 _RAW = frozenset({b"style", b"textarea", b"title", b"xmp", b"iframe", b"noembed", b"noframes"})
@@ -32,9 +34,21 @@ def start_tags(page: bytes, wanted: bytes) -> Iterator[dict[bytes, bytes]]:
         page: in lower case, in an encoding with ASCII in it.
         wanted: the element's name.
     """
-    for name, start, end in _tags(page, _RAW):
+    for name, start, end in _tags(page, _RAW, _ordinary(wanted)):
         if name == wanted:
             yield _attributes(page, start, end)
+
+
+@functools.cache
+def _ordinary(wanted: bytes) -> re.Pattern[bytes]:
+    """Return what matches text and tags that are neither wanted nor change what may stand behind them.
+
+    Most of a page is of these, and one match for a run of them costs a quarter of one for each.
+    """
+    others = b"|".join([wanted, b"script", b"plaintext", *sorted(_RAW)])
+    attribute = re.sub(rb"\((?!\?)", b"(?:", _ATTRIBUTE)  # no groups to be filled
+    tag = rb"<(?!(?:" + others + rb")[\s/>])/?+[a-z][^\s/>]*+(?:" + attribute + rb")*+[\s/]*+>"
+    return re.compile(rb"(?:[^<]++|" + tag + rb")*+")
 
 
 def head_tags(page: bytes, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
@@ -56,10 +70,15 @@ def head_tags(page: bytes, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, di
             yield name, _attributes(page, start, end)
 
 
-def _tags(page: bytes, raw: frozenset[bytes]) -> Iterator[tuple[bytes, int, int]]:
-    """Yield each tag's name, end tags with their slash, and where its attributes begin and end."""
+def _tags(
+    page: bytes, raw: frozenset[bytes], passed: re.Pattern[bytes] = _NOTHING
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield each tag's name, end tags with their slash, and where its attributes begin and end.
+
+    What `passed` matches, which may be nothing, is passed over.
+    """
     position = 0
-    while opening := _OPENING.search(page, position):
+    while (over := passed.match(page, position)) and (opening := _OPENING.search(page, over.end())):
         is_comment, name = opening.groups()
         position = opening.end()
         if is_comment:
