@@ -11,6 +11,7 @@ import copy
 import functools
 import itertools
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,6 @@ from pipeline.runner.records import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
 
 if TYPE_CHECKING:
-    from lxml.etree import XPath
     from lxml.html import HtmlElement, HTMLParser
     from trafilatura.settings import Extractor
 
@@ -41,7 +41,9 @@ LOST_SHARE = 0.4  # of the article's prose
 PROSE_CHARACTERS = 80  # of one run of text
 PROSE_LEVELS = 2  # up from a paragraph, is what holds its article
 LEAST_TEXT = 100  # characters; with less, all paragraphs are taken
-_NO_PROSE = ("a", "script", "style", "noscript", "nav", "footer", "form", "select", "textarea", "title")
+_NO_PROSE = frozenset(
+    {"a", "script", "style", "noscript", "nav", "footer", "form", "select", "textarea", "title"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +153,10 @@ def _prose_characters(tree: "HtmlElement") -> int:
     An article's stand together; of a page that has other articles behind it, the longest counts.
     """
     amounts: dict[HtmlElement, int] = defaultdict(int)
-    for text in _prose()(tree):
-        block = text.getparent().getparent() if text.is_tail else text.getparent()
+    known: dict[HtmlElement, bool] = {}
+    for block, text in _long_texts(tree):
+        if not _has_prose(block, known):
+            continue
         for around in itertools.islice(block.iterancestors(), PROSE_LEVELS):
             amounts[around] += len(text.strip())
             above = around.getparent()
@@ -163,13 +167,28 @@ def _prose_characters(tree: "HtmlElement") -> int:
     return max(amounts.values(), default=0)
 
 
-@functools.cache
-def _prose() -> "XPath":
-    from lxml.etree import XPath
+def _long_texts(tree: "HtmlElement") -> "Iterator[tuple[HtmlElement, str]]":
+    """Yield long runs of text, each with the element that it stands in."""
+    for element in tree.iter():
+        if (text := element.text) and len(text) >= PROSE_CHARACTERS:
+            yield element, text
+        if (text := element.tail) and len(text) >= PROSE_CHARACTERS and element is not tree:
+            yield element.getparent(), text
 
-    inside = " or ".join(f"ancestor::{tag}" for tag in _NO_PROSE)
-    comments = "ancestor::*[contains(@class, 'comment') or contains(@id, 'comment')]"
-    return XPath(f"//text()[string-length() >= {PROSE_CHARACTERS}][not({inside} or {comments})]")
+
+def _has_prose(element: "HtmlElement", known: "dict[HtmlElement, bool]") -> bool:
+    """Say whether text in an element may be an article's, by it and all around it; remember it of each."""
+    unknown = []
+    at: HtmlElement | None = element
+    while at is not None and at not in known:
+        unknown.append(at)
+        at = at.getparent()
+    answer = at is None or known[at]
+    for each in reversed(unknown):
+        answer = answer and each.tag not in _NO_PROSE
+        answer = answer and "comment" not in each.get("class", "") and "comment" not in each.get("id", "")
+        known[each] = answer
+    return answer
 
 
 def _visible_characters(tree: "HtmlElement") -> int:

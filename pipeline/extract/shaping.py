@@ -54,7 +54,7 @@ def wrap_runs(tree: "HtmlElement") -> None:
     Browsers show such text as a paragraph; extractors look for `<p>`.
     """
     wrapped: dict[HtmlElement, set[str | None]] = defaultdict(set)
-    for container in _with_long_texts()(tree):
+    for container in _with_long_texts(tree):
         texts = (container.text, *(child.tail for child in container))
         runs = sum(len(text.strip()) >= PROSE_CHARACTERS for text in texts if text)
         if runs >= LEAST_RUNS and _is_divided(container):
@@ -67,12 +67,16 @@ def wrap_runs(tree: "HtmlElement") -> None:
                 other.tag = "p"
 
 
-@functools.cache
-def _with_long_texts() -> "XPath":
-    from lxml.etree import XPath
+def _with_long_texts(tree: "HtmlElement") -> "list[HtmlElement]":
+    return [
+        container
+        for container in tree.iter(*_CONTAINERS)
+        if _is_long(container.text) or any(_is_long(child.tail) for child in container)
+    ]
 
-    tags = " or ".join(f"self::{tag}" for tag in _CONTAINERS)
-    return XPath(f"descendant-or-self::*[{tags}][text()[string-length() >= {PROSE_CHARACTERS}]]")
+
+def _is_long(text: str | None) -> bool:
+    return text is not None and len(text) >= PROSE_CHARACTERS
 
 
 def _is_divided(container: "HtmlElement") -> bool:
