@@ -152,7 +152,9 @@ _INVISIBLE = re.compile(
 
 def utf8_for_parser(html: str) -> bytes:
     """Return a page in UTF-8, without the characters that XML's data model refuses, as lxml's is."""
-    page = html.encode("utf-8", "replace").replace(b"\xef\xbf\xbe", b"").replace(b"\xef\xbf\xbf", b"")
+    page = html.encode("utf-8", "replace")
+    if b"\xef" in page:  # one byte is found ten times as fast as three
+        page = page.replace(b"\xef\xbf\xbe", b"").replace(b"\xef\xbf\xbf", b"")
     page = _BAD_REFERENCE.sub(lambda match: unescape(match[0].decode()).replace("\ufffd", "").encode(), page)
     page = page.translate(_SPACES, _NO_XML)
     return _C1.sub(lambda match: match[0][1:].decode("cp1252", "ignore").encode(), page)

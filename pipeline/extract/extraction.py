@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 from pipeline.extract.mending import mend_source, mend_tree
-from pipeline.extract.patches import FORUM, quicken_expressions, save_copies, shorten_paths, thinned
+from pipeline.extract.patches import FORUM, apply_patches, thinned
 from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
 from pipeline.runner.records import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
@@ -138,7 +138,7 @@ def _main_text(tree: "HtmlElement", *, is_forum: bool) -> str:
     precise = _trafilatura(thinned(tree, is_forum=is_forum), precision=True)
     is_little = len(precise) < SMALL_TEXT and len(precise) < SMALL_SHARE * _visible_characters(tree)
     text = _better(precise, _trafilatura(copy.copy(tree), precision=False)) if is_little else precise
-    if len(text) < LOST_SHARE * _prose_characters(tree):
+    if len(text) < LOST_SHARE * _prose_characters(tree, at_least=len(text) / LOST_SHARE):
         text = _better(text, _trafilatura(copy.copy(tree), precision=False, fast=False))
     return text if len(text) >= LEAST_TEXT else _better(text, _baseline(tree))
 
@@ -147,14 +147,18 @@ def _better(found: str, other: str) -> str:
     return other if len(other) > MUCH_MORE * len(found) else found
 
 
-def _prose_characters(tree: "HtmlElement") -> int:
+def _prose_characters(tree: "HtmlElement", at_least: float = 0) -> int:
     """Return how much of an article reads like prose: long runs of text, no links, menus or comments.
 
-    An article's stand together; of a page that has other articles behind it, the longest counts.
+    An article's stand together; of a page that has other articles behind it, the longest counts. If all
+    long runs are less than is asked for, nobody looks where they stand: then there is none.
     """
+    texts = list(_long_texts(tree))
+    if sum(len(text) for _, text in texts) < at_least:
+        return 0
     amounts: dict[HtmlElement, int] = defaultdict(int)
     known: dict[HtmlElement, bool] = {}
-    for block, text in _long_texts(tree):
+    for block, text in texts:
         if not _has_prose(block, known):
             continue
         for around in itertools.islice(block.iterancestors(), PROSE_LEVELS):
@@ -221,9 +225,7 @@ def _trafilatura(tree: "HtmlElement", *, precision: bool, fast: bool = True) -> 
 def _extractor(precision: bool, fast: bool) -> "Extractor":
     from trafilatura.settings import Extractor
 
-    quicken_expressions()
-    save_copies()
-    shorten_paths()
+    apply_patches()
     return Extractor(output_format="python", fast=fast, comments=False, precision=precision, dedup=False)
 
 

@@ -6,6 +6,7 @@ so it gets a tree without those that it removes in any case, and is kept from as
 
 import functools
 import re
+from collections.abc import Callable
 from copy import copy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
@@ -44,9 +45,8 @@ def thinned(tree: "HtmlElement", *, is_forum: bool) -> "HtmlElement":
     return thin
 
 
-@functools.cache
 def quicken_expressions() -> None:
-    """Put faster searches of the same meaning into trafilatura's lists of expressions; once a process."""
+    """Put faster searches of the same meaning into trafilatura's lists of expressions."""
     from trafilatura import xpaths
 
     baseline: Any = import_module("trafilatura.baseline")  # the package has a function of this name
@@ -86,9 +86,8 @@ def guarded(path: str) -> str:
     return _TEST.sub(r"(\1 and re:test(string(\1), \2))", path)
 
 
-@functools.cache
 def save_copies() -> None:
-    """Have trafilatura copy a page no more often than its mode needs; once a process."""
+    """Have trafilatura copy a page no more often than its mode needs."""
     from trafilatura import core
 
     core._prepare_tree = _prepare_tree
@@ -143,9 +142,28 @@ class OpenElements:
         self._selects += number * ("select" in tag)
 
 
-@functools.cache
 def shorten_paths() -> None:
-    """Have jusText take time in proportion to a page, however deep its elements; once a process."""
+    """Have jusText take time in proportion to a page, however deep its elements."""
     from justext import core
 
     core.PathInfo = OpenElements
+
+
+def load_stop_words() -> None:
+    """Load jusText's stop words of a hundred languages: a fifth of a second, which each child would take."""
+    from justext.core import define_stoplist
+    from trafilatura import external
+
+    define_stoplist(external.jt_stoplist_init())
+
+
+PATCHES: tuple[Callable[[], None], ...] = (
+    quicken_expressions, save_copies, shorten_paths, load_stop_words,
+)  # fmt: skip
+
+
+@functools.cache
+def apply_patches() -> None:
+    """Apply them all; once a process."""
+    for patch in PATCHES:
+        patch()

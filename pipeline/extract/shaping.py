@@ -210,7 +210,7 @@ def _outermost(tree: "HtmlElement", name: re.Pattern[str]) -> "list[HtmlElement]
     found: list[HtmlElement] = []
     inside: set[HtmlElement] = set()
     for element in tree.iterdescendants(*_BOXES):  # faster than XPath, which asks for one tag after another
-        if name.search(element.get("class", "")) and element not in inside:
+        if (names := element.get("class")) and name.search(names) and element not in inside:
             found.append(element)
             inside.update(element.iter(*_BOXES))
     return found

@@ -319,7 +319,7 @@ def run_ours(sources: list[str], languages: tuple[str, ...]) -> tuple[tuple[floa
             inputs=sources,
             folder=Path(name),
             options=options,
-            progress=lambda *_, **__: None,
+            progress=print,  # which can be pickled; `OURS` puts another in its place
             notes={},
             store="",
         )

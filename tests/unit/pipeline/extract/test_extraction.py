@@ -1,7 +1,11 @@
 """The text of a page comes out, whatever its bytes are; hostile pages cost only themselves."""
 
-import pytest
+import time
 
+import pytest
+from lxml.html import document_fromstring
+
+from pipeline.extract import extraction
 from pipeline.extract.extraction import Extraction, extract_text
 from pipeline.runner.records import Drop
 
@@ -90,3 +94,31 @@ def test_page_without_text_is_dropped_with_its_reason(body: bytes, reason: str) 
 @pytest.mark.parametrize("body", [b"\x00\xff" * 5000, b"%PDF-1.4 stream", b"<" * 100_000, b"<div>" * 20_000])
 def test_nonsense_is_a_drop_and_never_an_exception(body: bytes) -> None:
     assert isinstance(extract_text(body, ""), Drop)
+
+
+def prose(html: str, at_least: float = 0) -> int:
+    return extraction._prose_characters(document_fromstring(html), at_least)
+
+
+def test_prose_is_what_is_neither_link_nor_menu_nor_comment() -> None:
+    long = "a" * extraction.PROSE_CHARACTERS
+    assert prose(f"<div><div><p>{long}</p>{long}</div></div>") == 2 * len(long)
+    for inside in ("<a>", "<nav>", "<form>", "<div class='the-comments'>", "<div id='comment-1'><b>"):
+        assert prose(f"<div><div>{inside}{long}</div></div>") == 0
+    assert prose(f"<div><div><a>b</a>{long}</div></div>") == len(long)  # behind a link is not in it
+    assert prose(f"<div><div><p>{long[1:]}</p></div></div>") == 0
+
+
+def test_prose_is_not_looked_for_where_all_texts_are_too_few() -> None:
+    page = f"<div><p>{'a' * extraction.PROSE_CHARACTERS}</p></div>"
+    assert prose(page, extraction.PROSE_CHARACTERS) == extraction.PROSE_CHARACTERS
+    assert prose(page, extraction.PROSE_CHARACTERS + 1) == 0
+
+
+def test_prose_in_nested_elements_takes_time_in_proportion() -> None:
+    text = "a" * extraction.PROSE_CHARACTERS
+    tree = extraction._parse("<html><body>" + f"<div>{text}" * 4_000)
+    assert tree is not None
+    started = time.process_time()
+    assert extraction._prose_characters(tree) == 2 * extraction.PROSE_CHARACTERS
+    assert time.process_time() - started < 1
