@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 REGEXP_NAMESPACE = "http://exslt.org/regular-expressions"
 MOST_KINDS = 4_096  # of elements, whose answers are remembered for an expression
 LONGEST_KIND = 512  # characters of attributes
+MANY_ATTRIBUTES = 64  # of one element: values are read one by one then, since there may be thousands
 
 Attributes = Mapping[str, str]  # in the order of the page
 Test = Callable[[str, Attributes], bool]  # of an element's tag and attributes
@@ -56,7 +57,11 @@ class Search:
         found: list[HtmlElement] = []
         known, names = self._known, self._names
         for element in tree.iterdescendants(*self._tags):
-            kind = (element.tag, *[each for each in element.items() if each[0] in names])
+            if (number := len(attributes := element.attrib)) <= MANY_ATTRIBUTES:
+                items = element.items() if number else ()
+            else:
+                items = [(name, attributes[name]) for name in attributes if name in names]
+            kind = (element.tag, *[each for each in items if each[0] in names])
             parts = known.get(kind)
             if parts is None:
                 parts = self._ask(kind)

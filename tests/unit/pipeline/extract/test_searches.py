@@ -172,3 +172,11 @@ def test_answers_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(search(tree)) == len(search(tree)) == 9
     assert len(search._known) <= 4
     assert not any(long in str(kind) for kind in search._known)
+
+
+def test_elements_with_many_attributes_are_found_like_others() -> None:
+    others = " ".join(f"x{number}=1" for number in range(2 * searches.MANY_ATTRIBUTES))
+    tree = document_fromstring(
+        f"<div><p {others} id='reply-1' class='x'>a</p><p class='x' {others} id='reply-1'>b</p></div>"
+    )
+    assert [element.text for element in Search(".//p[starts-with(@id|@class, 'reply-')]")(tree)] == ["a"]
