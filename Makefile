@@ -56,6 +56,7 @@ bench: .venv/.installed
 	$(BIN)/python tests/benchmarks/bench_generate.py
 	-$(BIN)/python tests/benchmarks/bench_encode.py
 	-$(BIN)/python tests/benchmarks/bench_extract.py
+	-$(BIN)/python tests/benchmarks/bench_patches.py
 	-$(BIN)/python tests/benchmarks/cross_validate_extract.py
 	-$(BIN)/python tests/benchmarks/bench_language.py
 
