@@ -1,6 +1,7 @@
 """What several rooms' tests share."""
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1_000)
 settings.load_profile("suite")
 
+
+# A shell that starts the suite in the background has it ignore interrupts, and all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Processes of tests share the cores: PyTorch's threads would mostly wait for each other, and busily.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
