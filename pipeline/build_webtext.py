@@ -66,12 +66,22 @@ def _options_json(options: Options) -> str:
 
 
 def _check_earlier_run(options: Options) -> None:
-    """A crawl's pages lie in its partitions: with another number of them, all would be fetched again."""
-    earlier = storage.join(options.output, "options.json")
-    if not storage.exists(storage.join(options.output, "pages", "store")) or not storage.exists(earlier):
+    """Check that the folder is empty or a build's, and that no page of its crawl would be fetched again.
+
+    A crawl's pages lie in its partitions. With another number of them, all would be fetched again.
+
+    Raises:
+        ValueError: it is another command's, or has other partitions, or says neither.
+    """
+    address = storage.join(options.output, "options.json")
+    if not storage.exists(address):
         return
-    partitions = read_as(dict[str, Any], earlier).get("partitions")
-    if partitions != options.partitions:
+    earlier = read_as(dict[str, Any], address)
+    if "submissions" not in earlier:
+        raise ValueError(f"{options.output} holds another command's results: choose another --output")
+    partitions = earlier.get("partitions")
+    has_crawled = storage.exists(storage.join(options.output, "pages", "store"))
+    if has_crawled and partitions != options.partitions:
         raise ValueError(
             f"{options.output} holds pages crawled in {partitions} partitions: "
             f"resume with --partitions {partitions}, or choose another --output"

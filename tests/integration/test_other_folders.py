@@ -6,8 +6,11 @@ from typing import Final
 
 import pytest
 
-from pipeline import compare_corpora, report_overlap
+from pipeline import build_webtext, compare_corpora, report_overlap
 from tokenizer import report_vocabulary, train_bpe, write_shards
+from trainer.evaluation.run import EvaluateOptions, evaluate_sets
+from trainer.evaluation.suite import SetOptions
+from trainer.pretrained.loaded_model import ModelOptions
 
 FOLDERS: Final[dict[str, set[str]]] = {
     "build": {"options.json", "build.html", "summary.json", "links/00000.json", "corpus/funnel.json"},
@@ -39,6 +42,11 @@ def shard(corpus: str, output: str) -> None:
     write_shards.main(write_shards.ShardOptions(corpus=corpus, vocabulary=corpus, output=output))
 
 
+def evaluate(corpus: str, output: str) -> None:
+    sets = SetOptions(text=(corpus,))
+    evaluate_sets(EvaluateOptions(source=ModelOptions(model=corpus), sets=sets, output=output))
+
+
 def report(corpus: str, output: str) -> None:
     report_vocabulary.main(report_vocabulary.ReportOptions(corpus=corpus, vocabulary=corpus, output=output))
 
@@ -49,6 +57,7 @@ OWN: Final[dict[Callable[[str, str], None], set[str]]] = {
     learn: {"vocabulary", "shards", "unfinished"},
     shard: {"vocabulary", "shards", "unfinished"},
     report: {"report"},
+    evaluate: {"evaluation"},
 }
 """The folders that a command takes for its own, or for one of its kind."""
 
@@ -71,3 +80,28 @@ def test_the_folder_of_another_command_is_left_alone(
     files = {str(path.relative_to(output)): path for path in output.rglob("*") if path.is_file()}
     assert {name: files[name].read_text() for name in FOLDERS[folder]} == {n: n for n in FOLDERS[folder]}
     assert files.keys() - FOLDERS[folder] <= ({".lock"} if folder in OWN[command] else set())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"identity": {}, "plan": {}}', "OUT holds another command's results: choose another --output"),
+        ('{"subm', "cannot read OUT/options.json: .*"),
+        ('{"submissions": ["RS.zst"], "partitions": 3}', ""),
+    ],
+)
+def test_a_build_leaves_the_folder_of_another_command_alone(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    dump = tmp_path / "RS.zst"
+    dump.touch()
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "options.json").write_text(content)
+    options = build_webtext.Options(submissions=(str(dump),), output=str(output), only="links")
+    if not message:
+        build_webtext._check_earlier_run(options)
+        return
+    with pytest.raises(ValueError, match=message.replace("OUT", str(output))):
+        build_webtext.main(options)
+    assert (output / "options.json").read_text() == content

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from pipeline.runner.json_text import parse_json
-from pipeline.runner.storage import join, local_path, read_text, write_text
+from pipeline.runner.outputs import check_output
+from pipeline.runner.storage import join, read_text, write_text
 from pipeline.runner.transfer import patiently
 from trainer.evaluation.suite import EvaluationTask, SetOptions, fingerprint_of, open_tasks
 from trainer.evaluation.table import as_markdown, shown
@@ -55,8 +56,7 @@ def evaluate_sets(options: EvaluateOptions) -> None:
 
     ranks = Ranks.from_environment()
     with one_error_a_machine(ranks):
-        if (local := local_path(options.output)) is not None and local.is_file():
-            raise ValueError(f"--output {options.output} is a file, not a folder")
+        check_output(options.output, "evaluation.json", "results")
         tasks = open_tasks(options.sets)
         loaded = _load(options.source, ranks)
         settings = _settings(options, loaded)
@@ -64,8 +64,6 @@ def evaluate_sets(options: EvaluateOptions) -> None:
             if isinstance(task.content, TokenSet):
                 task.content.check(loaded.vocabulary)
         done = {task.name: _done_before(options.output, task, settings) for task in tasks}
-        if ranks.rank == 0:
-            _write(options.output, "options.json", _json(asdict(options)))
     with _together(ranks, loaded):
         from trainer.evaluation.scoring import Scorer
         from trainer.evaluation.tasks import Reader
@@ -207,6 +205,7 @@ def _report(options: EvaluateOptions, loaded: LoadedModel, settings: Record, res
     """Write the results as Markdown and JSON, and print the table."""
     report = {"model": loaded.description, "settings": settings, "results": results}
     table = as_markdown(report)
+    _write(options.output, "options.json", _json(asdict(options)))
     _write(options.output, "evaluation.json", _json(report))
     _write(options.output, "evaluation.md", table)
     print(f"\n{table}\nwritten to {options.output}")
