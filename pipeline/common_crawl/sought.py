@@ -142,7 +142,8 @@ class Sought:
         if (
             sum(group.rows for group in groups) <= ROWS_PER_SLICE
         ):  # what is asked for next lies within, mostly
-            self._last = Slice(_sorted([self._read(group) for group in groups]), low, high)
+            parts = [Slice(self._read(group), low, high).cut(low, high).table for group in groups]
+            self._last = Slice(_sorted(parts), low, high)
             yield from self.slices(low, high)
             return
         yield from self._long(groups, low, high)
