@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.common_crawl.sought import ANYTHING
 from pipeline.runner import storage
 
 RETRIES = 4
@@ -36,11 +37,14 @@ class IndexBatch:
         return pc.all(pc.less_equal(self.surts[:-1], self.surts[1:])).as_py() is not False
 
     def bounds(self) -> tuple[str, str]:
-        """Return the least and the greatest SURT."""
-        if self.is_sorted and len(self.surts):
-            return self.surts[0].as_py(), self.surts[-1].as_py()
-        found = pc.min_max(self.surts).as_py()
-        return found["min"], found["max"]
+        """Return the least and the greatest SURT; the widest bounds where those are no UTF-8."""
+        try:
+            if self.is_sorted and len(self.surts):
+                return self.surts[0].as_py(), self.surts[-1].as_py()
+            found = pc.min_max(self.surts).as_py()
+            return found["min"], found["max"]
+        except UnicodeDecodeError:
+            return "", ANYTHING
 
 
 @dataclass

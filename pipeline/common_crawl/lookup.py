@@ -96,7 +96,7 @@ def _captures(table: pa.Table, rows: Rows, pairs: _Pairs, links: Slice, wanted: 
     at = np.searchsorted(rows, pairs.rows)
     same_surt = _of_links(table, at, links, pairs.links)
     exact = _bare(same_surt["url"])
-    is_same = pc.equal(exact, same_surt["sought"])
+    is_same = pc.fill_null(pc.equal(exact, same_surt["sought"]), False)
     keys = _canonical(exact, same_surt["url"], ~is_same.to_numpy())
     same_surt = same_surt.append_column("key", keys)
     is_same = pc.equal(keys, same_surt["sought"])
@@ -162,8 +162,8 @@ def _canonical(
     return pc.replace_with_mask(pc.cast(known, pa.string()), pa.array(unsure), pa.array(keys, pa.string()))
 
 
-def _key(url: str) -> str | None:
-    found = parse(url)
+def _key(url: str | None) -> str | None:
+    found = parse(url or "")
     return None if isinstance(found, Drop) else found.key
 
 

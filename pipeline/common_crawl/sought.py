@@ -194,11 +194,15 @@ def _has_one(ordered: Sequence[str], low: str, high: str) -> bool:
 
 
 def bounds_of(column: pq.ColumnChunkMetaData) -> tuple[str, str]:
-    """Return the least and the greatest string in a column chunk; any, where the file does not say."""
+    """Return the least and the greatest string in a column chunk; any, where the file names none."""
     statistics = column.statistics
     if statistics is None or not statistics.has_min_max:
         return "", ANYTHING
-    return statistics.min, statistics.max
+    try:
+        low, high = statistics.min, statistics.max
+        return (low.decode(), high.decode()) if isinstance(low, bytes) else (low, high)
+    except UnicodeDecodeError:
+        return "", ANYTHING
 
 
 def _sorted(parts: Sequence[pa.Table]) -> pa.Table:

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.archives.ways import MatchOptions
-from pipeline.common_crawl.captures import CAPTURES, Wanted, best
+from pipeline.common_crawl.captures import CAPTURES, best
 from pipeline.common_crawl.cdx_index import CLUSTER, read_lines, read_zipnum, shards_of
 from pipeline.common_crawl.choice import NOT_THERE, Chooser, Elsewhere
 from pipeline.common_crawl.fetching import Fetched, fetch_captures
-from pipeline.common_crawl.index_batch import IndexBatch, IndexTally, UnreadableIndexError
+from pipeline.common_crawl.index_batch import IndexTally, UnreadableIndexError
 from pipeline.common_crawl.index_files import source_of
 from pipeline.common_crawl.lookup import FOUND, matches
 from pipeline.common_crawl.options import RecordOptions
@@ -69,7 +69,6 @@ def look_up(task: Task) -> Counts:
 
     An index file that is not there or cannot be read is named in `notes["damage"]`, and the others are read.
     """
-    wanted: Wanted = task.options
     is_sought = [file_name(address) == SOUGHT_FILE for address in task.inputs]
     sought = Sought([address for address, ours in zip(task.inputs, is_sought, strict=True) if ours])
     files = [address for address, ours in zip(task.inputs, is_sought, strict=True) if not ours]
@@ -92,9 +91,7 @@ def look_up(task: Task) -> Counts:
                 kept += len(part)
 
         waiting: list[pa.Table] = []
-        for source, batch in _batches(files, sought, task, tally, sources):
-            found = list(matches(batch, sought, source, wanted))
-            sources[source]["captures"] += sum(map(len, found))
+        for found in _found(files, sought, task, tally, sources):
             waiting += found
             if sum(map(len, waiting)) >= ROWS_AT_ONCE:
                 write(waiting)
@@ -105,10 +102,10 @@ def look_up(task: Task) -> Counts:
     return Counts(max(kept, tally.rows_looked_at), kept, {"other rows": max(0, tally.rows_looked_at - kept)})
 
 
-def _batches(
+def _found(
     files: Sequence[str], sought: Sought, task: Task, whole: IndexTally, sources: dict[str, dict[str, int]]
-) -> Iterator[tuple[str, IndexBatch]]:
-    """Yield the batches of an index's files, and report what is read and what cannot be."""
+) -> Iterator[list[pa.Table]]:
+    """Yield the captures in each batch of an index's files, and report what is read and what cannot be."""
     if files and file_name(files[0]) == CLUSTER:
         shards = [file_name(address) for address in files[1:]] or shards_of(files[0])
         files = [files[0]]
@@ -123,7 +120,9 @@ def _batches(
             )
         try:
             for batch in batches:
-                yield source_of(address), batch
+                found = list(matches(batch, sought, source_of(address), task.options))
+                here["captures"] += sum(map(len, found))
+                yield found
                 task.progress(
                     tally.rows_looked_at - reported.rows_looked_at, tally.bytes_read - reported.bytes_read
                 )

@@ -146,7 +146,7 @@ def _parquet_rows(address: str, columns: Sequence[str], *, what: str) -> Iterato
                 raise ValueError(f"{address} has no column {missing[0]!r}: expected {what}")
             for batch in table.iter_batches(batch_size=1024, columns=list(columns)):
                 yield from batch.to_pylist()
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeError) as error:
             raise ValueError(f"{address} is damaged: {error}; expected {what}") from error
 
 
