@@ -54,7 +54,7 @@ def main(options: OverlapOptions) -> None:
     """
     if bool(options.corpus) == bool(options.against):
         raise ValueError("give --corpus (a folder), or --against (files), and not both")
-    check_output(options.output, "report.json")
+    check_output(options.output, "report.json", option="evaluation")
     addresses = find_sets(options.evaluation, options.texts)
     if options.corpus:
         searched = parquet_files(options.corpus, "train")

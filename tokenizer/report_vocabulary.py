@@ -52,7 +52,7 @@ def main(options: ReportOptions) -> None:
         ValueError: the corpus or a vocabulary is missing or damaged, there is no text, or the output is
             another command's.
     """
-    check_output(options.output, "report.json")
+    check_output(options.output, "report.json", option="compare")
     addresses = [options.vocabulary, *options.compare]
     vocabularies = [load_vocabulary(address) for address in addresses]
     corpus = open_corpus(options.corpus, options.text, output=options.output, workers=options.workers)

@@ -61,7 +61,7 @@ def main(options: TrainOptions) -> None:
     vocabulary.check_size(options.vocab_size)
     if options.word_counts_memory_gb <= 0:
         raise ValueError(f"--word-counts-memory-gb {options.word_counts_memory_gb}: must be greater than 0")
-    check_output(options.output, vocabulary.INDEX, RECORD)
+    check_output(options.output, vocabulary.INDEX, RECORD, option="vocab_size")
     with locked(options.output):
         _learn(options)
 

@@ -60,7 +60,7 @@ def main(options: ShardOptions) -> None:
             output is another command's.
     """
     _check(options)
-    check_output(options.output, INDEX, RECORD)
+    check_output(options.output, INDEX, RECORD, option="shard_tokens")
     vocabulary = load_vocabulary(options.vocabulary)
     if options.format == "nanogpt" and vocabulary.size > 2**16:
         raise ValueError(

@@ -1,5 +1,7 @@
 """No command writes its results into the folder of another one, whose options.json it would replace."""
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,12 +20,34 @@ FOLDERS: Final[dict[str, set[str]]] = {
     "run": {"options.json", "metrics.jsonl", "run.html"},
     "evaluation": {"options.json", "evaluation.json", "evaluation.md"},
     "comparison": {"options.json", "comparison.json", "comparison.html", ".stages/survey/a.json"},
-    "report": {"options.json", "report.json", "report.md", ".stages/overlap/a.json"},
+    "overlap": {"options.json", "report.json", "report.md", ".stages/overlap/a.json"},
+    "report": {"options.json", "report.json", "report.md", ".stages/use_train/a.json"},
     "vocabulary": {"options.json", "training.json", "tokenizer.json", ".stages/published.json"},
     "shards": {"options.json", "shards.json", "tokenizer.json", ".stages/published.json"},
-    "unfinished": {".stages/published.json", "options.json", "tokenizer.json"},
+    "unfinished vocabulary": {".stages/published.json", "options.json", "tokenizer.json"},
+    "unfinished shards": {".stages/published.json", "options.json", "train_000000.bin"},
+    "damaged": {".stages/published.json", "options.json", "report.json", "tokenizer.json"},
 }
 """What lies in the folders of commands. One of unfinished results has no index yet."""
+
+OPTIONS: Final[dict[str, object]] = {
+    "build": build_webtext.Options(output=""),
+    "run": {"identity": {}, "plan": {}},
+    "evaluation": EvaluateOptions(source=ModelOptions(model=""), sets=SetOptions(), output=""),
+    "comparison": compare_corpora.CompareOptions(corpus="", other=""),
+    "overlap": report_overlap.OverlapOptions(evaluation=(), output=""),
+    "report": report_vocabulary.ReportOptions(corpus="", vocabulary="", output=""),
+    "vocabulary": train_bpe.TrainOptions(corpus="", output=""),
+    "shards": write_shards.ShardOptions(corpus="", vocabulary="", output=""),
+}
+
+
+def content_of(folder: str, name: str) -> str:
+    """What a file of such a folder says: options.json the command's options."""
+    if name != "options.json" or folder == "damaged":
+        return name
+    options = OPTIONS[folder.removeprefix("unfinished ")]
+    return json.dumps(dataclasses.asdict(options) if dataclasses.is_dataclass(options) else options)  # type: ignore[arg-type]
 
 
 def compare(corpus: str, output: str) -> None:
@@ -53,13 +77,13 @@ def report(corpus: str, output: str) -> None:
 
 OWN: Final[dict[Callable[[str, str], None], set[str]]] = {
     compare: {"comparison"},
-    overlap: {"report"},
-    learn: {"vocabulary", "shards", "unfinished"},
-    shard: {"vocabulary", "shards", "unfinished"},
-    report: {"report"},
+    overlap: {"overlap", "damaged"},
+    learn: {"vocabulary", "unfinished vocabulary", "damaged"},
+    shard: {"shards", "unfinished shards", "damaged"},
+    report: {"report", "damaged"},
     evaluate: {"evaluation"},
 }
-"""The folders that a command takes for its own, or for one of its kind."""
+"""The folders that a command takes for its own; one whose options.json is damaged may be."""
 
 
 @pytest.mark.parametrize("command", OWN)
@@ -70,7 +94,7 @@ def test_the_folder_of_another_command_is_left_alone(
     output = tmp_path / "out"
     for name in FOLDERS[folder]:
         (output / name).parent.mkdir(parents=True, exist_ok=True)
-        (output / name).write_text(name)
+        (output / name).write_text(content_of(folder, name))
     with pytest.raises(ValueError) as raised:
         command(str(tmp_path / "nowhere"), str(output))
     if folder in OWN[command]:
@@ -78,7 +102,8 @@ def test_the_folder_of_another_command_is_left_alone(
     else:
         assert str(raised.value) == f"{output} holds another command's results: choose another --output"
     files = {str(path.relative_to(output)): path for path in output.rglob("*") if path.is_file()}
-    assert {name: files[name].read_text() for name in FOLDERS[folder]} == {n: n for n in FOLDERS[folder]}
+    written = {name: files[name].read_text() for name in FOLDERS[folder]}
+    assert written == {name: content_of(folder, name) for name in FOLDERS[folder]}
     assert files.keys() - FOLDERS[folder] <= ({".lock"} if folder in OWN[command] else set())
 
 
