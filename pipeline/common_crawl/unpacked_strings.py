@@ -16,7 +16,7 @@ from isal import igzip_lib
 
 from pipeline.common_crawl.index_batch import CountedFile
 
-MAX_BYTES = 256 * 2**20  # of a column of a row group, unpacked
+MAX_BYTES = 128 * 2**20  # of a column of a row group, unpacked; Spark writes row groups of no more
 
 MAGIC = b"PAR1"
 BYTE_ARRAY, UTF8, UNCOMPRESSED = 6, 0, 0

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/bench_early.py
     python tests/benchmarks/bench_early.py --pages 3000 --crawl-delay-s 10
+    python tests/benchmarks/bench_early.py --pages 900 --copies 1 --slow-pages 0    # the demo's pages
 
 Builds the same corpus from a web on loopback, first with all pages fetched before the first is extracted,
 then with `--extract-early`. One domain asks for a delay between requests, and so is crawled long after the
