@@ -32,6 +32,7 @@ from typing import Any, Self
 import xxhash
 
 from pipeline.runner import storage
+from pipeline.runner.json_text import parse_json
 from pipeline.runner.names import file_name, without_secrets
 from pipeline.runner.progress import Progress, Watcher
 from pipeline.runner.stages import Counts, InputFile, Partition, SideTask, SideTasks, Stage, StageOutput, Task
@@ -352,12 +353,18 @@ def _checksums(folder: Path) -> dict[str, tuple[int, str]]:
 def _committed(folder: str, name: str, fingerprint: str) -> Partition | None:
     """Return the partition that an earlier run committed under this fingerprint, if it is whole."""
     try:
-        marker = json.loads(storage.read_text(storage.join(folder, f"{name}.json")))
-    except (FileNotFoundError, ValueError):  # none, or one that somebody cut
+        marker = parse_json(storage.read_text(storage.join(folder, f"{name}.json")))
+        if marker["fingerprint"] != fingerprint:
+            return None
+        partition = _partition(folder, name, marker)
+    except (
+        FileNotFoundError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):  # none, or one that was cut
         return None
-    if marker.get("fingerprint") != fingerprint:
-        return None
-    partition = _partition(folder, name, marker)
     there = storage.file_sizes(partition.address)
     whole = all(there.get(file) == size for file, (size, _) in partition.files.items())
     return partition if whole else None

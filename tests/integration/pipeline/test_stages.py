@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,10 +165,23 @@ class TestOnRay:
         Path(output.files("words.txt")[0].address).write_text("o")
         assert words(run(tmp_path, STAGE, {"a": "one", "b": "two"})) == ["one", "two"]
 
-    def test_partition_whose_marker_was_cut_is_redone(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda text: text[:20],
+            lambda text: "[]",
+            lambda text: "null",
+            lambda text: json.dumps({"fingerprint": json.loads(text)["fingerprint"]}),
+            lambda text: json.dumps(json.loads(text) | {"files": [1]}),
+        ],
+        ids=["cut", "a list", "null", "without files", "other files"],
+    )
+    def test_partition_whose_marker_is_damaged_is_redone(
+        self, tmp_path: Path, damage: Callable[[str], str]
+    ) -> None:
         run(tmp_path, STAGE, {"a": "one"})
         marker = tmp_path / "out" / "copy" / "a.json"
-        marker.write_text(marker.read_text()[:20])
+        marker.write_text(damage(marker.read_text()))
         assert run(tmp_path, STAGE, {"a": "one"}).reused == 0
         assert json.loads(marker.read_text())["kept"] == 1
 
