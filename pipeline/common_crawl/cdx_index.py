@@ -6,6 +6,7 @@ place: only the blocks are read in which something may be that is looked for.
 """
 
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ LONGEST_LINE = 2**20
 MAX_BLOCK_BYTES = 64 * 2**20  # of one, decompressed; Common Crawl's have 1 MB
 
 
+_ENTRY = re.compile(rb"([^\t ]*)[^\t]*\t(\w[\w.-]{0,254})\t(\d{1,18})\t(\d{1,18})(?:\t.*)?")
+
+
 @dataclass(frozen=True)
 class Block:
     """One gzip member of a ZipNum index."""
@@ -58,7 +62,7 @@ def read_zipnum(
 
     Args:
         cluster: address of `cluster.idx`; the shards lie beside it.
-        shards: names of `cdx-*.gz`.
+        shards: names of `cdx-*.gz`; none for all that it names.
         sought: what is looked for.
         tally: takes note of what was read.
 
@@ -66,8 +70,12 @@ def read_zipnum(
         UnreadableIndexError: a file is not what its name says.
         OSError: a file is not there, or its store does not answer.
     """
+    tally.files += len(shards)
+    named: set[str] = set()
     wanted: list[Block] = []
     for block in _blocks(cluster, frozenset(shards), tally):
+        tally.files += not shards and block.shard not in named
+        named.add(block.shard)
         tally.groups += 1
         tally.bytes += block.size_bytes
         if sought.has_any(block.low, block.high):
@@ -86,29 +94,25 @@ def read_zipnum(
 
 
 def _blocks(cluster: str, shards: frozenset[str], tally: IndexTally) -> Iterator[Block]:
-    """Yield the blocks of some shards, in the order of `cluster.idx`."""
+    """Yield the blocks of some shards, or else of all that it names, in the order of `cluster.idx`."""
     before: tuple[str, str, int, int] | None = None
-    with open_index(cluster, tally, in_parts=False) as file:
-        for raw in _lines(file, CLUSTER):
-            try:
-                first, shard, offset, size, *_ = raw.decode().rstrip("\r\n").split("\t")
-                entry = first.partition(" ")[0], shard, int(offset), int(size)
-            except ValueError as error:
-                raise UnreadableIndexError(
-                    f"cluster.idx has a line that is none of its: {raw[:80]!r}"
-                ) from error
-            if before is not None and before[1] in shards:
-                yield Block(before[0], entry[0], *before[1:])
-            before = entry
-    if before is not None and before[1] in shards:
+    for entry in _entries(cluster, tally):
+        if before is not None and (before[1] in shards or not shards):
+            yield Block(before[0], entry[0], *before[1:])
+        before = entry
+    if before is not None and (before[1] in shards or not shards):
         yield Block(before[0], ANYTHING, *before[1:])
 
 
-def shards_of(cluster: str) -> list[str]:
-    """Return the names of the shards that a `cluster.idx` names, in its order."""
-    return list(
-        dict.fromkeys(line.split("\t")[1] for line in storage.read_text(cluster).splitlines() if line)
-    )
+def _entries(cluster: str, tally: IndexTally) -> Iterator[tuple[str, str, int, int]]:
+    """Yield of each block its first SURT, its shard, and its place in that."""
+    with open_index(cluster, tally, in_parts=False) as file:
+        for raw in _lines(file, CLUSTER):
+            found = _ENTRY.fullmatch(raw.rstrip(b"\r\n"))
+            size = int(found[4]) if found else 0
+            if found is None or not 0 < size <= MAX_BLOCK_BYTES:
+                raise UnreadableIndexError(f"cluster.idx has a line that is none of its: {raw[:80]!r}")
+            yield found[1].decode("utf-8", "replace"), found[2].decode(), int(found[3]), size
 
 
 def _runs(blocks: Sequence[Block]) -> Iterator[list[Block]]:
@@ -147,6 +151,7 @@ def read_lines(address: str, sought: Sought, tally: IndexTally) -> Iterator[Inde
         UnreadableIndexError: it is damaged.
         OSError: it is not there, or its store does not answer.
     """
+    tally.files += 1
     with open_index(address, tally, in_parts=False) as file:
         tally.bytes += file.seek(0, io.SEEK_END)
         file.seek(0)

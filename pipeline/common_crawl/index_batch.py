@@ -51,6 +51,7 @@ class IndexBatch:
 class IndexTally:
     """How much of an index was read."""
 
+    files: int = 0
     rows: int = 0  # in it, where it says so
     rows_looked_at: int = 0
     groups: int = 0  # row groups of Parquet, blocks of ZipNum

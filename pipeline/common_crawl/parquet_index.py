@@ -43,6 +43,7 @@ def read_parquet(address: str, sought: Sought, tally: IndexTally) -> Iterator[In
         UnreadableIndexError: it is no Parquet, is damaged, or lacks a column or has it twice.
         OSError: its store does not answer.
     """
+    tally.files += 1
     with _plainly(), open_index(address, tally, in_parts=True) as file:
         tally.bytes += file.seek(0, io.SEEK_END)
         yield from _batches(file, _open(file), sought, tally)

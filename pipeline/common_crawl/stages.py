@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.archives.ways import MatchOptions
 from pipeline.common_crawl.captures import CAPTURES, best
-from pipeline.common_crawl.cdx_index import CLUSTER, read_lines, read_zipnum, shards_of
+from pipeline.common_crawl.cdx_index import CLUSTER, read_lines, read_zipnum
 from pipeline.common_crawl.choice import NOT_THERE, Chooser, Elsewhere
 from pipeline.common_crawl.fetching import Fetched, fetch_captures
 from pipeline.common_crawl.index_batch import IndexTally, UnreadableIndexError
@@ -106,8 +106,9 @@ def _found(
     files: Sequence[str], sought: Sought, task: Task, whole: IndexTally, sources: dict[str, dict[str, int]]
 ) -> Iterator[list[pa.Table]]:
     """Yield the captures in each batch of an index's files, and report what is read and what cannot be."""
+    shards: list[str] = []
     if files and file_name(files[0]) == CLUSTER:
-        shards = [file_name(address) for address in files[1:]] or shards_of(files[0])
+        shards = [file_name(address) for address in files[1:]]
         files = [files[0]]
     for address in files:
         tally, reported = IndexTally(), IndexTally()
@@ -134,7 +135,7 @@ def _found(
             task.notes["unavailable"] = task.notes.get("unavailable", 0) + error.temporary
         whole.add(tally)
         here["rows_looked_at"] += tally.rows_looked_at
-        here["files"] += len(shards) if file_name(address) == CLUSTER else 1
+        here["files"] += tally.files
 
 
 @output_version(1, "ada-url", "publicsuffixlist")

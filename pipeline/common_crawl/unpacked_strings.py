@@ -45,16 +45,19 @@ def unpacked_column(file: CountedFile, parquet: pq.ParquetFile, group: int, name
     column, kind = parquet.metadata.row_group(group).column(place), parquet.schema.column(place)
     is_flat = kind.max_repetition_level == 0 and kind.max_definition_level <= 1
     is_packed = column.physical_type == "BYTE_ARRAY" and column.compression == "GZIP"
-    if not is_flat or not is_packed or column.total_uncompressed_size > MAX_BYTES:
+    sizes = column.total_uncompressed_size, column.total_compressed_size
+    if not is_flat or not is_packed or not all(0 < size <= MAX_BYTES for size in sizes):
         return None
     begin = column.data_page_offset
     if column.has_dictionary_page and 0 < column.dictionary_page_offset < begin:
         begin = column.dictionary_page_offset
+    if begin < 0:
+        return None
     file.seek(begin)
     data = file.read(column.total_compressed_size)
     try:
         pages, dictionary_bytes = _unpacked_pages(data, column.num_values)
-    except (_UnusualError, IndexError, KeyError, TypeError, MemoryError):
+    except (_UnusualError, LookupError, TypeError, AttributeError, MemoryError):
         return None
     footer = _footer(
         name, kind.max_definition_level, column.num_values, sum(map(len, pages)), dictionary_bytes

@@ -61,6 +61,10 @@ def read_arrow(address: str, reading: Reading) -> Iterator[DocumentBatch]:
                     yield _documents(batch.slice(first, rows), reading)
         except (pa.ArrowException, OSError, UnicodeError) as error:
             raise ValueError(f"cannot read {address}: {error}") from error
+        except MemoryError as error:  # a damaged size may be any
+            raise ValueError(
+                f"cannot read {address}: a part of it says that it does not fit in memory"
+            ) from error
         except ValueError as error:
             raise ValueError(f"{address}: {error}") from error
 

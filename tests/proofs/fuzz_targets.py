@@ -5,6 +5,7 @@ import dataclasses
 import gzip
 import io
 import json
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -500,6 +501,169 @@ def _descriptions() -> bytes:
     return f"{options}\n\0\n{funnel}".encode()
 
 
+# --- indexes of archives, and the records that they name ---
+
+SURTS = [f"org,example)/{number}" for number in range(40)]
+
+
+def _look_up(folder: Path, *names: str) -> Callable[[], None]:
+    """Return a call that looks links up in some files, as a task does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pipeline.common_crawl.captures import Wanted
+    from pipeline.common_crawl.sought import SOUGHT_FILE, sought_table
+    from pipeline.common_crawl.stages import look_up
+    from pipeline.runner.records import ROUTED
+    from pipeline.runner.stages import Task
+
+    links = [{"url": f"http://example.org/{number}", "hops": []} for number in range(0, 40, 2)]
+    pq.write_table(sought_table(pa.Table.from_pylist(links, ROUTED)), folder / SOUGHT_FILE)
+    inputs = [str(folder / name) for name in (SOUGHT_FILE, *names)]
+
+    def call() -> None:
+        look_up(Task("0", inputs, folder, Wanted(languages=("eng",)), lambda *given: None, {}, ""))
+
+    return call
+
+
+def _index_table(folder: Path) -> Call:
+    look_up = _look_up(folder, "part-0.parquet")
+
+    def call(data: bytes) -> None:
+        (folder / "part-0.parquet").write_bytes(data)
+        look_up()
+
+    return call
+
+
+def _index_tables() -> tuple[bytes, bytes]:
+    import pyarrow as pa
+
+    table = pa.table(
+        {
+            "url_surtkey": SURTS,
+            "url": [f"http://example.org/{number}" for number in range(40)],
+            "fetch_time": pa.array([datetime(2014, 1, 1, tzinfo=UTC)] * 40, pa.timestamp("ms", "UTC")),
+            "fetch_status": pa.array([200] * 40, pa.int16()),
+            "fetch_redirect": [None, "/a"] * 20,
+            "content_digest": ["A" * 32] * 40,
+            "content_languages": ["eng", "deu,eng"] * 20,
+            "warc_filename": ["a.warc.gz"] * 40,
+            "warc_record_offset": range(40),
+            "warc_record_length": range(1, 41),
+        }
+    )
+    return _parquet(table, "gzip"), _parquet(table, "uncompressed")
+
+
+def _parquet(table: Any, compression: str) -> bytes:
+    """Write a table by DuckDB: Arrow's own footers, damaged in their statistics of sizes, end its process."""
+    import duckdb
+
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        form = f"(format parquet, compression {compression}, row_group_size 2048)"
+        duckdb.from_arrow(table).query("t", f"COPY t TO '{file.name}' {form}")
+        return Path(file.name).read_bytes()
+
+
+def _index_lines(first: int, end: int) -> bytes:
+    fields = {
+        "mime": "text/html",
+        "status": "200",
+        "digest": "A" * 32,
+        "length": "9",
+        "offset": "9",
+        "filename": "f",
+    }
+    rows = [
+        f"{SURTS[number]} 20140101000000 {json.dumps({'url': f'http://example.org/{number}', **fields})}\n"
+        for number in range(first, end)
+    ]
+    return "".join(sorted(rows)).encode()
+
+
+def _cdxj(folder: Path) -> Call:
+    look_up = _look_up(folder, "a.cdxj")
+
+    def call(data: bytes) -> None:
+        (folder / "a.cdxj").write_bytes(data)
+        look_up()
+
+    return call
+
+
+def _blocks() -> list[bytes]:
+    return [gzip.compress(_index_lines(first, first + 4), mtime=0) for first in range(0, 12, 4)]
+
+
+def _cluster_lines() -> bytes:
+    offset, lines = 0, []
+    for number, block in enumerate(_blocks()):
+        first = _index_lines(4 * number, 4 * number + 4).split(b" ")[0].decode()
+        lines.append(f"{first} 20140101000000\tcdx-00000.gz\t{offset}\t{len(block)}\t{number + 1}\n")
+        offset += len(block)
+    return "".join(lines).encode()
+
+
+def _cluster(folder: Path) -> Call:
+    look_up = _look_up(folder, "cluster.idx")
+    (folder / "cdx-00000.gz").write_bytes(b"".join(_blocks()))
+
+    def call(data: bytes) -> None:
+        (folder / "cluster.idx").write_bytes(data)
+        look_up()
+
+    return call
+
+
+def _fetched_record(_: Path) -> Call:
+    from pipeline.common_crawl.record import Expected, as_gzip, examine
+
+    def call(data: bytes) -> None:
+        for digest in ("", "A" * 32, "sha256:" + "0" * 64):
+            examine(data, Expected("http://example.org/a", digest), 2**22)
+        as_gzip(data)
+
+    return call
+
+
+# --- other people's corpora ---
+
+
+def _corpus(ending: str) -> Callable[[Path], Call]:
+    def prepare(folder: Path) -> Call:
+        from pipeline.sources.files import check_fields, read_file
+        from pipeline.sources.options import Reading
+
+        path = folder / f"corpus{ending}"
+
+        def call(data: bytes) -> None:
+            path.write_bytes(data)
+            check_fields(str(path), "text")
+            for batch in read_file(str(path), Reading()):
+                assert batch is not None
+
+        return call
+
+    return prepare
+
+
+def _tables() -> tuple[bytes, bytes]:
+    """A corpus in Parquet and one in Arrow."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {"id": ["a", "b", "c"], "text": ["One text.", "Another.", "And ünother."], "n": [1, 2, 3]}
+    )
+    parquet, arrow = io.BytesIO(), io.BytesIO()
+    pq.write_table(table, parquet, compression="none")
+    with pa.ipc.new_stream(arrow, table.schema) as writer:
+        writer.write_table(table)
+    return parquet.getvalue(), arrow.getvalue()
+
+
 BODY = gzip.compress(PAGE, mtime=0)
 ROBOTS = (
     b"User-agent: *\nDisallow: /a*b$\nCrawl-delay: 2\n\nUser-agent: Outbound/0.1\nAllow: /\nSitemap: /s.xml\n"
@@ -621,4 +785,16 @@ TARGETS = [
         share=0.5,
     ),
     Target(name="build", seeds=(_descriptions(),), prepare=_build, promised=(ValueError, OSError), share=0.5),
+    Target(name="index table", seeds=_index_tables(), prepare=_index_table),
+    Target(name="index lines", seeds=(_index_lines(0, 8), _blocks()[0]), prepare=_cdxj),
+    Target(name="cluster.idx", seeds=(_cluster_lines(),), prepare=_cluster),
+    Target(name="fetched record", seeds=_warcs(), prepare=_fetched_record),
+    *(
+        Target(name=f"corpus{ending}", seeds=(seed,), prepare=_corpus(ending), promised=(ValueError, OSError))
+        for ending, seed in (
+            (".parquet", _tables()[0]),
+            (".arrow", _tables()[1]),
+            (".jsonl", b'{"id": "a", "text": "One text."}\n{"text": "Another."}\n'),
+        )
+    ),
 ]
