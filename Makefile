@@ -59,6 +59,7 @@ bench: .venv/.installed
 	-$(BIN)/python tests/benchmarks/bench_patches.py
 	-$(BIN)/python tests/benchmarks/cross_validate_extract.py
 	-$(BIN)/python tests/benchmarks/bench_language.py
+	-$(BIN)/python tests/benchmarks/bench_foreign.py
 
 # What one NVIDIA GPU shows, in parts of under five minutes: results and tables in out/gpu.
 gpu: .venv/.installed
