@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common_crawl.options import RecordOptions
+from pipeline.common_crawl.range_errors import RangeError
 from pipeline.common_crawl.ranges import (
     Pace,
     Place,
-    RangeError,
     Reader,
     Request,
     read_patiently,
