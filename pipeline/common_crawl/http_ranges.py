@@ -34,6 +34,7 @@ class HttpReader:
         self._connections = connections
         self._transfers: Transfers | None = None
         self._idle: list[_Range] = []
+        self._named = "", ""  # the last file, whose neighbours come next, and its address
 
     async def read(self, file: str, begin: int, end: int) -> bytes:
         """Return the bytes from `begin` to before `end`, fewer at the file's end.
@@ -45,7 +46,7 @@ class HttpReader:
             self._transfers = Transfers(self._connections)
         found = self._idle.pop() if self._idle else _Range(self._options)
         try:
-            found.ask(f"{self._root}/{quote(file)}{self._query}", begin, end)
+            found.ask(self._address(file), begin, end)
             await self._transfers.perform(found.transfer)
         except (TransferError, pycurl.error) as error:
             if not found.is_too_long:
@@ -53,6 +54,11 @@ class HttpReader:
         finally:
             self._idle.append(found)
         return found.body(begin, end)
+
+    def _address(self, file: str) -> str:
+        if self._named[0] != file:
+            self._named = file, f"{self._root}/{quote(file)}{self._query}"
+        return self._named[1]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -124,13 +130,10 @@ class _Range:
 
     def _header(self, name: str) -> str:
         """Return a header of the last answer (redirects come before it); empty where there is none."""
-        start = name.encode() + b":"
-        for line in reversed(self._head):
-            if line.startswith(b"HTTP/"):
-                break
-            if line.lower().startswith(start):
-                return line[len(start) :].decode("latin-1").strip()
-        return ""
+        start = b"\n" + name.encode() + b":"
+        head = b"\n".join(self._head)
+        _, _, value = head[head.rfind(b"\nHTTP/") + 1 :].lower().partition(start)
+        return value.partition(b"\n")[0].decode("latin-1").strip()
 
 
 def _of_environment(url: URL) -> dict[int, str | int]:

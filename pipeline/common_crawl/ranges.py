@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pipeline.common_crawl.http_ranges import HttpReader
 from pipeline.common_crawl.range_errors import STATUS_REASONS, UNAVAILABLE, RangeError
@@ -17,8 +17,7 @@ RANGE_BYTES = 2 * 2**20  # of one request, unless a single record is larger
 LONGEST_WAIT_S = 120.0
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a record lies; `number` is the caller's, for what it asked about."""
 
     file: str
@@ -31,8 +30,7 @@ class Place:
         return self.offset + self.size_bytes
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A range of a file, and the records in it."""
 
     file: str

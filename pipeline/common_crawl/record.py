@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import io
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from isal import igzip
 
@@ -16,8 +17,7 @@ from pipeline.web.urls import parse
 from pipeline.web.warc import COMPRESSION_LEVEL, HTML_TYPES, PAGE_KINDS, REDIRECTS, media_type
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """What the index says of a record."""
 
     url: str
