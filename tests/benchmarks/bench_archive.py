@@ -6,7 +6,7 @@ The index is made (sorted, gzip, Common Crawl's columns), and so are the links, 
 Told: seconds and bytes of our look-up on Ray and of DuckDB's join of the same files, with the same cores;
 what one look-up a link takes by cdx_toolkit, from a CDX server on loopback; the memory of a
 worker with ten times the links; and records fetched a second from loopback, beside a plain loop and beside
-one that verifies and stores as well, with ratios of CPU time.
+one that verifies and stores as well, by one task and by a task a core, with ratios of CPU time.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import http.server
 import json
 import mmap
 import multiprocessing
+import multiprocessing.pool
 import os
 import random
 import shutil
@@ -547,11 +548,34 @@ def _timed(way: Callable[[], float]) -> tuple[float, float]:
     return way(), time.process_time() - worked
 
 
+HELD: list[dict[str, Any]] = []  # captures, in a process that fetches some of them
+
+
+def hold(captures: list[dict[str, Any]]) -> None:
+    """Keep the captures of which this process fetches a part."""
+    HELD.extend(captures)
+
+
+def fetch_part(port: int, number: int, folder: Path) -> float:
+    """Fetch one task's part of the captures, and return the seconds of a core that it takes."""
+    worked = time.process_time()
+    step = len(HELD) // CORES
+    our_fetch(port, HELD[number * step :][:step], folder / f"task-{number}")
+    return time.process_time() - worked
+
+
+def our_tasks(pool: multiprocessing.pool.Pool, port: int, folder: Path) -> tuple[float, float]:
+    """Fetch with a task a core, as a build's stage does; return the seconds, and those of cores."""
+    started = time.perf_counter()
+    cores = pool.starmap(fetch_part, [(port, number, folder) for number in range(CORES)], chunksize=1)
+    return time.perf_counter() - started, sum(cores)
+
+
 def compare_fetches(folder: Path, records: int) -> None:
     """Print records a second, of neighbours and of records far apart, with and without a store's latency."""
     from pipeline.common_crawl.ranges import GAP_BYTES
 
-    print(f"records a second from loopback{'plain loop':>26}{'ours':>10}{'ratio':>8}")
+    print(f"records a second from loopback{'plain loop':>36}{'ours':>10}{'ratio':>8}")
     for name, gap in (("neighbours", 0), ("far apart", GAP_BYTES + 1)):
         path = folder / "pages.warc.gz"
         captures = write_warc(path, records, gap)
@@ -576,12 +600,21 @@ def _compare_fetches(folder: Path, port: int, captures: list[dict[str, Any]], wh
         partial(plain_loop, port, captures, folders[0]),
         partial(our_fetch, port, captures, folders[1]),
     )
-    rounds = [[_timed(way) for way in ways] for _ in range(1 if "20 ms" in what else 5)]
-    (bare, bare_cpu), (full, full_cpu), (ours, ours_cpu) = np.median(rounds, axis=0).tolist()
-    for loop, theirs, cpu in (("plain", bare, bare_cpu), ("verifying", full, full_cpu)):
-        rates = f"{len(captures) / theirs:>12,.0f}{len(captures) / ours:>10,.0f}"
-        row = f"  {len(captures):,} {what}, {loop}"
-        print(f"{row:<44}{rates}{theirs / ours:>8.1f}  CPU {cpu / ours_cpu:.2f}", flush=True)
+    with multiprocessing.get_context("spawn").Pool(CORES, hold, (captures,)) as pool:
+        our_tasks(pool, port, folder)  # imports
+        rounds = [
+            [*(_timed(way) for way in ways), our_tasks(pool, port, folder)]
+            for _ in range(1 if "20 ms" in what else 5)
+        ]
+    (bare, bare_cpu), (full, full_cpu), (ours, ours_cpu), (tasks, tasks_cpu) = np.median(rounds, 0).tolist()
+    for beside, theirs, their_cpu, mine, my_cpu in (
+        ("plain", bare, bare_cpu, ours, ours_cpu),
+        ("verifying", full, full_cpu, ours, ours_cpu),
+        (f"plain; {CORES} tasks at once", bare, bare_cpu, tasks, tasks_cpu),
+    ):
+        rates = f"{len(captures) / theirs:>10,.0f}{len(captures) / mine:>10,.0f}"
+        row = f"  {len(captures):,} {what}, {beside}"
+        print(f"{row:<56}{rates}{theirs / mine:>8.2f}  CPU {their_cpu / my_cpu:.2f}", flush=True)
 
 
 def main() -> None:
