@@ -19,7 +19,7 @@ VERSIONS = (b"WARC/1.0\r\n", b"WARC/1.1\r\n")
 STATUS_LINES = tuple(b"HTTP/1.%d 200%b" % (minor, after) for minor in (0, 1) for after in (b" ", b"\r"))
 BLANK_LINE = b"\r\n\r\n"
 
-_PLAIN = bytes(range(0x20, 0x7F)) + b"\r\n"
+_PRINTABLE = bytes(range(0x20, 0x7F))
 _BASE32, _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv"
 _AS_DIGITS = bytes.maketrans(
     bytes(range(256)),
@@ -48,15 +48,19 @@ def usual_page_bytes(member: bytes, url: str, digest: str, max_bytes: int) -> in
     head = _head(record, 0, len(record))
     if not inflater.eof or head is None or not head.startswith(VERSIONS):
         return None
-    begin, length = len(head) + 2, _value(head, b"content-length")
+    lowered = head.lower()
+    begin, length = len(head) + 2, _value(head, lowered, b"content-length")
     if not length.isdigit() or len(length) >= 16 or record[begin + int(length) :] != BLANK_LINE:
         return None
-    is_promised = _value(head, b"warc-target-uri").strip(b"<>") == url.encode(errors="surrogatepass")
-    if not is_promised or _value(head, b"warc-type") != b"response" or _value(head, b"warc-truncated"):
+    is_promised = _value(head, lowered, b"warc-target-uri").strip(b"<>") == url.encode(errors="surrogatepass")
+    kind, truncated = _value(head, lowered, b"warc-type"), _value(head, lowered, b"warc-truncated")
+    if not is_promised or kind != b"response" or truncated:
         return None
     end = begin + int(length)
     answer = _head(record, begin, end)
-    if answer is None or not answer.startswith(STATUS_LINES) or not _is_html(_value(answer, b"content-type")):
+    if answer is None or not answer.startswith(STATUS_LINES):
+        return None
+    if not _is_html(_value(answer, answer.lower(), b"content-type")):
         return None
     begin += len(answer) + 2
     found = hashlib.sha1(memoryview(record)[begin:end], usedforsecurity=False).digest()
@@ -73,19 +77,14 @@ def _head(record: bytes, begin: int, end: int) -> bytes | None:
     if found < 0:
         return None
     head = record[begin : found + 2]
-    lines = head.count(b"\r\n")
-    is_plain = (
-        head.count(b"\n") == lines == head.count(b"\r")
-        and not head.translate(None, _PLAIN)
-        and b"\r\n " not in head
-        and b" :" not in head
-    )
+    unprintable = head.translate(None, _PRINTABLE)
+    is_plain = unprintable == b"\r\n" * (len(unprintable) // 2) and b"\n " not in head and b" :" not in head
     return head if is_plain else None
 
 
-def _value(head: bytes, name: bytes) -> bytes:
+def _value(head: bytes, lowered: bytes, name: bytes) -> bytes:
     """Return the first value of a header, whose name is in lower case; empty where there is none."""
-    begin = head.lower().find(b"\r\n" + name + b":")
+    begin = lowered.find(b"\r\n" + name + b":")
     if begin < 0:
         return b""
     begin += len(name) + 3
