@@ -116,7 +116,7 @@ class _Range:
         if status == 200 and not begin and not self.is_too_long:
             length = self._header("content-length")
             if length.isdigit() and 0 < int(length) <= end:
-                return b"".join(self._parts)  # the file is no longer than what was asked for
+                return self._joined()  # the file is no longer than what was asked for
         if status != 206:
             reason = "archive without ranges" if status == 200 else STATUS_REASONS.get(status, UNAVAILABLE)
             after, temporary = self._header("retry-after"), status in TEMPORARY
@@ -126,7 +126,12 @@ class _Range:
             raise RangeError("archive without ranges", place)
         if self.is_too_long:
             raise RangeError("archive without ranges", "more bytes than were asked for")
-        return b"".join(self._parts)
+        return self._joined()
+
+    def _joined(self) -> bytes:
+        whole = b"".join(self._parts)
+        self._parts.clear()  # else they would stay in memory beside it
+        return whole
 
     def _header(self, name: str) -> str:
         """Return a header of the last answer (redirects come before it); empty where there is none."""
