@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common_crawl.options import RecordOptions
+from pipeline.common_crawl.range_errors import RangeError
 from pipeline.common_crawl.ranges import (
     Pace,
     Place,
-    RangeError,
     Reader,
     Request,
     read_patiently,
@@ -160,29 +160,30 @@ class _Fetcher:
         self, capture: Mapping[str, Any], found: FoundPage | FoundRedirect | Drop, member: bytes = b""
     ) -> None:
         """Write the row of a capture, and its record if that is a page."""
-        hops = list(capture["hops"])
-        end = capture["url"]
+        hops, end = capture["hops"], capture["url"]
         if isinstance(found, FoundRedirect):
+            hops = list(hops)
             target = self._follow({**capture, "hops": hops}, found.location)
             found = target if isinstance(target, Drop) else Drop(ELSEWHERE, detail=target)
             end = hops[-1] if hops else end
-        page = found if isinstance(found, FoundPage) else None
-        drop = found if isinstance(found, Drop) else Drop("")
+        is_page = isinstance(found, FoundPage)
+        body_bytes = found.body_bytes if isinstance(found, FoundPage) else 0
+        at = capture["fetch_time"]
         row = {
             "url": capture["id"],
             "final_url": end,
             "redirects": hops,
-            "status": 200 if page else 0,
-            "reason": drop.reason,
-            "detail": drop.detail.encode("utf-8", "replace").decode(),
-            "bytes": page.body_bytes if page else 0,
+            "status": 200 if is_page else 0,
+            "reason": found.reason if isinstance(found, Drop) else "",
+            "detail": found.detail.encode("utf-8", "replace").decode() if isinstance(found, Drop) else "",
+            "bytes": body_bytes,
             "seconds": 0.0,
-            "fetched_at": int(capture["fetch_time"].timestamp()) if capture["fetch_time"] else None,
+            "fetched_at": int(at.timestamp()) if at else None,
             "source": capture["source"],
         }
-        self._segments.add_records(row, [as_gzip(member)] if page else [])
+        self._segments.add_records(row, [as_gzip(member)] if is_page else [])
         self.fetched.settled += 1
-        self.fetched.bytes += page.body_bytes if page else 0
+        self.fetched.bytes += body_bytes
 
 
 def _examine_all(

@@ -1,36 +1,23 @@
 """Ranges of bytes out of archives: neighbours in one request, many at once, again if need be."""
 
 import asyncio
-import os
-import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import quote
-from urllib.request import getproxies
+from typing import Any, NamedTuple, Protocol
 
-import aiohttp
-
+from pipeline.common_crawl.http_ranges import HttpReader
+from pipeline.common_crawl.range_errors import STATUS_REASONS, UNAVAILABLE, RangeError
 from pipeline.runner import storage
-from pipeline.runner.names import without_secrets
 from pipeline.web.http_head import retry_after_s
 
 GAP_BYTES = 64 * 1024  # between two records of one request: to read past them costs less than to ask twice
 RANGE_BYTES = 2 * 2**20  # of one request, unless a single record is larger
-TIMEOUT_S = 120.0
 LONGEST_WAIT_S = 120.0
-TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
-STATUS_REASONS = {
-    401: "archive forbidden", 403: "archive forbidden", 404: "archive file not found",
-    410: "archive file not found", 416: "outside the archive file",
-}  # fmt: skip
-UNAVAILABLE = "archive unavailable"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a record lies; `number` is the caller's, for what it asked about."""
 
     file: str
@@ -43,8 +30,7 @@ class Place:
         return self.offset + self.size_bytes
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A range of a file, and the records in it."""
 
     file: str
@@ -69,15 +55,6 @@ def requests_for(places: Iterable[Place], gap: int = GAP_BYTES, most: int = RANG
         yield Request(gathered[0].file, gathered[0].offset, end, gathered)
 
 
-class RangeError(Exception):
-    """A range cannot be had: the reason as the funnel counts it, and what exactly was wrong."""
-
-    def __init__(self, reason: str, detail: str, *, temporary: bool = False, retry_after: str = "") -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, without_secrets(detail)[:300]
-        self.temporary, self.retry_after = temporary, retry_after
-
-
 class Reader(Protocol):
     """Reads ranges of the files of one archive."""
 
@@ -95,7 +72,7 @@ class Reader(Protocol):
 def reader_of(root: str, connections: int) -> Reader:
     """Return what reads the files of an archive at `root`: a folder, https://… or an fsspec address."""
     if root.startswith(("http://", "https://")):
-        return _HttpReader(root, connections)
+        return HttpReader(root, connections)
     if storage.local_path(root) is not None:
         return _LocalReader(root)
     return _StoreReader(root)
@@ -137,64 +114,6 @@ async def read_patiently(
             wait_s = backoff_s * 2**attempt if wait_s is None else wait_s
             attempt += 1
         await asyncio.sleep(min(wait_s, LONGEST_WAIT_S))
-
-
-class _HttpReader:
-    def __init__(self, root: str, connections: int) -> None:
-        self._root = root.rstrip("/")
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
-
-    async def read(self, file: str, begin: int, end: int) -> bytes:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-                auto_decompress=False,
-                trust_env=_environment_has_a_say(),
-                headers={"Accept-Encoding": "identity", "User-Agent": "Outbound"},
-            )
-        address, _, query = self._root.partition("?")
-        url = f"{address}/{quote(file)}" + (f"?{query}" if query else "")
-        try:
-            async with self._session.get(url, headers={"Range": f"bytes={begin}-{end - 1}"}) as response:
-                return await self._body(response, begin, end)
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
-            raise RangeError(UNAVAILABLE, f"{type(error).__name__}: {error}", temporary=True) from error
-
-    async def _body(self, response: aiohttp.ClientResponse, begin: int, end: int) -> bytes:
-        status = response.status
-        if status == 200 and not begin and (response.content_length or end + 1) <= end:
-            return await response.read()  # the file is no longer than what was asked for
-        if status != 206:
-            reason = STATUS_REASONS.get(status, UNAVAILABLE)
-            reason = "archive without ranges" if status == 200 else reason
-            after = response.headers.get("Retry-After", "")
-            temporary = status in TEMPORARY
-            raise RangeError(reason, f"status {status}", temporary=temporary, retry_after=after)
-        if not response.headers.get("Content-Range", f"bytes {begin}-").startswith(f"bytes {begin}-"):
-            raise RangeError("archive without ranges", response.headers["Content-Range"])
-        parts, size = [], 0
-        async for part in response.content.iter_any():
-            parts.append(part)
-            size += len(part)
-            if size > end - begin:
-                raise RangeError("archive without ranges", "more bytes than were asked for")
-        return b"".join(parts)
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-
-def _environment_has_a_say() -> bool:
-    """Say whether there are proxies or a netrc file: aiohttp looks for both at each request, in a thread."""
-    if getproxies() or "NETRC" in os.environ:
-        return True
-    try:
-        return (Path.home() / ".netrc").exists()
-    except (OSError, RuntimeError):  # none that can be read, or no home
-        return False
 
 
 class _LocalReader:

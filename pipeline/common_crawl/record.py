@@ -5,9 +5,11 @@ import binascii
 import hashlib
 import io
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from isal import igzip
 
+from pipeline.common_crawl.usual_page import usual_page_bytes
 from pipeline.runner.records import Drop
 from pipeline.web import http_head
 from pipeline.web.archive_records import GZIP_MAGIC, ZSTD_MAGIC, ArchiveFile, ArchiveRecord
@@ -15,8 +17,7 @@ from pipeline.web.urls import parse
 from pipeline.web.warc import COMPRESSION_LEVEL, HTML_TYPES, PAGE_KINDS, REDIRECTS, media_type
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """What the index says of a record."""
 
     url: str
@@ -48,6 +49,12 @@ def examine(member: bytes, expected: Expected, max_bytes: int) -> FoundPage | Fo
         expected: what the index says of it.
         max_bytes: the most that a body may have.
     """
+    body_bytes = usual_page_bytes(member, expected.url, expected.digest, max_bytes)
+    return read_in_full(member, expected, max_bytes) if body_bytes is None else FoundPage(body_bytes)
+
+
+def read_in_full(member: bytes, expected: Expected, max_bytes: int) -> FoundPage | FoundRedirect | Drop:
+    """Say the same as `examine`, of any record however unusual, without a shorter way for the usual ones."""
     if member.startswith(ZSTD_MAGIC):
         return Drop("damaged archive", detail="compressed with zstd, whose dictionary lies elsewhere")
     record = ArchiveFile(io.BytesIO(member)).read(0, max_bytes + http_head.HEAD_BYTES)

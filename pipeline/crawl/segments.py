@@ -32,6 +32,7 @@ from pipeline.web.warc import response_record, warcinfo_record
 MAX_ROWS = 100_000
 FIRST_S = 15.0  # age at which a crawl's first segment is committed; each later one may be twice as old
 ROWS_AT_ONCE = 5_000  # of a log, in memory
+BUFFER_BYTES = 256 * 1024  # of records: a call of the operating system for each takes longer than to copy it
 FINGERPRINT_KEY = b"outbound.crawl_options"
 
 LOG = FETCHES.append(ROUTED.field("carried"))
@@ -116,10 +117,11 @@ class _Segment:
 
     def __init__(self, folder: Path, name: str, fingerprint: str, opening: bytes) -> None:
         self.name = name
+        self._archive = f"{name}.warc.gz"
         self.rows = 0
         self.position = 0
         self.opened_at = time.monotonic()
-        self._warc = _partial_warc(folder, name).open("wb")
+        self._warc = _partial_warc(folder, name).open("wb", buffering=BUFFER_BYTES)
         self._journal = _journal(folder, name).open("wb")
         self._append([opening])
         self._note({"fingerprint": fingerprint, "end": self.position})
@@ -127,12 +129,8 @@ class _Segment:
 
     def add(self, row: Row, members: Sequence[bytes]) -> None:
         offset = self._append(members)
-        place = (
-            {"archive": "", "offset": 0}
-            if row["reason"]
-            else {"archive": f"{self.name}.warc.gz", "offset": offset}
-        )
-        self._note({**row, **place, "end": self.position})
+        archive, offset = ("", 0) if row["reason"] else (self._archive, offset)
+        self._note({**row, "archive": archive, "offset": offset, "end": self.position})
         self.rows += 1
 
     def flush(self) -> None:
@@ -197,10 +195,8 @@ def _write_log(log: Path, journal: Path, warc_bytes: int) -> int:
     with pq.ParquetWriter(log, schema, compression="zstd") as writer:
         while batch := list(islice(rows, ROWS_AT_ONCE)):
             end = batch[-1]["end"]
-            columns = {name: [row.get(name) for row in batch] for name in LOG.names}
-            seconds = pa.array(columns["fetched_at"], pa.int64())
-            columns["fetched_at"] = seconds.cast(FETCHES.field("fetched_at").type)
-            writer.write_table(pa.table(columns, schema=schema))
+            found = pa.array(batch, pa.struct(list(LOG)))
+            writer.write_batch(pa.RecordBatch.from_struct_array(found).cast(schema))
     with log.open("rb") as file:
         os.fsync(file.fileno())
     return end

@@ -6,7 +6,7 @@ The index is made (sorted, gzip, Common Crawl's columns), and so are the links, 
 Told: seconds and bytes of our look-up on Ray and of DuckDB's join of the same files, with the same cores;
 what one look-up a link takes by cdx_toolkit, from a CDX server on loopback; the memory of a
 worker with ten times the links; and records fetched a second from loopback, beside a plain loop and beside
-one that verifies and stores as well, with ratios of CPU time.
+one that verifies and stores as well, by one task and by a task a core, with ratios of CPU time.
 """
 
 import argparse
@@ -17,7 +17,9 @@ import hashlib
 import http.client
 import http.server
 import json
+import mmap
 import multiprocessing
+import multiprocessing.pool
 import os
 import random
 import shutil
@@ -411,7 +413,7 @@ def compare_memory(index: Path, folder: Path, rows: int, links: int) -> None:
 class Store(asyncio.Protocol):
     """Answers range requests out of one file in memory, some milliseconds after they came."""
 
-    data = b""
+    data: bytes | mmap.mmap = b""
     latency_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -437,7 +439,8 @@ class Store(asyncio.Protocol):
 
 def serve(path: str, latency_s: float, port_found: "multiprocessing.Queue[int]") -> None:
     """Serve one file until killed."""
-    Store.data, Store.latency_s = Path(path).read_bytes(), latency_s
+    with Path(path).open("rb") as file:
+        Store.data, Store.latency_s = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), latency_s
 
     async def listen() -> None:
         server = await asyncio.get_running_loop().create_server(Store, "127.0.0.1", 0, backlog=256)
@@ -447,8 +450,11 @@ def serve(path: str, latency_s: float, port_found: "multiprocessing.Queue[int]")
     asyncio.run(listen())
 
 
-def write_warc(path: Path, records: int) -> list[dict[str, Any]]:
-    """Write a WARC file of pages of the standard library's sources; return captures of them."""
+def write_warc(path: Path, records: int, gap: int = 0) -> list[dict[str, Any]]:
+    """Write a WARC file of pages of the standard library's sources; return captures of them.
+
+    With a `gap` there are so many bytes before each record, which nobody asks for.
+    """
     from pipeline.web.http_head import Response
     from pipeline.web.warc import response_record
 
@@ -457,6 +463,7 @@ def write_warc(path: Path, records: int) -> list[dict[str, Any]]:
     captures = []
     with path.open("wb") as file:
         for number in range(records):
+            file.seek(gap, os.SEEK_CUR)
             begin = chance.randrange(len(text) - 40_000)
             paragraph = text[begin : begin + chance.randint(5_000, 40_000)]
             body = f"<html><body><p>{paragraph}</p></body></html>".encode()
@@ -541,36 +548,73 @@ def _timed(way: Callable[[], float]) -> tuple[float, float]:
     return way(), time.process_time() - worked
 
 
+HELD: list[dict[str, Any]] = []  # captures, in a process that fetches some of them
+
+
+def hold(captures: list[dict[str, Any]]) -> None:
+    """Keep the captures of which this process fetches a part."""
+    HELD.extend(captures)
+
+
+def fetch_part(port: int, number: int, folder: Path) -> float:
+    """Fetch one task's part of the captures, and return the seconds of a core that it takes."""
+    worked = time.process_time()
+    step = len(HELD) // CORES
+    our_fetch(port, HELD[number * step :][:step], folder / f"task-{number}")
+    return time.process_time() - worked
+
+
+def our_tasks(pool: multiprocessing.pool.Pool, port: int, folder: Path) -> tuple[float, float]:
+    """Fetch with a task a core, as a build's stage does; return the seconds, and those of cores."""
+    started = time.perf_counter()
+    cores = pool.starmap(fetch_part, [(port, number, folder) for number in range(CORES)], chunksize=1)
+    return time.perf_counter() - started, sum(cores)
+
+
 def compare_fetches(folder: Path, records: int) -> None:
     """Print records a second, of neighbours and of records far apart, with and without a store's latency."""
-    path = folder / "pages.warc.gz"
-    captures = write_warc(path, records)
-    print(f"records a second from loopback{'plain loop':>26}{'ours':>10}{'ratio':>8}")
-    for latency_ms in (0, 20):
-        port_found: multiprocessing.Queue[int] = multiprocessing.Queue()
-        server = multiprocessing.Process(
-            target=serve, args=(str(path), latency_ms / 1000, port_found), daemon=True
-        )
-        server.start()
-        port = port_found.get(timeout=60)
-        for name, step in (("neighbours", 1), ("far apart", 12)):  # with more than `GAP_BYTES` between
-            chosen = captures[::step][: 1_000 if latency_ms else records]
-            folders = [folder / name for name in ("plain", "segments")]
-            for each in folders:
-                each.mkdir(exist_ok=True)
-            ways = (
-                partial(plain_loop, port, chosen),
-                partial(plain_loop, port, chosen, folders[0]),
-                partial(our_fetch, port, chosen, folders[1]),
+    from pipeline.common_crawl.ranges import GAP_BYTES
+
+    print(f"records a second from loopback{'plain loop':>36}{'ours':>10}{'ratio':>8}")
+    for name, gap in (("neighbours", 0), ("far apart", GAP_BYTES + 1)):
+        path = folder / "pages.warc.gz"
+        captures = write_warc(path, records, gap)
+        for latency_ms in (0, 20):
+            port_found: multiprocessing.Queue[int] = multiprocessing.Queue()
+            server = multiprocessing.Process(
+                target=serve, args=(str(path), latency_ms / 1000, port_found), daemon=True
             )
-            rounds = [[_timed(way) for way in ways] for _ in range(1 if latency_ms else 5)]
-            (bare, bare_cpu), (full, full_cpu), (ours, ours_cpu) = np.median(rounds, axis=0).tolist()
-            for loop, theirs, cpu in (("plain", bare, bare_cpu), ("verifying", full, full_cpu)):
-                what = f"{len(chosen):,} {name}, after {latency_ms} ms, {loop}"
-                rates = f"{len(chosen) / theirs:>12,.0f}{len(chosen) / ours:>10,.0f}"
-                print(f"  {what:<42}{rates}{theirs / ours:>8.1f}  CPU {cpu / ours_cpu:.2f}", flush=True)
-        server.terminate()
-        server.join()
+            server.start()
+            chosen = captures[: min(1_000, records) if latency_ms else records]
+            _compare_fetches(folder, port_found.get(timeout=60), chosen, f"{name}, after {latency_ms} ms")
+            server.terminate()
+            server.join()
+
+
+def _compare_fetches(folder: Path, port: int, captures: list[dict[str, Any]], what: str) -> None:
+    folders = [folder / name for name in ("plain", "segments")]
+    for each in folders:
+        each.mkdir(exist_ok=True)
+    ways = (
+        partial(plain_loop, port, captures),
+        partial(plain_loop, port, captures, folders[0]),
+        partial(our_fetch, port, captures, folders[1]),
+    )
+    with multiprocessing.get_context("spawn").Pool(CORES, hold, (captures,)) as pool:
+        our_tasks(pool, port, folder)  # imports
+        rounds = [
+            [*(_timed(way) for way in ways), our_tasks(pool, port, folder)]
+            for _ in range(1 if "20 ms" in what else 5)
+        ]
+    (bare, bare_cpu), (full, full_cpu), (ours, ours_cpu), (tasks, tasks_cpu) = np.median(rounds, 0).tolist()
+    for beside, theirs, their_cpu, mine, my_cpu in (
+        ("plain", bare, bare_cpu, ours, ours_cpu),
+        ("verifying", full, full_cpu, ours, ours_cpu),
+        (f"plain; {CORES} tasks at once", bare, bare_cpu, tasks, tasks_cpu),
+    ):
+        rates = f"{len(captures) / theirs:>10,.0f}{len(captures) / mine:>10,.0f}"
+        row = f"  {len(captures):,} {what}, {beside}"
+        print(f"{row:<56}{rates}{theirs / mine:>8.2f}  CPU {their_cpu / my_cpu:.2f}", flush=True)
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """The functions that take strangers' bytes, with valid inputs to mutate and the errors that they promise."""
 
+import base64
 import contextlib
 import dataclasses
 import gzip
+import hashlib
 import io
 import json
 import tempfile
@@ -618,11 +620,14 @@ def _cluster(folder: Path) -> Call:
 
 
 def _fetched_record(_: Path) -> Call:
-    from pipeline.common_crawl.record import Expected, as_gzip, examine
+    from pipeline.common_crawl.record import Expected, as_gzip, examine, read_in_full
+
+    digest_of_page = base64.b32encode(hashlib.sha1(PAGE).digest()).decode()
 
     def call(data: bytes) -> None:
-        for digest in ("", "A" * 32, "sha256:" + "0" * 64):
-            examine(data, Expected("http://example.org/a", digest), 2**22)
+        for digest in ("", "A" * 32, "sha256:" + "0" * 64, digest_of_page):
+            expected = Expected("http://example.org/a", digest)
+            assert examine(data, expected, 2**22) == read_in_full(data, expected, 2**22)
         as_gzip(data)
 
     return call
