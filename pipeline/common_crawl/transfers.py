@@ -1,16 +1,15 @@
 """libcurl's transfers on an event loop: many at once, each of them awaited."""
 
 import asyncio
-import contextlib
-import select
+import selectors
 
 import pycurl
 
 # What libcurl waits for, and what it is told has come.
 AWAITED = {
-    pycurl.POLL_IN: select.EPOLLIN,
-    pycurl.POLL_OUT: select.EPOLLOUT,
-    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
+    pycurl.POLL_IN: selectors.EVENT_READ,
+    pycurl.POLL_OUT: selectors.EVENT_WRITE,
+    pycurl.POLL_INOUT: selectors.EVENT_READ | selectors.EVENT_WRITE,
 }
 
 
@@ -21,9 +20,9 @@ class TransferError(Exception):
 class Transfers:
     """Performs transfers on the loop that was running when it was made.
 
-    libcurl says which sockets it waits for, and when it wants to be called again. The sockets are in an epoll
-    set of their own, and that is what the loop watches: to add a socket to the loop and to take it out again
-    for each transfer would cost more than all that libcurl does.
+    libcurl says which sockets it waits for, and when it wants to be called again. The sockets have a selector
+    of their own (epoll or kqueue), and that is what the loop watches: to add a socket to the loop and to take
+    it out again for each transfer would cost more than all that libcurl does.
     """
 
     def __init__(self, connections: int) -> None:
@@ -33,9 +32,9 @@ class Transfers:
         self._is_due = False  # to be called as soon as may be
         self._due_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._sockets = select.epoll()
+        self._sockets = selectors.DefaultSelector()
         self._watched: set[int] = set()
-        self._loop.add_reader(self._sockets.fileno(), self._on_sockets)
+        self._loop.add_reader(self._sockets, self._on_sockets)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
@@ -58,7 +57,7 @@ class Transfers:
 
     def close(self) -> None:
         """Close all connections; no transfer may be under way."""
-        self._loop.remove_reader(self._sockets.fileno())
+        self._loop.remove_reader(self._sockets)
         if self._timer is not None:
             self._timer.cancel()
         self._multi.close()
@@ -68,8 +67,7 @@ class Transfers:
         """Wait for what libcurl asks for at a socket, or no more."""
         if event == pycurl.POLL_REMOVE:
             self._watched.discard(socket)
-            with contextlib.suppress(OSError):  # a socket that is closed is out of the set already
-                self._sockets.unregister(socket)
+            self._sockets.unregister(socket)
         elif socket in self._watched:
             self._sockets.modify(socket, AWAITED[event])
         else:
@@ -103,10 +101,10 @@ class Transfers:
         self._end_transfers()
 
     def _on_sockets(self) -> None:
-        for socket, events in self._sockets.poll(0):
-            come = pycurl.CSELECT_IN if events & ~select.EPOLLOUT else 0  # or an error, which reading tells
-            come |= pycurl.CSELECT_OUT if events & select.EPOLLOUT else 0
-            self._multi.socket_action(socket, come)
+        for key, events in self._sockets.select(0):  # of a socket in error, both
+            come = pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0
+            come |= pycurl.CSELECT_OUT if events & selectors.EVENT_WRITE else 0
+            self._multi.socket_action(key.fd, come)
         self._end_transfers()
 
     def _end_transfers(self) -> None:
