@@ -21,7 +21,7 @@ from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 from pipeline.extract.mending import mend_source, mend_tree
 from pipeline.extract.patches import FORUM, apply_patches, thinned
 from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
-from pipeline.runner.records import Drop
+from pipeline.runner.drops import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from copy import copy
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.extract.searches import REGEXP_NAMESPACE, Search
@@ -150,11 +151,27 @@ def shorten_paths() -> None:
 
 
 def load_stop_words() -> None:
-    """Load jusText's stop words of a hundred languages: a fifth of a second, which each child would take."""
-    from justext.core import define_stoplist
+    """Load jusText's stop words of a hundred languages, once for all children, as one set.
+
+    trafilatura keeps them in a tuple, of which jusText makes a set, which it finds again by all of the words.
+    """
+    from justext import core
     from trafilatura import external
 
-    define_stoplist(external.jt_stoplist_init())
+    words = stop_words()
+    make_set = core.define_stoplist
+    core.define_stoplist = lambda stoplist: words if stoplist is words else make_set(stoplist)
+    external.JT_STOPLIST = words
+
+
+def stop_words() -> set[str]:
+    """Return the words of all of jusText's lists, in lower case: a list is decoded at once, not each word."""
+    import justext
+
+    words = set[str]()
+    for path in (Path(justext.__file__).parent / "stoplists").glob("*.txt"):
+        words.update(path.read_bytes().replace(b"\r", b"\n").decode().lower().split("\n"))
+    return words - {""}
 
 
 PATCHES: tuple[Callable[[], None], ...] = (

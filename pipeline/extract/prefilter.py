@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.filters.language import iso_code
 from pipeline.filters.scripts import UNSPACED_LANGUAGES
-from pipeline.runner.records import Drop
+from pipeline.runner.drops import Drop
 
 UNSPACED_FACTOR = 3  # English has six characters a word with its space; Chinese counts two
 
