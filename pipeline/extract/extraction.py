@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 from pipeline.extract.mending import mend_source, mend_tree
-from pipeline.extract.patches import FORUM, apply_patches, thinned
+from pipeline.extract.patches import FORUM, SURVEY, apply_patches, thinned
 from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
 from pipeline.runner.drops import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
@@ -215,7 +215,8 @@ def _trafilatura(tree: "HtmlElement", *, precision: bool, fast: bool = True) -> 
 
     options = _extractor(precision, fast)
     try:
-        body, text, _, _ = trafilatura_sequence(tree, options)
+        with SURVEY:
+            body, text, _, _ = trafilatura_sequence(tree, options)
     except (TypeError, ValueError):
         return ""
     return tidy(xmltotxt(body, options.formatting)) if len(text) >= options.min_output_size else ""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.extract.searches import REGEXP_NAMESPACE, Search
+from pipeline.extract.survey import Survey
 
 if TYPE_CHECKING:
     from lxml.etree import XPath
@@ -25,6 +26,13 @@ FORUM = "DiscussionForumPosting"
 # Of the elements that trafilatura cleans away, those that it looks into first.
 _JUDGED = frozenset({"form", "figure", "math"})
 _SCRIPTS = frozenset({"head", "script"})
+
+SURVEY = Survey()
+"""Of trafilatura's searches in a page, while it extracts: it adds no attributes that they ask for."""
+_SURVEYED = (
+    "RAW_TREE_PRUNE_XPATH", "REMOVE_COMMENTS_AND_LISTS_XPATH", "REMOVE_COMMENTS_XPATH", "BODY_XPATH",
+    "OVERALL_DISCARD_XPATH", "DISCARD_IMAGE_ELEMENTS", "TEASER_DISCARD_XPATH", "PRECISION_DISCARD_XPATH",
+)  # fmt: skip
 
 _HEADING = re.compile(r"\bh\d\b")  # jusText's
 
@@ -55,6 +63,9 @@ def quicken_expressions() -> None:
         if isinstance(expressions, list):
             expressions[:] = quickened([each.path for each in expressions])
     (baseline.BASIC_CLEAN_XPATH,) = quickened([baseline.BASIC_CLEAN_XPATH.path])
+    for search in (search for name in _SURVEYED for search in vars(xpaths)[name]):
+        if isinstance(search, Search):
+            SURVEY.add(search)
 
 
 def quickened(paths: list[str]) -> "list[Search | XPath]":
