@@ -15,10 +15,10 @@ _CLUE = 3  # letters of what a value must contain, by which conditions are found
 class Survey:
     """What the attributes of a page's elements leave possible, for searches that follow each other in it.
 
-    In a `with`, each element is looked at once, whichever search comes by: which searches have a condition that
-    is true of one of its attributes? To the others it is like an element without attributes. Meanwhile elements
-    may go, come and be renamed, and attributes may go; but none may get attributes that searches ask for, or
-    others of their values.
+    In a `with`, each element is looked at once, whichever search comes by: which searches have a condition
+    that is true of one of its attributes? To the others it is like an element without attributes. Meanwhile
+    elements may go, come and be renamed, and attributes may go; but no element that was there may get
+    attributes that searches ask for, or other values of them.
     """
 
     def __init__(self) -> None:

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml.html import HtmlElement, document_fromstring
-from tests.unit.pipeline.extract.test_searches import LEFT_TO_XPATH, PATHS, VALUES, trees
 
 from pipeline.extract import patches
 from pipeline.extract.searches import LONGEST_KIND, MOST_KINDS, Search, _alternatives, _longest_word
 from pipeline.extract.survey import Survey
+from tests.unit.pipeline.extract.test_searches import LEFT_TO_XPATH, PATHS, VALUES, trees
 
 ASKED = [path for path in PATHS if path not in LEFT_TO_XPATH] + [".//*[not(@class='post')]", ".//p[@class]"]
 CHANGES = st.sampled_from(["drop", "rename", "bare", "wrap"])
