@@ -21,7 +21,7 @@ _TABLES = ("links.parquet", "fetches.parquet")
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 
 
-@output_version(8, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
+@output_version(9, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
 def extract_pages(task: Task) -> Counts:
     """Turn the pages of fetch logs into documents. Inputs: links, fetch logs, archives that these name."""
     options: PageOptions = task.options
