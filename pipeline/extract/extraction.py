@@ -112,7 +112,9 @@ def _parse(page: str) -> "HtmlElement | None":
 
     beginning = page[:50].lower()
     head_end = page.find("\n", HEAD_CHARACTERS) % (len(page) + 1)  # the whole page, if it is one line
-    page = repair_faulty_html(page[:head_end], beginning) + page[head_end:]
+    head = page[:head_end]
+    if (repaired := repair_faulty_html(head, beginning)) != head:
+        page = repaired + page[head_end:]
     try:
         tree = fromstring(utf8_for_parser(mend_source(page)), parser=_parser())
     except (LxmlError, ValueError):

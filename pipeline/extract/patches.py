@@ -112,8 +112,12 @@ def _prepare_tree(
 
     Nor have they for the page itself, but for the balanced mode, which measures it afterwards.
     """
+    from trafilatura import htmlprocessing
     from trafilatura.htmlprocessing import convert_tags, tree_cleaning
+    from trafilatura.settings import MANUALLY_CLEANED
 
+    there = {element.tag for element in tree.iter(*MANUALLY_CLEANED)} | {"form"}  # in one walk, not in fifty
+    htmlprocessing.MANUALLY_CLEANED = [tag for tag in MANUALLY_CLEANED if tag in there]
     is_fast = options.fast and not options.comments
     cleaned = tree_cleaning(tree if is_fast and options.focus != "balanced" else copy(tree), options)
     backup = cleaned if is_fast else copy(cleaned)
