@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 from pipeline.extract.mending import mend_source, mend_tree
 from pipeline.extract.patches import FORUM, SURVEY, apply_patches, thinned
-from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
+from pipeline.extract.prefilter import PrefilterOptions, prefilter
 from pipeline.runner.drops import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
 
@@ -88,7 +88,7 @@ def extract_text(
     if not html.strip():
         return Drop("empty page")
     page = decode(html, charset)
-    if languages and (drop := prefilter(plain_text(page), languages, options or PrefilterOptions())):
+    if languages and (drop := prefilter(page, languages, options or PrefilterOptions())):
         return drop
     tree = _parse(page)
     if tree is None:

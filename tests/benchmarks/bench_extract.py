@@ -40,7 +40,7 @@ from pipeline.extract.characters import decode
 from pipeline.extract.extraction import Extraction, ExtractOptions, extract_text
 from pipeline.extract.pages import WARM_UP, PageOptions
 from pipeline.extract.patches import FORUM
-from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
+from pipeline.extract.prefilter import PrefilterOptions, prefilter
 from pipeline.extract.sandbox import CallFailure, Sandbox
 from pipeline.filters.language import detect_language
 from pipeline.filters.quality import RefineOptions, judge
@@ -215,7 +215,7 @@ def show_steps(archive: Path, offsets: list[int]) -> None:
             with step("decode"):
                 html = decode(page.body, page.charset)
             with step("cheap look"):
-                prefilter(plain_text(html), ("en",), PrefilterOptions())
+                prefilter(html, ("en",), PrefilterOptions())
             with step("parse"):
                 tree = extract._parse(html)
             if tree is None:

@@ -125,7 +125,7 @@ def show_prefilter(sentences: dict[str, list[str]], documents: int) -> None:
                     foreign.append(" ".join(chance.choices(sentences[code], k=3)))
                 pages.append(place(english, foreign, places, chance))
             passed = sum(prefilter(page, ("en",), PrefilterOptions()) is None for page in pages)
-            with mock.patch.object(prefilter_module, "_bytes_in_runs", lambda text, codes: len(text)):
+            with mock.patch.object(prefilter_module, "_bytes_in_sentences", lambda text, codes: len(text)):
                 before = sum(prefilter(page, ("en",), PrefilterOptions()) is None for page in pages)
             print(f"{length:17} {places:9} {passed / documents:14.1%} {before / documents:14.1%}")
 

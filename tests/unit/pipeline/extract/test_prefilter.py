@@ -29,7 +29,7 @@ def test_english_words_in_menus_are_no_document(monkeypatch: pytest.MonkeyPatch)
     page = "".join(f"{GERMAN * 3}\n" + "\n".join(chance.sample(MENU, 3)) + "\n" for _ in range(20))
     assert isinstance(found := look(page), Drop)
     assert found.reason == "other language"
-    monkeypatch.setattr(module, "_bytes_in_runs", lambda text, codes: len(text))
+    monkeypatch.setattr(module, "_bytes_in_sentences", lambda text, codes: len(text))
     assert look(page) is None  # as many characters, were they sentences
 
 
@@ -45,3 +45,22 @@ def test_english_paragraphs_among_german_ones_are_looked_at() -> None:
 
 def test_few_english_sentences_are_no_document() -> None:
     assert look(GERMAN * 40 + "\n" + ENGLISH * 2) is not None
+
+
+@pytest.mark.parametrize(
+    "form", ["<script>{}</script>", "<style>{}</style>", "<!-- {} -->", "<p title='{}'>"]
+)
+def test_what_nobody_reads_is_in_no_language(form: str) -> None:
+    assert look(f"<html lang='en'><body>{form.format(ENGLISH * 30)}<p>{GERMAN * 10}</p></body></html>")
+    assert (
+        look(f"<html lang='de'><body>{form.format(GERMAN * 30)}<p>{ENGLISH * 10}</p></body></html>") is None
+    )
+
+
+@pytest.mark.parametrize("page", ["", "<p>", "\x00\ud800", "&#xD800;", GERMAN * 9 + "\x01"])
+def test_what_cannot_be_judged_is_looked_at(page: str) -> None:
+    assert look(page) is None
+
+
+def test_lone_surrogates_are_no_obstacle() -> None:
+    assert look(GERMAN * 40 + "\ud800" + GERMAN) is not None
