@@ -1,4 +1,4 @@
-"""The same text from trafilatura in 0.7 of the time.
+"""The same text from trafilatura in 0.6 of the time.
 
 Much of trafilatura's time goes into asking about elements, in a dozen walks and four copies of the tree:
 so it gets a tree without those that it removes in any case, and is kept from asking for what is not there.
