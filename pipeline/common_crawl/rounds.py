@@ -26,7 +26,7 @@ from pipeline.runner import storage
 from pipeline.runner.buckets import bucket_file, moved_file
 from pipeline.runner.inputs import Inputs, Run, files_of, gathered, joined
 from pipeline.runner.stages import Counts, InputFile, StageOutput
-from pipeline.web.warc import MAX_BODY_BYTES
+from pipeline.web.page import MAX_BODY_BYTES
 
 UNKNOWN = -1
 """What a stage is expected to read, where nobody knows that."""

@@ -22,8 +22,8 @@ from typing import Any, Final
 from pipeline.extract.extraction import Extraction
 from pipeline.extract.pages import FAILED, TIMED_OUT, PageExtractor, PageOptions
 from pipeline.runner import storage
+from pipeline.runner.drops import Drop
 from pipeline.runner.names import file_name
-from pipeline.runner.records import Drop
 from pipeline.runner.stages import SideTask
 from pipeline.runner.tables import read_rows
 from pipeline.web.warc import read_coded_page

@@ -19,9 +19,9 @@ from urllib.parse import urljoin, urlsplit
 
 from pipeline.extract.characters import decode, tidy, tidy_line, utf8_for_parser
 from pipeline.extract.mending import mend_source, mend_tree
-from pipeline.extract.patches import FORUM, apply_patches, thinned
-from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
-from pipeline.runner.records import Drop
+from pipeline.extract.patches import FORUM, SURVEY, apply_patches, thinned
+from pipeline.extract.prefilter import PrefilterOptions, prefilter
+from pipeline.runner.drops import Drop
 from pipeline.web.urls import LONGEST_ADDRESS
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def extract_text(
     if not html.strip():
         return Drop("empty page")
     page = decode(html, charset)
-    if languages and (drop := prefilter(plain_text(page), languages, options or PrefilterOptions())):
+    if languages and (drop := prefilter(page, languages, options or PrefilterOptions())):
         return drop
     tree = _parse(page)
     if tree is None:
@@ -112,7 +112,9 @@ def _parse(page: str) -> "HtmlElement | None":
 
     beginning = page[:50].lower()
     head_end = page.find("\n", HEAD_CHARACTERS) % (len(page) + 1)  # the whole page, if it is one line
-    page = repair_faulty_html(page[:head_end], beginning) + page[head_end:]
+    head = page[:head_end]
+    if (repaired := repair_faulty_html(head, beginning)) != head:
+        page = repaired + page[head_end:]
     try:
         tree = fromstring(utf8_for_parser(mend_source(page)), parser=_parser())
     except (LxmlError, ValueError):
@@ -215,7 +217,8 @@ def _trafilatura(tree: "HtmlElement", *, precision: bool, fast: bool = True) -> 
 
     options = _extractor(precision, fast)
     try:
-        body, text, _, _ = trafilatura_sequence(tree, options)
+        with SURVEY:
+            body, text, _, _ = trafilatura_sequence(tree, options)
     except (TypeError, ValueError):
         return ""
     return tidy(xmltotxt(body, options.formatting)) if len(text) >= options.min_output_size else ""

@@ -9,10 +9,9 @@ from pipeline.extract.shaping import shape
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
 
-# What follows these end tags is the body's to a browser, and lost to libxml2.
-_ENDS = re.compile("</(?:body|html)[^<>]*>", re.IGNORECASE)
-# For browsers without frames this was the page; others take what is in it for text, tags and all.
-_NO_FRAMES = re.compile(r"(</?)noframes\b", re.IGNORECASE)
+# What follows the end tags is the body's to a browser, and lost to libxml2. For browsers without frames
+# `<noframes>` was the page; others take what is in it for text, tags and all.
+_MISUNDERSTOOD = re.compile(r"<(?:/(?:body|html)[^<>]*>|(/?)noframes\b)", re.IGNORECASE)
 
 CELL_CHARACTERS = 200  # a table is layout if a cell has so much text
 _BLOCKS = ("p", "pre", "div", "table", "ul", "ol", "blockquote", "h1", "h2", "h3", "br")
@@ -21,7 +20,7 @@ _TABLE = ("table", "tbody", "thead", "tfoot", "tr", "td", "th")
 
 def mend_source(page: str) -> str:
     """Return a page whose tags mean to a parser what they mean to a browser."""
-    return _NO_FRAMES.sub(r"\1div", _ENDS.sub("", page))
+    return _MISUNDERSTOOD.sub(lambda tag: "" if tag[1] is None else f"<{tag[1]}div", page)
 
 
 def mend_tree(tree: "HtmlElement") -> None:

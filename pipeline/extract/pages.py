@@ -13,9 +13,9 @@ from pipeline.extract.reading import PageOptions, day_of, read_text
 from pipeline.extract.sandbox import CallFailure, Sandbox
 from pipeline.filters.wikipedia import REASON as WIKIPEDIA
 from pipeline.filters.wikipedia import is_wikipedia_address
-from pipeline.runner.records import Drop
+from pipeline.runner.drops import Drop
 from pipeline.web.optout import header_opt_out
-from pipeline.web.warc import Page
+from pipeline.web.page import Page
 
 __all__ = ["PageExtractor", "PageOptions"]
 

@@ -9,9 +9,9 @@ from datetime import date
 from pipeline.extract.extraction import Extraction, ExtractOptions, extract_text
 from pipeline.filters.wikipedia import REASON as WIKIPEDIA
 from pipeline.filters.wikipedia import is_declared_in_html
-from pipeline.runner.records import Drop
+from pipeline.runner.drops import Drop
 from pipeline.web.optout import meta_opt_out
-from pipeline.web.warc import Page, decoded
+from pipeline.web.page import Page, decoded
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

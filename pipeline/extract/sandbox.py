@@ -20,7 +20,7 @@ What a call gives must not depend on how busy the machine is, nor on the calls b
 
 No process is left behind: the template reaps its children and ends, with its child, as soon as the socket
 to this process closes, however this process ended; a child ends if its template is killed. A template may be
-kept for a while after its sandbox, since it takes half a second to start: a task of few pages takes less.
+kept for a while after its sandbox, since its start takes a third of a second: a task of few pages takes less.
 """
 
 import contextlib

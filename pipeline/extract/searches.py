@@ -2,11 +2,11 @@
 
 trafilatura has lists of such expressions, and asks all of them about all elements of a page. But elements
 are of few kinds (a tag with its attributes), in a page and even more in a site: so each kind is asked about
-once, and a walk in Python looks up the answers.
+once, and a walk in Python looks up the answers. Of many searches in one page, `Survey` spares most of that.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ MANY_ATTRIBUTES = 64  # of one element: values are read one by one then, since t
 
 Attributes = Mapping[str, str]  # in the order of the page
 Test = Callable[[str, Attributes], bool]  # of an element's tag and attributes
+Condition = tuple[str, str, Callable[[str], bool]]  # an attribute, what its value must contain, what is asked
 Kind = tuple[Any, ...]  # a tag, and attributes with their values
 
 _PART = re.compile(r"\.//(\*|\w+)((?:\[.*\])?)", re.DOTALL)
@@ -51,25 +52,33 @@ class Search:
         self._tags = ("*",) if "*" in tags else tuple(dict.fromkeys(tags))
         self._names = frozenset(re.findall(r"@([\w-]+)", path))
         self._known: dict[Kind, tuple[_Part, ...]] = {}
+        self.conditions = [condition for part in self._parts for condition in part.conditions]
+        # With none of its conditions true, an expression says what it says of elements without attributes.
+        tags = [*re.findall(r"self::(\w+)", path), *tags]
+        self.bare_tags = {tag for tag in tags for part in self._parts if part.is_true(tag, {})}
+        self.narrow: Callable[[Iterator[HtmlElement]], Iterator[HtmlElement]] = iter  # a survey sets another
 
     def __call__(self, tree: "HtmlElement") -> "list[HtmlElement]":
         """Return the elements below one that the expression is true of, in the order of the page."""
         found: list[HtmlElement] = []
-        known, names = self._known, self._names
-        for element in tree.iterdescendants(*self._tags):
-            if (number := len(attributes := element.attrib)) <= MANY_ATTRIBUTES:
-                items = element.items() if number else ()
-            else:
-                items = [(name, attributes[name]) for name in attributes if name in names]
-            kind = (element.tag, *[each for each in items if each[0] in names])
-            parts = known.get(kind)
-            if parts is None:
-                parts = self._ask(kind)
-            if parts and any(part.rest is None or part.rest(element) for part in parts):
+        for element in self.narrow(tree.iterdescendants(*self._tags)):
+            if self._is_true(element):
                 found.append(element)
                 if self._is_first:
                     break
         return found
+
+    def _is_true(self, element: "HtmlElement") -> bool:
+        names = self._names
+        if (number := len(attributes := element.attrib)) <= MANY_ATTRIBUTES:
+            items = element.items() if number else ()
+        else:
+            items = [(name, attributes[name]) for name in attributes if name in names]
+        kind = (element.tag, *[each for each in items if each[0] in names])
+        parts = self._known.get(kind)
+        if parts is None:
+            parts = self._ask(kind)
+        return bool(parts) and any(part.rest is None or part.rest(element) for part in parts)
 
     def _ask(self, kind: Kind) -> "tuple[_Part, ...]":
         tag, *attributes = kind
@@ -92,6 +101,7 @@ class _Part:
             raise ValueError(f"not a search below an element: {path}")
         self.tags: tuple[str, ...] = (match[1],)
         self.tests: list[Test] = []
+        self.conditions: list[Condition] = []
         self.rest: XPath | None = None
         predicates = [each.removesuffix("]") for each in _split(match[2].strip(), "[") if each.strip()]
         for number, predicate in enumerate(each.strip() for each in predicates):
@@ -102,7 +112,9 @@ class _Part:
                     raise ValueError(f"too much that is not of attributes: {path}")
                 self.rest = XPath(f"self::*[{predicate}]", namespaces={"re": REGEXP_NAMESPACE})
             else:
-                self.tests.append(_Reader(predicate).whole())
+                reader = _Reader(predicate)
+                self.tests.append(reader.whole())
+                self.conditions += reader.conditions
 
     def is_true(self, tag: str, attributes: Attributes) -> bool:
         if tag not in self.tags and self.tags[0] != "*":
@@ -128,6 +140,7 @@ class _Reader:
     """Reads a predicate: `or`, `and`, `not`, tags, attributes, and the functions of strings in use."""
 
     def __init__(self, text: str) -> None:
+        self.conditions: list[Condition] = []  # all that it says of attributes
         self._tokens: list[str] = []
         position = 0
         while position < len(text):
@@ -186,9 +199,11 @@ class _Reader:
     def _attribute(self) -> Test:
         name = self._take().removeprefix("@")
         if self._next() != "=":
+            self.conditions.append((name, "", lambda _: True))
             return lambda _, attributes: name in attributes
         self._take("=")
         wanted = self._literal()
+        self.conditions.append((name, wanted, lambda value: value == wanted))
         return lambda _, attributes: attributes.get(name) == wanted
 
     def _function(self, name: str) -> Test:
@@ -196,12 +211,15 @@ class _Reader:
         self._take(",")
         wanted = self._literal()
         flags = re.IGNORECASE if name == "re:test" and self._next() == "," and self._flags() == "i" else 0
-        if name == "re:test":
-            is_true = _matcher(wanted, flags)
-        elif name == "contains":
-            is_true = _translated(letters, lambda value: wanted in value)
-        else:
-            is_true = _translated(letters, lambda value: value.startswith(wanted))
+        clues = [("", is_true := _matcher(wanted, flags))] if name == "re:test" else []
+        if name == "re:test" and not flags:
+            clues = [(_longest_word(each), _matcher(each, 0)) for each in _alternatives(wanted)]
+        elif name != "re:test":
+            has_it = str.__contains__ if name == "contains" else str.startswith
+            is_true = _translated(letters, lambda value: has_it(value, wanted))
+            replaced = "".join(old + new for old, new in letters)
+            clues = [(max(re.split(f"[{replaced}]", wanted) if replaced else [wanted], key=len), is_true)]
+        self.conditions += [(each, *clue) for each in names for clue in clues]
         return _test_of(names, is_true)
 
     def _flags(self) -> str:
@@ -274,8 +292,7 @@ def _matcher(expression: str, flags: int) -> Callable[[str], bool]:
         return lambda value: (
             (search(value.lower()) if is_lower and value.isascii() else exact(value)) is not None
         )
-    is_plain = re.search(r"\\|\(\?[^:!=]", expression) is None  # no escapes, nor flags that would be for all
-    alternatives = _split(expression, "|") if is_plain else [expression]
+    alternatives = _alternatives(expression)
     words = [each for each in alternatives if re.fullmatch(r"[\w -]+", each)]
     others = [each for each in alternatives if each not in words]
     rest = re.compile("|".join(others)) if others else None
@@ -287,6 +304,25 @@ def _matcher(expression: str, flags: int) -> Callable[[str], bool]:
         return rest is not None and rest.search(value) is not None
 
     return is_true
+
+
+def _alternatives(expression: str) -> list[str]:
+    """Return regular expressions of which one is true where the given one is, as far as that is simple."""
+    if re.search(r"\\[^s]|\(\?[^:!=]", expression):  # escapes, or flags, which are for all of it
+        return [expression]
+    pieces = _split(expression, "|")
+    if len(pieces) > 1:
+        return [each for piece in pieces for each in _alternatives(piece)]
+    anchored = re.fullmatch(r"\^\(\?:((?:[^()]|\([^()]*\))*)\)", expression)
+    return [f"^{piece}" for piece in _split(anchored[1], "|")] if anchored else pieces
+
+
+def _longest_word(expression: str) -> str:
+    """Return a text that all have which one alternative of a regular expression is true of; or nothing."""
+    if re.search(r"\\[^s]|\(\?[^:!]|\([^)]*\(|[*+{.]", expression):
+        return ""
+    texts = re.split(r"\([^)]*\)\??|\[[^]]*\]\??|\\s|.\?|[^\w -]", expression)
+    return max(texts, key=len)
 
 
 def _translated(letters: list[tuple[str, str]], is_true: Callable[[str], bool]) -> Callable[[str], bool]:

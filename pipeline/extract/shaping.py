@@ -209,8 +209,13 @@ def _outermost(tree: "HtmlElement", name: re.Pattern[str]) -> "list[HtmlElement]
     """Return the boxes of a class that stand in no other of it."""
     found: list[HtmlElement] = []
     inside: set[HtmlElement] = set()
+    answers: dict[str, bool] = {}  # a page has few classes
     for element in tree.iterdescendants(*_BOXES):  # faster than XPath, which asks for one tag after another
-        if (names := element.get("class")) and name.search(names) and element not in inside:
+        if not (names := element.get("class")):
+            continue
+        if (answer := answers.get(names)) is None:
+            answer = answers[names] = name.search(names) is not None
+        if answer and element not in inside:
             found.append(element)
             inside.update(element.iter(*_BOXES))
     return found

@@ -14,13 +14,14 @@ from pipeline.runner.records import DOCUMENTS, LINKS, SOURCE_CRAWL, SOURCE_WARCS
 from pipeline.runner.stages import Counts, Task, output_version, version_of
 from pipeline.runner.tables import FilterWriter, read_rows
 from pipeline.sources.batches import content_id
-from pipeline.web.warc import Page, read_coded_page
+from pipeline.web.page import Page
+from pipeline.web.warc import read_coded_page
 
 _TABLES = ("links.parquet", "fetches.parquet")
 PAGES_AT_ONCE = 1_000  # whose documents are held in memory to bring them into their order
 
 
-@output_version(8, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
+@output_version(9, "trafilatura", "htmldate", "lxml", "resiliparse", "pycld2")
 def extract_pages(task: Task) -> Counts:
     """Turn the pages of fetch logs into documents. Inputs: links, fetch logs, archives that these name."""
     options: PageOptions = task.options

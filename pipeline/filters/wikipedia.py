@@ -9,7 +9,7 @@ Wikipedia has neither, and other wikis have few of the editors' marks.
 import re
 from functools import cache
 
-from pipeline.runner.records import Drop
+from pipeline.runner.drops import Drop
 from pipeline.web.blocklist import Blocklist, load_blocklist
 from pipeline.web.urls import parse
 

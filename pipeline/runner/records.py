@@ -4,23 +4,13 @@ Every step takes a record and gives back a record, or a `Drop` that says why the
 schemas below are what the Parquet files between the steps hold.
 """
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 
+from pipeline.runner.drops import Drop
 
-@dataclass(slots=True)  # not frozen, which would triple the cost of making one: dumps bring forth a billion
-class Drop:
-    """A record that goes no further: why, which address it had, and what exactly was wrong.
-
-    `reason` is one of a few short phrases per step ("low karma", "robots.txt"): it becomes a row of
-    the funnel, so nothing that varies from record to record belongs in it. That goes in `detail`.
-    """
-
-    reason: str
-    url: str = ""
-    detail: str = ""
-
+__all__ = [
+    "DOCUMENTS", "DROPS", "FETCHES", "LINKS", "ROUTED", "SOURCE_CRAWL", "SOURCE_WARCS", "UTC_SECONDS", "Drop",
+]  # fmt: skip
 
 UTC_SECONDS = pa.timestamp("s", tz="UTC")
 

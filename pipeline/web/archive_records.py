@@ -8,12 +8,13 @@ reading goes on at the next record: the next member, or in a plain file the next
 import io
 import re
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from pipeline.web.decompression import Decoder, GzipDecoder
+from isal.igzip_lib import DECOMP_GZIP, IgzipDecompressor, IsalError
+
+from pipeline.web.decompression import Decoder
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -68,7 +69,7 @@ class ArchiveFile:
         self._new_decoder: NewDecoder | None = None
         head = self._at(0, 8)
         if head.startswith(GZIP_MAGIC[:2]):
-            self._magic, self._new_decoder = GZIP_MAGIC, GzipDecoder
+            self._magic, self._new_decoder = GZIP_MAGIC, _new_gzip_decoder
         elif head.startswith((ZSTD_MAGIC, DICTIONARY_MAGIC)):
             self._magic = ZSTD_MAGIC
             try:
@@ -291,9 +292,14 @@ class _Member:
                     ends = len(piece) - len(piece.rstrip(b"\r\n"))
                     self.line_ends = min(4, ends + (self.line_ends if ends == len(piece) else 0))
                     return piece
-        except (zlib.error, zstd.ZstdError, ValueError, EOFError, MemoryError) as error:
+        except (IsalError, zstd.ZstdError, ValueError, EOFError, MemoryError) as error:  # type: ignore[misc]
             raise _MemberError(str(error)) from error
         return b""
+
+
+def _new_gzip_decoder() -> Decoder:
+    """Return a decoder by ISA-L, in whose time zlib would decode half as much."""
+    return IgzipDecompressor(flag=DECOMP_GZIP)
 
 
 def _parse_head(data: bytes) -> tuple[str, dict[str, str], int, int | None] | None:

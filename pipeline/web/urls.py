@@ -26,7 +26,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import ada_url
 from publicsuffixlist import PublicSuffixList
 
-from pipeline.runner.records import Drop
+from pipeline.runner.drops import Drop
 from pipeline.web.tracking import is_tracking, without_passages
 
 LONGEST_ADDRESS = 4096

@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO
 from urllib.parse import urljoin
@@ -18,18 +18,18 @@ from urllib.parse import urljoin
 from fastwarc.warc import WarcRecord, WarcRecordType
 from isal import igzip
 
-from pipeline.runner.records import Drop
+from pipeline.runner.drops import Drop
 from pipeline.runner.storage import open_read
 from pipeline.web import content_coding, http_head
 from pipeline.web.archive_records import ArchiveFile, ArchiveRecord, Damage
 from pipeline.web.http_head import Response
+from pipeline.web.page import MAX_BODY_BYTES, Page, decoded
 from pipeline.web.refresh import LOOKED_AT_BYTES, refresh_target
 from pipeline.web.urls import canonical
 
 # Of ISA-L, its best: on real pages 5 times the speed of zlib's level 6, and a tenth larger.
 COMPRESSION_LEVEL = 3
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
-MAX_BODY_BYTES = 16 * 1024 * 1024
 PAGE_KINDS = frozenset({"response", "resource"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 DAMAGE = frozenset({"damaged archive", "unseekable archive"})
@@ -107,22 +107,6 @@ class PageRecord:
     date: datetime
     offset: int
     digest: str = field(default="", compare=False)  # of its payload, if the archive says it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """A page out of an archive; `charset` is what the header says, or empty.
-
-    Its `body` is decoded, unless `read_coded_page` gave it.
-    """
-
-    url: str
-    status: int
-    content_type: str
-    charset: str
-    date: datetime
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,19 +303,3 @@ def read_coded_page(archive: str | IO[bytes], offset: int, max_bytes: int = MAX_
         headers=headers if head_bytes else (),
         body=record.block[head_bytes:],
     )
-
-
-def decoded(page: Page, max_bytes: int = MAX_BODY_BYTES) -> Page | Drop:
-    """Undo the framing and the codings of a page's body. Strangers decide how long that takes.
-
-    Of a chunked body that was cut, what can be decoded is kept.
-    """
-    codings = http_head.every(page.headers, "content-encoding")
-    body, is_cut = http_head.dechunked(page.body, http_head.every(page.headers, "transfer-encoding"))
-    try:
-        body = content_coding.decode(body, codings, max_bytes, cut=is_cut)
-    except content_coding.TooLargeError as error:
-        return Drop("too large", page.url, str(error))
-    except content_coding.CodingError as error:
-        return Drop("bad encoding", page.url, str(error))
-    return replace(page, body=body)

@@ -11,9 +11,12 @@ the package index if none is named.
 """
 
 import argparse
+import contextlib
+import ctypes
 import gzip
 import io
 import json
+import os
 import pickle
 import re
 import resource
@@ -25,7 +28,6 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from pipeline.extract.characters import decode
 from pipeline.extract.extraction import Extraction, ExtractOptions, extract_text
 from pipeline.extract.pages import WARM_UP, PageOptions
 from pipeline.extract.patches import FORUM
-from pipeline.extract.prefilter import PrefilterOptions, plain_text, prefilter
+from pipeline.extract.prefilter import PrefilterOptions, prefilter
 from pipeline.extract.sandbox import CallFailure, Sandbox
 from pipeline.filters.language import detect_language
 from pipeline.filters.quality import RefineOptions, judge
@@ -48,6 +50,7 @@ from pipeline.runner.tables import TableWriter
 from pipeline.web.optout import header_opt_out, meta_opt_out
 from pipeline.web.warc import Page, read_page, scan_pages
 
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 DATATROVE_NEEDS = (
     "datatrove==0.10.1",
     "trafilatura<1.12",
@@ -192,7 +195,7 @@ def show_steps(archive: Path, offsets: list[int]) -> None:
     """Print MB of pages per second of one core for each step, and its share of the whole."""
     seconds: dict[str, float] = defaultdict(float)
 
-    @contextmanager
+    @contextlib.contextmanager
     def step(name: str) -> Iterator[None]:
         started = time.process_time()
         yield
@@ -212,7 +215,7 @@ def show_steps(archive: Path, offsets: list[int]) -> None:
             with step("decode"):
                 html = decode(page.body, page.charset)
             with step("cheap look"):
-                prefilter(plain_text(html), ("en",), PrefilterOptions())
+                prefilter(html, ("en",), PrefilterOptions())
             with step("parse"):
                 tree = extract._parse(html)
             if tree is None:
@@ -301,11 +304,19 @@ def html_record(url: str, page: Page, body: bytes) -> bytes:
 
 
 def timed(command: list[str], standard_input: bytes = b"") -> tuple[float, float]:
-    """Run a command; return its seconds by the clock and of processor time, its children's with them."""
+    """Run a command; return its seconds by the clock and of processor time, its descendants' with them.
+
+    A sandbox's template outlives the command for a moment: this process becomes its parent and waits for it.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     started, worked = time.perf_counter(), cpu_s()
     ended = subprocess.run(command, check=False, input=standard_input, capture_output=True)
+    wall = time.perf_counter() - started
     assert ended.returncode == 0, ended.stderr.decode()
-    return time.perf_counter() - started, cpu_s() - worked
+    with contextlib.suppress(ChildProcessError):  # there is none left
+        while True:
+            os.wait()
+    return wall, cpu_s() - worked
 
 
 def run_ours(sources: list[str], languages: tuple[str, ...]) -> tuple[tuple[float, float], Texts]:

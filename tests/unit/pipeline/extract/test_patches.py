@@ -9,13 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from justext.core import ParagraphMaker, PathInfo
 from justext.paragraph import Paragraph
+from justext.utils import get_stoplist, get_stoplists
 from lxml.etree import XPath
 from lxml.html import HtmlElement, HTMLParser, document_fromstring, tostring
 from trafilatura import bare_extraction
 
 from pipeline.extract.characters import tidy
 from pipeline.extract.extraction import _trafilatura
-from pipeline.extract.patches import FORUM, OpenElements, guarded, quickened, shorten_paths, thinned
+from pipeline.extract.patches import (
+    FORUM,
+    OpenElements,
+    guarded,
+    quickened,
+    shorten_paths,
+    stop_words,
+    thinned,
+)
 from pipeline.extract.searches import Search
 
 STORY = "".join(
@@ -128,3 +137,7 @@ def test_nested_elements_cost_no_more_than_their_number() -> None:
 
     shorten_paths()
     assert min(seconds(2_000) for _ in range(3)) < 10 * min(seconds(500) for _ in range(3))
+
+
+def test_stop_words_are_those_of_all_lists() -> None:
+    assert stop_words() == {word for language in get_stoplists() for word in get_stoplist(language)}
