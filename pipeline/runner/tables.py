@@ -3,8 +3,6 @@
 The same rows give the same bytes: groups are cut by number of rows, never by time or memory.
 """
 
-import functools
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.runner import storage
@@ -54,34 +53,9 @@ class TableWriter:
 
     def _flush(self) -> None:
         if self._columns[self.schema.names[0]]:
-            _spare_pandas()
             self._file.write_table(pa.table(self._columns, schema=self.schema))
         self._columns = {name: [] for name in self.schema.names}
         self._text_bytes = 0
-
-
-class _NoPandas:
-    """A finder of modules for which there is no pandas."""
-
-    def find_spec(self, name: str, path: object, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name=name)
-
-
-@functools.cache
-def _spare_pandas() -> None:
-    """Have pyarrow make its first array of a list while pandas seems not to be installed.
-
-    It would import pandas, in a fifth of a second, to ask whether the list is a `Series`. What is asked for
-    by name later (`to_pandas`) it looks for again.
-    """
-    if "pandas" not in sys.modules:
-        finder = _NoPandas()
-        sys.meta_path.insert(0, finder)
-        try:
-            pa.array([])
-        finally:
-            sys.meta_path.remove(finder)
 
 
 def check_unique(there: Sequence[str], wanted: Iterable[str]) -> None:
@@ -154,7 +128,7 @@ def largest_domains(folder: Path, most: int = 100) -> dict[str, int]:
                 continue
             counts = Counter[str]()
             for batch in file.iter_batches(batch_size=100_000, columns=["domain"]):
-                found = batch.column(0).value_counts()
+                found = pc.value_counts(batch.column(0))
                 counts.update(dict(zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True)))
             return dict(counts.most_common(most))
     return {}

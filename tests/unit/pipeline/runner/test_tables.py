@@ -1,7 +1,5 @@
 """Rows go into Parquet and come back; what is not Parquet is printed with its address."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -85,17 +83,3 @@ def test_sieve_counts_what_it_keeps_and_what_it_drops(tmp_path: Path) -> None:
         writer.put(Drop("too short", "c"))
     assert (writer.counts.read, writer.counts.kept, writer.counts.dropped) == (3, 1, {"too short": 2})
     assert [row["url"] for row in read_rows(str(tmp_path / "drops.parquet"))] == ["b", "c"]
-
-
-def test_writing_imports_no_pandas_and_leaves_it_to_be_found(tmp_path: Path) -> None:
-    command = (
-        "import sys\nfrom pathlib import Path\nimport pyarrow as pa\n"
-        "from pipeline.runner.tables import TableWriter\n"
-        "schema = pa.schema([('n', pa.int64())])\n"
-        f"with TableWriter(Path({str(tmp_path / 'x.parquet')!r}), schema) as writer:\n"
-        "    writer.write({'n': 1})\n"
-        "print('pandas' in sys.modules)\n"
-        "print(pa.table({'n': [1, 2]}).to_pandas()['n'].sum(), 'pandas' in sys.modules)"
-    )
-    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    assert found.stdout == "False\n3 True\n"
