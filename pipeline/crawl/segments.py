@@ -32,7 +32,6 @@ from pipeline.web.warc import response_record, warcinfo_record
 MAX_ROWS = 100_000
 FIRST_S = 15.0  # age at which a crawl's first segment is committed; each later one may be twice as old
 ROWS_AT_ONCE = 5_000  # of a log, in memory
-BUFFER_BYTES = 256 * 1024  # of records: a call of the operating system for each takes longer than to copy it
 FINGERPRINT_KEY = b"outbound.crawl_options"
 
 LOG = FETCHES.append(ROUTED.field("carried"))
@@ -121,7 +120,7 @@ class _Segment:
         self.rows = 0
         self.position = 0
         self.opened_at = time.monotonic()
-        self._warc = _partial_warc(folder, name).open("wb", buffering=BUFFER_BYTES)
+        self._warc = _partial_warc(folder, name).open("wb")
         self._journal = _journal(folder, name).open("wb")
         self._append([opening])
         self._note({"fingerprint": fingerprint, "end": self.position})

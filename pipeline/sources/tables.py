@@ -23,7 +23,6 @@ from pipeline.sources.batches import (
 from pipeline.sources.options import Reading
 
 ID: Final = "id"
-BUFFER_BYTES: Final = 2**20  # of a column: not a whole row group at once
 
 
 def read_parquet(address: str, reading: Reading) -> Iterator[DocumentBatch]:
@@ -34,10 +33,12 @@ def read_parquet(address: str, reading: Reading) -> Iterator[DocumentBatch]:
     """
     with storage.open_read(address) as file:
         try:
-            table = pq.ParquetFile(file, buffer_size=BUFFER_BYTES)
+            table = pq.ParquetFile(file, buffer_size=2**20)  # not a whole row group at once
             columns = check_columns(table.schema_arrow, reading.text_column)
             columns += [name for name in _there(table.schema_arrow, reading) if name not in columns]
-            rows = _rows_at_once(text_bytes(table, reading.text_column), table.metadata.num_rows)
+            # Sizes of a footer whose parts contradict each other end the process; to read a row raises.
+            next(table.iter_batches(1, columns=[reading.text_column], use_threads=False), None)
+            rows = _rows_at_once(text_bytes(table.metadata, reading.text_column), table.metadata.num_rows)
             for batch in table.iter_batches(rows, columns=columns, use_threads=False):
                 yield _documents(batch, reading)
         except (pa.ArrowException, OSError, UnicodeError) as error:
@@ -78,9 +79,9 @@ def measure_parquet(address: str, text_column: str) -> tuple[int, int, bool]:
     """
     try:
         with storage.open_read(address) as file:
-            table = pq.ParquetFile(file, buffer_size=BUFFER_BYTES)
+            table = pq.ParquetFile(file)
             columns = check_columns(table.schema_arrow, text_column)
-            return table.metadata.num_rows, text_bytes(table, text_column), ID in columns
+            return table.metadata.num_rows, text_bytes(table.metadata, text_column), ID in columns
     except (pa.ArrowException, ValueError, OSError) as error:
         raise ValueError(f"cannot read {address}: {error}") from error
 
@@ -104,15 +105,8 @@ def check_columns(schema: pa.Schema, text_column: str) -> list[str]:
     return columns
 
 
-def text_bytes(table: pq.ParquetFile, text_column: str) -> int:
-    """Return the size of a file's texts, as they are encoded in it and before compression.
-
-    Raises:
-        OSError: the footer is damaged.
-    """
-    # A footer whose parts contradict each other ends the process when they are asked for; here it raises.
-    next(table.iter_batches(1, columns=[text_column], use_threads=False), None)
-    footer = table.metadata
+def text_bytes(footer: pq.FileMetaData, text_column: str) -> int:
+    """Return the size of a file's texts, as they are encoded in it and before compression."""
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     places = [place for place in range(len(footer.schema)) if footer.schema.column(place).path == text_column]
     return sum(group.column(place).total_uncompressed_size for group in groups for place in places)
