@@ -151,7 +151,7 @@ def _row(capture: Capture, name: str, offset: int, size: int) -> dict[str, Any]:
 
 
 def _write_table(root: Path, crawl: str, rows: Sequence[dict[str, Any]], lacking: Sequence[str]) -> None:
-    """Write two files a subset, of row groups of a few rows; robots.txt has a subset that nobody reads."""
+    """Write two files a subset, of row groups of ten rows; robots.txt has a subset that nobody reads."""
     schema = pa.schema([column for column in TABLE_SCHEMA if column.name not in lacking])
     names, table = [], f"cc-index/table/cc-main/warc/crawl={crawl}"
     for subset in ("warc", "crawldiagnostics"):
@@ -161,7 +161,7 @@ def _write_table(root: Path, crawl: str, rows: Sequence[dict[str, Any]], lacking
             name = f"{table}/subset={subset}/part-{number:05d}-abc.c000.gz.parquet"
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             rows_there = pa.Table.from_pylist(part, schema=schema)
-            pq.write_table(rows_there, root / name, compression="gzip", row_group_size=5)
+            pq.write_table(rows_there, root / name, compression="gzip", row_group_size=10)
             names.append(name)
     names.append(f"{table}/subset=robotstxt/part-00000-abc.c000.gz.parquet")
     listed = root / "crawl-data" / crawl / "cc-index-table.paths.gz"
