@@ -1,6 +1,6 @@
 """Ranges of the files of an archive that a web server has, by libcurl.
 
-libcurl asks for a range at a sixth of aiohttp's cost in CPU time (docs/decisions.md), with the same proxies,
+libcurl asks for a range at a third of aiohttp's cost in CPU time (docs/decisions.md), with the same proxies,
 netrc file and certificates.
 """
 

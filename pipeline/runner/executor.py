@@ -357,13 +357,9 @@ def _committed(folder: str, name: str, fingerprint: str) -> Partition | None:
         if marker["fingerprint"] != fingerprint:
             return None
         partition = _partition(folder, name, marker)
-    except (
-        FileNotFoundError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ):  # none, or one that was cut
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError, AttributeError):  # somebody cut it, or wrote another
         return None
     there = storage.file_sizes(partition.address)
     whole = all(there.get(file) == size for file, (size, _) in partition.files.items())

@@ -529,14 +529,18 @@ def _look_up(folder: Path, *names: str) -> Callable[[], None]:
     return call
 
 
-def _index_table(folder: Path) -> Call:
-    look_up = _look_up(folder, "part-0.parquet")
+def _archive_index(name: str) -> Callable[[Path], Call]:
+    def prepare(folder: Path) -> Call:
+        look_up = _look_up(folder, name)
+        (folder / "cdx-00000.gz").write_bytes(b"".join(_blocks()))  # for cluster.idx
 
-    def call(data: bytes) -> None:
-        (folder / "part-0.parquet").write_bytes(data)
-        look_up()
+        def call(data: bytes) -> None:
+            (folder / name).write_bytes(data)
+            look_up()
 
-    return call
+        return call
+
+    return prepare
 
 
 def _index_tables() -> tuple[bytes, bytes]:
@@ -585,16 +589,6 @@ def _index_lines(first: int, end: int) -> bytes:
     return "".join(sorted(rows)).encode()
 
 
-def _cdxj(folder: Path) -> Call:
-    look_up = _look_up(folder, "a.cdxj")
-
-    def call(data: bytes) -> None:
-        (folder / "a.cdxj").write_bytes(data)
-        look_up()
-
-    return call
-
-
 def _blocks() -> list[bytes]:
     return [gzip.compress(_index_lines(first, first + 4), mtime=0) for first in range(0, 12, 4)]
 
@@ -606,17 +600,6 @@ def _cluster_lines() -> bytes:
         lines.append(f"{first} 20140101000000\tcdx-00000.gz\t{offset}\t{len(block)}\t{number + 1}\n")
         offset += len(block)
     return "".join(lines).encode()
-
-
-def _cluster(folder: Path) -> Call:
-    look_up = _look_up(folder, "cluster.idx")
-    (folder / "cdx-00000.gz").write_bytes(b"".join(_blocks()))
-
-    def call(data: bytes) -> None:
-        (folder / "cluster.idx").write_bytes(data)
-        look_up()
-
-    return call
 
 
 def _fetched_record(_: Path) -> Call:
@@ -790,9 +773,9 @@ TARGETS = [
         share=0.5,
     ),
     Target(name="build", seeds=(_descriptions(),), prepare=_build, promised=(ValueError, OSError), share=0.5),
-    Target(name="index table", seeds=_index_tables(), prepare=_index_table),
-    Target(name="index lines", seeds=(_index_lines(0, 8), _blocks()[0]), prepare=_cdxj),
-    Target(name="cluster.idx", seeds=(_cluster_lines(),), prepare=_cluster),
+    Target(name="index table", seeds=_index_tables(), prepare=_archive_index("part-0.parquet")),
+    Target(name="index lines", seeds=(_index_lines(0, 8), _blocks()[0]), prepare=_archive_index("a.cdxj")),
+    Target(name="cluster.idx", seeds=(_cluster_lines(),), prepare=_archive_index("cluster.idx")),
     Target(name="fetched record", seeds=_warcs(), prepare=_fetched_record),
     *(
         Target(name=f"corpus{ending}", seeds=(seed,), prepare=_corpus(ending), promised=(ValueError, OSError))
