@@ -1,6 +1,6 @@
 """A record as nearly all are, known for the promised page in few operations.
 
-Nine records in ten of a crawl are one gzip member with one plain head, an answer of status 200 in HTML, and
+Nearly all records of a crawl are one gzip member with one plain head, an answer of status 200 in HTML, and
 the digest that the index gives. Such a one is accepted here, at a third of the general reader's cost. All
 others are left to that one: no reason for a drop is ever given here, so the two cannot contradict each other.
 """
